@@ -1,0 +1,45 @@
+"""How a node is brought into being, found again, and ended: the seam between the controller and a print server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What the controller wants a node to be. It is the same at every start of the node."""
+
+    name: str
+    slot: int
+    next_id: int
+    """The first job id (and subscription id) the server may give out from now on: past every one it ever gave."""
+    host: str
+    port: int
+    folder: Path
+    """The node's own folder: spool, caches, logs, settings. Made by the driver, kept across restarts."""
+
+
+class NodeError(Exception):
+    """A node could not be started, adopted, checked or stopped; the message says what to do about it."""
+
+
+class Driver(Protocol):
+    """Makes nodes of one kind. All calls are idempotent, block for at most a few seconds and raise NodeError."""
+
+    def start(self, spec: NodeSpec) -> None:
+        """Bring the server up with its own spool, or adopt the one that already runs for this spec.
+
+        Leftovers of an earlier life (filters, backends) are ended before. Returns when the process runs, not when
+        it answers: that is for the prober to see.
+        """
+
+    def alive(self, spec: NodeSpec) -> bool | None:
+        """Whether the server's process runs; None where this driver can't know."""
+
+    def stop(self, spec: NodeSpec) -> None:
+        """End the server and everything it started; its folder stays."""
+
+    def remove(self, spec: NodeSpec) -> None:
+        """Stop the server and give its folder back."""

@@ -1,0 +1,94 @@
+"""What a proxy is told, as one value.
+
+Everything a proxy does follows from an `Edge`: the configuration file is rendered from it, the runtime commands are
+the difference between two of them, and drift is its difference to what the proxy reports. The same value always
+renders the same file, byte for byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SLOT_IDS = 1_000_000
+"""Ids (of jobs and of subscriptions) that belong to one slot: slot k owns k*SLOT_IDS+1 … (k+1)*SLOT_IDS."""
+
+
+def slot_of(ipp_id: int) -> int:
+    """The slot that owns a job id or subscription id; 0 means that no slot does."""
+    return max(ipp_id - 1, 0) // SLOT_IDS
+
+
+def first_id(slot: int) -> int:
+    """The first id that a node in this slot may give out."""
+    return slot * SLOT_IDS + 1
+
+
+@dataclass(frozen=True, order=True)
+class Server:
+    """A node as the proxy sees it: the occupant of one slot.
+
+    weight: 1…256 for new work, 0 to give it no new work (its own jobs are still served). A node that is not yet
+    proved, drains, or is being restarted has weight 0.
+    """
+
+    slot: int
+    host: str
+    port: int
+    weight: int = 100
+    ca_file: Path | None = None
+    """Certificates that the node's own must lead to; None accepts any, which is right on loopback only."""
+
+    @property
+    def name(self) -> str:
+        return f"n{self.slot}"
+
+
+@dataclass(frozen=True, order=True)
+class User:
+    name: str
+    password_hash: str
+    """SHA-512 crypt, `$6$…` (crypt(5)); never plain text."""
+    admin: bool = False
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One proxy's whole task.
+
+    Invariants: at most one server per slot; every slot lies in 1…max_slots; users are unique by name.
+    """
+
+    port: int
+    """TCP port of the front door, TLS on every address of `listen`."""
+    certificate: Path
+    """PEM file: certificate chain and private key."""
+    users: tuple[User, ...]
+    servers: tuple[Server, ...]
+    max_slots: int
+    dashboard_socket: Path
+    """Unix socket on which the dashboard listens."""
+    stats_port: int
+    """Loopback port of the statistics page."""
+    stats_password: str
+    listen: str = "*"
+    host_header: str = "localhost"
+    """The host that nodes see and put into the URIs they hand out; `:port` is added when rendered."""
+    source_address: str | None = None
+    """Local address from which connections to nodes are made; a node reached over 127/8 insists on `localhost`."""
+    check_interval: float = 0.5
+    """Seconds between two IPP health checks of a server."""
+    check_timeout: float = 3.0
+    """Seconds within which a check must be answered. A busy node answers late, so keep it generous."""
+    run_as: str | None = None
+    """User that the worker becomes after it has read its files, when the proxy is started by root."""
+
+    def __post_init__(self) -> None:
+        slots = [server.slot for server in self.servers]
+        if len(set(slots)) != len(slots):
+            raise ValueError(f"more than one server in a slot: {sorted(slots)}")
+        if outside := [slot for slot in slots if not 1 <= slot <= self.max_slots]:
+            raise ValueError(f"slots {outside} lie outside 1…{self.max_slots}")
+        names = [user.name for user in self.users]
+        if len(set(names)) != len(names):
+            raise ValueError("a user name occurs twice")
