@@ -66,11 +66,12 @@ class Edge:
     users: tuple[User, ...]
     servers: tuple[Server, ...]
     max_slots: int
-    dashboard_socket: Path
-    """Unix socket on which the dashboard listens."""
+    dashboard_port: int
+    """Loopback port on which the dashboard listens."""
     stats_port: int
     """Loopback port of the statistics page."""
-    stats_password: str
+    secret: str
+    """Proves to the dashboard that a request came through the door, and opens the statistics page."""
     listen: str = "*"
     host_header: str = "localhost"
     """The host that nodes see and put into the URIs they hand out; `:port` is added when rendered."""
