@@ -1,0 +1,56 @@
+"""Runs a command in a view of the file system where one folder can be reached by everybody. Root only.
+
+    python enclosure.py ANCESTOR FOLDER COMMAND …
+
+cupsd started by root runs filters and backends as `lp`, which must be able to enter every folder above the spool.
+Below a folder of mode 700 (/root, `mktemp -d`) it can't. Here ANCESTOR, the first one that bars the way, is covered
+by an empty file system, in which FOLDER appears again under its own path. All of that in a mount namespace of the
+command's own: nobody else sees it, and it goes away with the command. Other files below ANCESTOR are out of sight.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+CLONE_NEWNS = 0x00020000
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enclose(ancestor: str, folder: str) -> None:
+    """Change this process's view. Raises OSError where the kernel does not permit it."""
+    _check(_libc.unshare(CLONE_NEWNS))
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    # Opened after unshare, for only mounts of the own namespace can be bound; before ANCESTOR is covered.
+    real = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    _mount("tmpfs", ancestor, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")
+    os.umask(0o022)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    _mount(f"/proc/self/fd/{real}", folder, None, MS_BIND | MS_REC)
+    os.close(real)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    words = [os.fsencode(word) if word is not None else None for word in (source, target, kind)]
+    _check(_libc.mount(*words, ctypes.c_ulong(flags), os.fsencode(options)))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+if __name__ == "__main__":
+    try:
+        enclose(sys.argv[1], sys.argv[2])
+    except OSError as error:
+        sys.exit(
+            f"{sys.argv[1]} can't be entered by the account lp, and this system does not allow the view that would "
+            f"help ({error.strerror}): choose another --state, below folders of mode 755, such as /var/lib/cupsfleet"
+        )
+    os.chdir("/")
+    os.execv(sys.argv[3], sys.argv[3:])

@@ -1,0 +1,249 @@
+"""Nodes that are stock cupsd, run as ordinary processes on this machine by root or by any user.
+
+A node's folder:
+    etc/      cupsd.conf, cups-files.conf, printers.conf, ppd/, ssl/, subscriptions.conf
+    spool/    control files and documents of jobs          cache/   job.cache and the like
+    run/      certs/0: the certificate that administration needs        log/   error_log, page_log, output
+    bin/      links to /usr/lib/cups, and backends of ours              cupsd   a copy of the program
+    operator  the name under which the controller handles jobs          process the record of the running cupsd
+
+Invariants: a cupsd is started only when no process of its folder is left, and with counters past every id it gave.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller import processes
+from controller.nodes import ids, settings
+from controller.nodes.driver import NodeError, NodeSpec
+from probes.cups import Access
+
+SERVER_BIN = Path("/usr/lib/cups")
+STOP_SECONDS = 4.0
+"""A cupsd that was asked to end takes about 1.5 s; after this it is killed."""
+START_SECONDS = 3.0
+"""Longest wait for the port to be opened. It usually takes 0.1 s; a loaded machine gets the benefit of the doubt."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A program that nodes get as a CUPS backend of this name, in front of the stock one."""
+
+    name: str
+    program: Path
+    as_root: bool = False
+    """Mode 700 makes cupsd run it as root, if cupsd is."""
+
+
+class ProcessDriver:
+    """Implements controller.nodes.driver.Driver.
+
+    allow: addresses of proxies that may connect beside loopback.
+    A started node whose settings would now be rendered differently goes on with its own; `outdated` tells.
+    """
+
+    def __init__(self, allow: Sequence[str] = (), backends: Sequence[Backend] = (), cupsd: Path | None = None) -> None:
+        self.allow = tuple(allow)
+        self.backends = tuple(backends)
+        self.cupsd = cupsd
+
+    def start(self, spec: NodeSpec) -> None:
+        folder = spec.folder.resolve()
+        if processes.running(_record(folder)):
+            self._check_adopted(spec, folder)
+            return
+        self._end_leftovers(folder)
+        try:
+            self._prepare(spec, folder)
+            processes.spawn(self._command(folder), _record(folder), _output(folder), _environment(folder))
+        except OSError as error:
+            raise NodeError(f"{spec.name} could not be started in {folder}: {error}") from error
+        _wait_until_listening(spec, folder)
+
+    def alive(self, spec: NodeSpec) -> bool | None:
+        return processes.running(_record(spec.folder.resolve()))
+
+    def stop(self, spec: NodeSpec) -> None:
+        folder = spec.folder.resolve()
+        processes.end(_record(folder), STOP_SECONDS)
+        self._end_leftovers(folder)
+
+    def remove(self, spec: NodeSpec) -> None:
+        self.stop(spec)
+        try:
+            shutil.rmtree(spec.folder.resolve())
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise NodeError(f"the folder of {spec.name} could not be removed: {error}") from error
+
+    def outdated(self, spec: NodeSpec) -> bool:
+        """Whether the node runs with settings that a new start would change: drain, stop and start it some time."""
+        folder = spec.folder.resolve()
+        wanted = settings.render(spec, folder, _operator(folder), self.allow)
+        return processes.running(_record(folder)) and wanted.differ_from(folder)
+
+    def access(self, spec: NodeSpec) -> Access:
+        """How the controller talks to the node: administration by certificate, jobs under the operator's name."""
+        folder = spec.folder.resolve()
+        host = spec.host if settings.is_loopback(spec.host) else "127.0.0.1"
+        return Access(host, spec.port, _operator(folder), certificates=folder / "run")
+
+    def _check_adopted(self, spec: NodeSpec, folder: Path) -> None:
+        """The files say what the running cupsd was started with, for they are only written before a start."""
+        running = settings.read(folder)
+        wanted = settings.render(spec, folder, _operator(folder), self.allow)
+        if running and _addresses(running.cupsd) != _addresses(wanted.cupsd):
+            raise NodeError(
+                f"{spec.name} already runs in {folder}, but at {', '.join(_addresses(running.cupsd))} instead of "
+                f"{spec.host}:{spec.port}: stop it before it is given another address"
+            )
+
+    def _end_leftovers(self, folder: Path) -> None:
+        try:
+            processes.end_marked(settings.mark_of(folder))
+        except TimeoutError as error:
+            raise NodeError(f"leftovers of the node in {folder} can't be ended: {error}") from error
+
+    def _prepare(self, spec: NodeSpec, folder: Path) -> None:
+        _check_port_free(spec)
+        _make_folders(folder)
+        files = settings.render(spec, folder, _operator(folder), self.allow)
+        processes.write_atomically(folder / "etc/cupsd.conf", files.cupsd, 0o640)
+        processes.write_atomically(folder / "etc/cups-files.conf", files.cups_files, 0o640)
+        self._link_programs(folder)
+        _refresh_copy(self._program(), folder / "cupsd")
+        ids.prepare(folder / "cache", folder / "etc", folder / "spool", spec.next_id)
+
+    def _command(self, folder: Path) -> list[str]:
+        cupsd = [str(folder / "cupsd"), "-f", "-c", f"{folder}/etc/cupsd.conf", "-s", f"{folder}/etc/cups-files.conf"]
+        barrier = first_barrier(folder) if os.geteuid() == 0 else None
+        if barrier is None:
+            return cupsd
+        enclosure = Path(__file__).with_name("enclosure.py")
+        return [sys.executable, "-I", "-S", str(enclosure), str(barrier), str(folder), *cupsd]
+
+    def _program(self) -> Path:
+        """The distribution's cupsd. A copy is run, since AppArmor profiles go by the path /usr/sbin/cupsd."""
+        found = self.cupsd or shutil.which("cupsd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+        if found is None:
+            raise NodeError("cupsd is not installed: apt-get install cups-daemon")
+        return Path(found)
+
+    def _link_programs(self, folder: Path) -> None:
+        """Fill bin/: a link for each kind of program, and backend/ as a folder so that ours can stand beside."""
+        shutil.rmtree(folder / "bin", ignore_errors=True)
+        (folder / "bin/backend").mkdir(parents=True)
+        for kind in sorted(SERVER_BIN.iterdir()):
+            if kind.name not in ("backend", "backend-available"):
+                (folder / "bin" / kind.name).symlink_to(kind)
+        for source in (SERVER_BIN / "backend-available", SERVER_BIN / "backend"):
+            for program in sorted(source.iterdir()) if source.is_dir() else ():
+                link = folder / "bin/backend" / program.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(program)
+        for backend in self.backends:
+            place = folder / "bin/backend" / backend.name
+            place.unlink(missing_ok=True)
+            shutil.copyfile(backend.program, place)
+            place.chmod(0o700 if backend.as_root else 0o755)
+
+
+def first_barrier(folder: Path) -> Path | None:
+    """The topmost folder above `folder` that the account lp, under which cupsd prints, may not enter."""
+    try:
+        account = pwd.getpwnam("lp")
+    except KeyError:
+        return None
+    for ancestor in reversed(folder.parents):
+        status = ancestor.stat()
+        owned = status.st_uid == account.pw_uid and status.st_mode & stat.S_IXUSR
+        grouped = status.st_gid == account.pw_gid and status.st_mode & stat.S_IXGRP
+        if not (status.st_mode & stat.S_IXOTH or owned or grouped):
+            return ancestor
+    return None
+
+
+def _make_folders(folder: Path) -> None:
+    """cupsd sets modes and owners of what lies below; the folder itself must let lp through when root starts it."""
+    for part in ("etc/ssl", "etc/ppd", "spool/tmp", "cache", "run", "log"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    (folder / "etc/ssl").chmod(0o700)
+    (folder / "log").chmod(0o700)
+
+
+def _operator(folder: Path) -> str:
+    """A name nobody can guess, kept for the life of the folder. It may be seen in a job's history: no password."""
+    file = folder / "operator"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        processes.write_atomically(file, f"fleet-{secrets.token_hex(16)}\n")
+    return file.read_text().strip()
+
+
+def _refresh_copy(source: Path, copy: Path) -> None:
+    if copy.exists():
+        ours, theirs = copy.stat(), source.stat()
+        if (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns):
+            return
+    scratch = copy.with_name(".cupsd.new")
+    shutil.copy2(source, scratch)
+    scratch.chmod(0o755)
+    scratch.replace(copy)
+
+
+def _check_port_free(spec: NodeSpec) -> None:
+    family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((spec.host, spec.port))
+        except OSError as error:
+            raise NodeError(f"{spec.name} can't listen on {spec.host}:{spec.port}: {error.strerror}") from error
+
+
+def _wait_until_listening(spec: NodeSpec, folder: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if not processes.running(_record(folder)):
+            raise NodeError(f"cupsd of {spec.name} ended at once: {_last_words(folder)}")
+        try:
+            socket.create_connection((spec.host, spec.port), timeout=0.2).close()
+            return
+        except OSError:
+            time.sleep(0.01)
+
+
+def _last_words(folder: Path) -> str:
+    for log in (_output(folder), folder / "log/error_log"):
+        if log.exists() and (lines := log.read_text(errors="replace").strip().splitlines()):
+            return " / ".join(lines[-3:])
+    return f"it said nothing; see {folder}/log"
+
+
+def _addresses(cupsd_conf: str) -> list[str]:
+    return [line.split()[1] for line in cupsd_conf.splitlines() if line.startswith("Listen ")]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", processes.MARK: settings.mark_of(folder)}
+
+
+def _record(folder: Path) -> Path:
+    return folder / "process"
+
+
+def _output(folder: Path) -> Path:
+    return folder / "log/output"

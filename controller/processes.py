@@ -1,0 +1,161 @@
+"""Programs that outlive the controller, and are found again by the next one.
+
+A program is started in a session of its own and described by a small record file. The record names the process by
+its id *and* by the tick of the kernel's clock at which it started (field 22 of /proc/PID/stat), so that neither a
+reused id nor a changed wall clock can make a stranger look like ours. Linux only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+LOG_BYTES = 1_000_000
+"""A log larger than this is set aside (as NAME.old, one generation) when its program is started."""
+POLL_SECONDS = 0.02
+MARK = "CUPSFLEET_NODE"
+"""Environment variable that every process of a node carries, filters and backends included."""
+
+
+def spawn(
+    command: Sequence[str],
+    record: Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> int:
+    """Start `command` detached, write its record, return its process id.
+
+    Standard output and error go to `log`; standard input is empty. Raises OSError when it cannot be started.
+    """
+    _set_aside(log)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=env,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    _children[process.pid] = process
+    write_atomically(record, json.dumps({"pid": process.pid, "started": start_tick(process.pid)}))
+    return process.pid
+
+
+def running(record: Path) -> bool:
+    """Whether the very process that the record describes still runs; a zombie does not."""
+    return recorded_pid(record) is not None
+
+
+def recorded_pid(record: Path) -> int | None:
+    """The id of the recorded process while it runs, else None (also for a missing or broken record)."""
+    try:
+        entry = json.loads(record.read_text())
+        pid, started = int(entry["pid"]), entry["started"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if started is not None and start_tick(pid) == started else None
+
+
+def end(record: Path, deadline: float = 5.0) -> None:
+    """End the recorded process and its group: SIGTERM, and SIGKILL after `deadline` seconds. Removes the record."""
+    pid = recorded_pid(record)
+    if pid is not None:
+        _signal_group(pid, signal.SIGTERM)
+        if not _gone(record, deadline):
+            _signal_group(pid, signal.SIGKILL)
+            _gone(record, 5.0)
+    record.unlink(missing_ok=True)
+
+
+def end_marked(mark: str, deadline: float = 5.0) -> int:
+    """Kill every process whose environment holds MARK=`mark`; returns how many there were.
+
+    This reaches what no group or parent leads to any more: filters and backends of a print server that was killed.
+    Looks again until none is left, because a process may start another while it is being looked for. Raises
+    TimeoutError when some survive the deadline (in uninterruptible sleep, or another user's).
+    """
+    killed: set[int] = set()
+    until = time.monotonic() + deadline
+    while found := list(marked(mark)):
+        if time.monotonic() > until:
+            raise TimeoutError(f"processes {found} carry {MARK}={mark} and can't be ended")
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        killed.update(found)
+        time.sleep(POLL_SECONDS)
+    return len(killed)
+
+
+def marked(mark: str) -> Iterator[int]:
+    """Ids of the living processes whose environment holds MARK=`mark`, oneself excepted."""
+    needle = f"{MARK}={mark}".encode()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid() and needle in _environment(entry):
+            if start_tick(int(entry)) is not None:
+                yield int(entry)
+
+
+def start_tick(pid: int) -> int | None:
+    """Ticks after boot at which the process started; None when there is none, or only its zombie."""
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()  # the name before it may hold blanks and brackets
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace the file as a whole: a reader sees the old text or the new one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(text.encode(errors="surrogateescape"))
+    os.chmod(scratch, mode)
+    os.replace(scratch, path)
+
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Programs started by this process. They are asked for their state now and then, so that none stays a zombie."""
+
+
+def _set_aside(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_name(log.name + ".old"))
+
+
+def _environment(pid: str) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it ended, or belongs to somebody else
+        return []
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _gone(record: Path, deadline: float) -> bool:
+    until = time.monotonic() + deadline
+    while running(record):
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

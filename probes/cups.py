@@ -1,0 +1,93 @@
+"""Administration of a print server through pycups, which never runs in the caller's process.
+
+pycups has no read time-out, leaks memory at each call and keeps state per thread; a stopped cupsd would hold its
+caller for ever. So each batch of calls runs in a process of its own (probes/cups_child.py) that is killed at the
+deadline. Requests go in, and results come out, as JSON on its standard streams: no secret is on a command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from probes.errors import Overdue, ProbeError, Refused, Unintelligible, Unreachable
+
+_KINDS = {"refused": Refused, "unreachable": Unreachable}
+_CHILD = Path(__file__).with_name("cups_child.py")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a server is, and as whom it is talked to."""
+
+    host: str
+    port: int
+    user: str
+    """Sent as requesting-user-name."""
+    certificates: Path | None = None
+    """The server's StateDir, if it is on this machine: certs/0 in it proves administration rights (Local)."""
+    password: str | None = field(default=None, repr=False)
+    """For Basic authentication as `user` instead."""
+    tls: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One method of cups.Connection with its arguments; `options` are those given by name."""
+
+    method: str
+    arguments: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def call(access: Access, calls: Sequence[Call], deadline: float) -> list[Any]:
+    """Make the calls one after another on one connection; returns their results in JSON's types.
+
+    deadline: seconds for all of it, start of the process (about 0.1 s) included. Stops at the first failure:
+    Overdue, Unreachable, Refused (with the IPP status) or ProbeError for a wrong call.
+    """
+    request = {
+        "server": asdict(access) | {"certificates": None},
+        "calls": [[one.method, one.arguments, one.options] for one in calls],
+    }
+    answer = _run(json.dumps(request), _environment(access), deadline, f"{access.host}:{access.port}")
+    if "error" not in answer:
+        return list(answer["results"])
+    message = f"{access.host}:{access.port}: {answer['error']}"
+    if answer["kind"] == "refused":
+        raise Refused(message, answer["status"])
+    raise _KINDS.get(answer["kind"], ProbeError)(message)
+
+
+def _run(request: str, environment: dict[str, str], deadline: float, server: str) -> dict[str, Any]:
+    process = subprocess.Popen(
+        # -I keeps the caller's folder and PYTHON* variables out; the child needs only pycups.
+        [sys.executable, "-I", str(_CHILD)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    try:
+        out, complaint = process.communicate(request, timeout=deadline)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise Overdue(f"{server} did not answer within {deadline:g} s") from None
+    try:
+        return dict(json.loads(out))
+    except ValueError:
+        raise Unintelligible(f"{server}: pycups ended with status {process.returncode}: {complaint[-300:]}") from None
+
+
+def _environment(access: Access) -> dict[str, str]:
+    keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    state = str(access.certificates) if access.certificates else "/nonexistent"
+    return keep | {"LANG": "C.UTF-8", "CUPS_STATEDIR": state, "HOME": "/nonexistent"}
