@@ -1,0 +1,151 @@
+"""The second half of a pass: carry out a plan.
+
+What only changes the record or the proxies happens at once. What a node has to do (start, prove, stop) runs beside
+the loop, so that one that hangs holds up no other; its outcome is taken up at the beginning of a later pass.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from controller.config import Settings
+from controller.door import Door
+from controller.effects import Crew, Effects
+from controller.plan import Admit, Aim, Declare, Drain, Order, Plan, Prove, Remove, Restart, Start, Step, TakeOut
+from controller.ports import Ports, free
+from controller.snapshot import Goal, Node, NodeState
+from controller.store import Store
+
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+"""Seconds before an effect that failed is tried again; doubled at each failure."""
+
+
+@dataclass
+class Applier:
+    store: Store
+    door: Door
+    effects: Effects
+    ports: Ports
+    crew: Crew
+    _retries: dict[tuple[str, type[Step]], tuple[float, float]] = field(default_factory=dict)
+    """By node and kind of step: not before (monotonic seconds), and the waiting time that led to it."""
+    _leaving: set[str] = field(default_factory=set)
+    """Nodes that are out of the proxies' sight for good while their server is being ended."""
+
+    def settle(self, settings: Settings) -> None:
+        """Take up what effects have come to since the last pass."""
+        finished = self.crew.finished()
+        if finished:
+            nodes = {node.name: node for node in self.store.nodes()}
+            with self.store.transaction():
+                for step, result, error in finished:
+                    self._settle(nodes[step.node], step, result, error, settings)
+
+    def apply(self, plan: Plan, settings: Settings) -> None:
+        """Record what changes at once, tell the proxies, then begin the effects. Safe to repeat at any point."""
+        with self.store.transaction():
+            nodes = {node.name: node for node in self.store.nodes()}
+            for answer in plan.answers:
+                self.store.answer(answer)
+                self.store.event("command", f"command {answer.command} {answer.state}: {answer.outcome}", answer.node)
+            for step in plan.steps:
+                self._record(step, nodes)
+        self._leaving |= {step.node for step in plan.steps if isinstance(step, Remove)}
+        self.tell_proxies(settings)
+        for step in plan.steps:
+            self._begin(step, settings)
+
+    def tell_proxies(self, settings: Settings) -> None:
+        nodes = [node for node in self.store.nodes() if node.name not in self._leaving]
+        for word in self.door.sync(settings, nodes, self.ports):
+            self.store.event("proxy", word)
+        known = self.door.known_users()
+        if known and known != self.store.fact("users"):
+            self.store.put_fact("users", known)
+
+    def _record(self, step: Step, nodes: dict[str, Node]) -> None:
+        """The part of a step that is only a change of the record."""
+        node = nodes.get(step.node)
+        match step:
+            case Order():
+                node = self._ordered(step)
+            case Aim() if node:
+                node = replace(node, goal=Goal(step.goal))
+            case Admit() if node:
+                state = NodeState.READY if node.goal is Goal.SERVE else NodeState.DRAINING
+                node = _enter(node, state, step.reason)
+            case TakeOut() if node:
+                node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths)
+            case Drain() if node:
+                node = _enter(node, NodeState.DRAINING, step.reason)
+            case _:
+                return
+        assert node is not None
+        nodes[node.name] = node
+        self.store.put_node(node)
+        self.store.event(type(step).__name__.lower(), step.reason, step.node)
+
+    def _ordered(self, step: Order) -> Node:
+        host, _, port = step.address.rpartition(":")
+        driver = "existing" if step.address else "process"
+        address = (host, int(port)) if step.address else ("127.0.0.1", self.ports.for_node())
+        return _enter(Node(step.node, step.slot, driver, *address), NodeState.ORDERED, step.reason)
+
+    def _begin(self, step: Step, settings: Settings) -> None:
+        """The part of a step that a node has to do."""
+        not_before, _ = self._retries.get((step.node, type(step)), (0.0, 0.0))
+        node = next((node for node in self.store.nodes() if node.name == step.node), None)
+        if node is None or time.monotonic() < not_before or step.node in self.crew.busy():
+            return
+        if isinstance(step, Restart):
+            node = self._with_free_port(node)
+        if work := self.effects.work(step, node, self.effects.spec(node, self.store), settings):
+            self.crew.begin(step, work)
+
+    def _with_free_port(self, node: Node) -> Node:
+        """A node whose port was taken by someone else while it was dead gets another one."""
+        if node.driver == "existing" or self.effects.alive(node, self.store) or free(node.host, node.port):
+            return node
+        moved = replace(node, port=self.ports.for_node())
+        with self.store.transaction():
+            self.store.put_node(moved)
+            self.store.event("moved", f"port {node.port} was taken, it is now {moved.address}", node.name)
+        return moved
+
+    def _settle(self, node: Node, step: Step, result: int, error: str, settings: Settings) -> None:
+        key = (step.node, type(step))
+        if error:
+            self._failed(node, step, error)
+            return
+        self._retries.pop(key, None)
+        match step:
+            case Start() | Restart():
+                self.store.put_node(_enter(node, NodeState.STARTING, step.reason))
+                self.store.event("starting", step.reason, node.name)
+            case Prove():
+                self.store.saw_id(node.slot, result)
+                proved = replace(node, queues=self.effects.fingerprint(settings))
+                self.store.put_node(_enter(proved, NodeState.PROVING, f"proof job {result} ran, its queues stand"))
+                self.store.event("proved", f"proof job {result}", node.name)
+            case Declare():
+                self.store.put_node(replace(node, queues=self.effects.fingerprint(settings)))
+                self.store.event("declared", step.reason, node.name)
+            case Remove():
+                self._leaving.discard(node.name)
+                self.store.retire_node(node, step.reason)
+                self.store.event("retired", step.reason, node.name)
+
+    def _failed(self, node: Node, step: Step, error: str) -> None:
+        key = (step.node, type(step))
+        delay = min(2 * self._retries[key][1], LONGEST_RETRY) if key in self._retries else FIRST_RETRY
+        self._retries[key] = (time.monotonic() + delay, delay)
+        verb = type(step).__name__.lower()
+        reason = f"{verb} failed: {error}"
+        if node.reason != reason:
+            self.store.put_node(replace(node, reason=reason))
+            self.store.event("failed", reason, node.name)
+
+
+def _enter(node: Node, state: NodeState, reason: str) -> Node:
+    return replace(node, state=state, since=time.time(), reason=reason)

@@ -1,0 +1,307 @@
+"""fleet.toml -> Settings.
+
+A value given in the environment (`CUPSFLEET_NODES__MIN=3`) wins over the file, the file over the default. Every field
+says its unit, its default and why; `schema()` prints all that as JSON Schema, `load()` turns any mistake into one
+sentence per field: where it stands, what was given, what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "CUPSFLEET_"
+STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE", "CUPSFLEET_CONFIG"}
+"""Read by the start script and the command line, not settings."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; each line of the message names one field, what was given, what is allowed."""
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        if match := _DURATION.fullmatch(value.strip()):
+            return float(match[1]) * _UNITS[match[2]]
+        raise ValueError('a duration such as "30s", "5m", "1h" or "500ms"')
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError('a duration such as "30s", "5m", "1h" or "500ms"')
+    return value
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}),
+]
+"""A duration: written `30s` in the file, seconds in the code."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ValueError("HOST:PORT, for example print2.example.org:631")
+    return value
+
+
+HostPort = Annotated[str, AfterValidator(_address)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FrontDoor(Section):
+    """The one address that people print to."""
+
+    port: Port = 8631
+    """TCP port of IPP over TLS and of the dashboard. Default 8631: 631 is taken where a local CUPS runs."""
+    more_ports: tuple[Port, ...] = ()
+    """Each opens one more HAProxy with the same rules, so that one may be updated or lost."""
+    listen: Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.*]+$")] = "*"
+    """Local address to listen on; `*` is all of them."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")] = "localhost"
+    """Host name that users print to. It stands in the certificate and in every URI a node hands out."""
+    certificate: Path | None = None
+    """PEM file with certificate chain and private key. Left out: a self-signed one is made at the first start."""
+    authentication: Literal["basic"] = "basic"
+    """How people prove who they are: HTTP Basic over TLS against the users in the state folder."""
+
+
+class Nodes(Section):
+    """The CUPS servers behind the door."""
+
+    driver: Literal["process"] = "process"
+    """What a new node is: `process` is a cupsd of its own on this machine. Servers elsewhere are listed in `existing`."""
+    min: Annotated[int, Field(ge=1, le=200)] = 2
+    """Nodes that serve at least; one more is ordered when there are fewer. Default 2: one may die unnoticed."""
+    max: Annotated[int, Field(ge=1, le=200)] = 8
+    """Nodes that serve at most."""
+    existing: tuple[HostPort, ...] = ()
+    """CUPS servers that someone else runs and that belong to the fleet, as HOST:PORT."""
+    ca_file: Path | None = None
+    """Certificates that those servers' own must lead to (PEM). Left out: any certificate is taken."""
+    price_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    """What one node costs in an hour, in the site's currency; shown beside the fleet's size."""
+    start_timeout: Annotated[Seconds, Field(gt=0)] = 30.0
+    """Time from its start within which a node must answer, else it is started again."""
+
+
+class Printer(Section):
+    """A queue that stands on every node."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,127}$")]
+    """Name of the queue, the last part of the URI that people print to."""
+    device: Annotated[str, Field(pattern=r"^(virtual|[a-z][a-z0-9+.-]*:.+)$")]
+    """Device URI as CUPS writes it (`socket://10.1.2.3:9100`), or `virtual`: a sink that keeps each document."""
+    model: Annotated[str, Field(min_length=1)] = "raw"
+    """`raw` (documents pass unchanged), `everywhere`, a PPD file's path, or a model as `lpinfo -m` lists it."""
+    options: dict[str, str] = {}
+    """Default job options, such as sides = "two-sided-long-edge"."""
+    info: str = ""
+    """Description that people see."""
+    location: str = ""
+    """Where the printer stands."""
+
+
+class VirtualPrinter(Section):
+    """The socket sink behind printers whose device is `virtual`."""
+
+    pages_per_minute: Annotated[int, Field(ge=0)] = 0
+    """Speed; 0 is as fast as documents arrive."""
+    parallel: Literal["one", "many"] = "many"
+    """Whether it takes one job at a time, as a real printer does, or many."""
+
+
+class Health(Section):
+    """When a node is taken for dead."""
+
+    interval: Annotated[Seconds, Field(ge=0.2, le=60)] = 1.0
+    """Time between two looks at the whole fleet."""
+    deadline: Annotated[Seconds, Field(gt=0, le=60)] = 3.0
+    """Time within which a node must answer the prober. A busy node answers late, so keep it generous."""
+    dead_after: Annotated[Seconds, Field(ge=1)] = 10.0
+    """A node that runs but is silent to the prober and to every proxy for this long is dead and started again."""
+    restart_backoff_max: Annotated[Seconds, Field(ge=1)] = 60.0
+    """Waiting time between restarts doubles from 1 s up to this."""
+
+
+class StateSection(Section):
+    """What is remembered, and for how long."""
+
+    keep_events: Annotated[Seconds, Field(ge=3600)] = 90 * 86400.0
+    """Events, answered commands and recorded decisions older than this are deleted."""
+
+
+def _virtual_office() -> tuple[Printer, ...]:
+    return (Printer(name="office", device="virtual", info="The office printer"),)
+
+
+class Settings(BaseSettings):
+    """All of fleet.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, title="fleet.toml"
+    )
+
+    front_door: FrontDoor = FrontDoor()
+    nodes: Nodes = Nodes()
+    printers: Annotated[tuple[Printer, ...], Field(min_length=1)] = Field(default_factory=_virtual_office)
+    virtual_printer: VirtualPrinter = VirtualPrinter()
+    health: Health = Health()
+    state: StateSection = StateSection()
+
+    def model_post_init(self, context: Any, /) -> None:
+        if self.nodes.max < self.nodes.min:
+            raise ValueError(f"nodes.max is {self.nodes.max}, allowed is nodes.min ({self.nodes.min}) or more")
+        names = [printer.name.lower() for printer in self.printers]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"printers: the name {sorted(twice)[0]!r} is given twice, allowed is once")
+        ports = (self.front_door.port, *self.front_door.more_ports)
+        if len(set(ports)) != len(ports):
+            raise ValueError(f"front_door: the ports {ports} repeat, allowed is each one once")
+
+    @property
+    def slots(self) -> int:
+        """Server lines in the proxies: room for every node plus those that still drain."""
+        return max(16, 2 * self.nodes.max + len(self.nodes.existing))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file: `load` hands the file's content in as init arguments."""
+        return env_settings, init_settings
+
+
+def load(path: Path | None, port: int | None = None) -> Settings:
+    """Settings from a file (None: defaults) and the environment; `port` stands above both. Raises ConfigError."""
+    _reject_unknown_variables()
+    content = _read(path) if path else {}
+    try:
+        settings = Settings(**content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(path, detail) for detail in _own_mistakes(error))) from None
+    except ValueError as error:  # a variable that should hold JSON and does not
+        raise ConfigError(f"environment: {error}") from None
+    if port is not None:
+        door = settings.front_door.model_copy(update={"port": port})
+        settings = settings.model_copy(update={"front_door": door})
+    return _with_absolute_paths(settings, path)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of fleet.toml, with unit, default and reason of each field."""
+    return Settings.model_json_schema()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; `docs/fleet.toml` is an example to start from") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror}); it must be readable by this user") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not text in UTF-8, which TOML files must be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _reject_unknown_variables() -> None:
+    sections = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if name.startswith(ENV_PREFIX) and name not in STARTER_VARIABLES and name.split("__")[0] not in sections:
+            known = ", ".join(sorted(f"{section}__…" for section in sections))
+            raise ConfigError(f"environment: {variable} names no setting; allowed are {known}")
+
+
+def _own_mistakes(error: ValidationError) -> list[Any]:
+    """All mistakes but those that only say that something inside is mistaken."""
+    details = error.errors()
+    inner = {
+        detail["loc"][: len(detail["loc"]) - depth] for detail in details for depth in range(1, len(detail["loc"]))
+    }
+    return [detail for detail in details if detail["loc"] not in inner]
+
+
+def _sentence(path: Path | None, detail: Any) -> str:
+    """One line for one mistake: where, what was given, what is allowed."""
+    place = ".".join(str(part) for part in detail["loc"]) or "the file"
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return f"{path or 'environment'}: {message}"
+    variable = ENV_PREFIX + "__".join(str(part) for part in detail["loc"]).upper()
+    source = variable if any(name.upper() == variable for name in os.environ) else path or "settings"
+    if detail["type"] == "extra_forbidden":
+        return f"{source}: {place} is not a setting; allowed here are {', '.join(_siblings(detail['loc']))}"
+    if detail["type"] == "missing":
+        return f"{source}: {place} is missing; {_description(detail['loc'])}"
+    return f"{source}: {place} was given {detail['input']!r}, allowed: {_allowed(detail, message)}"
+
+
+def _allowed(detail: Any, message: str) -> str:
+    allowed = message.removeprefix("Input should be ").removeprefix("String should match pattern ")
+    description = _description(detail["loc"])
+    return f"{allowed} ({description})" if description else allowed
+
+
+def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Settings
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(str(part)) if model else None
+        candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
+    return model
+
+
+def _siblings(location: tuple[Any, ...]) -> list[str]:
+    model = _model_at(location[:-1])
+    return list(model.model_fields) if model else []
+
+
+def _description(location: tuple[Any, ...]) -> str:
+    model = _model_at(location[:-1])
+    field = model.model_fields.get(str(location[-1])) if model else None
+    return (field.description or "").rstrip(".") if field else ""
+
+
+def _with_absolute_paths(settings: Settings, path: Path | None) -> Settings:
+    """Relative paths in the file mean: beside the file."""
+    base = (path.parent if path else Path()).resolve()
+    door, nodes = settings.front_door, settings.nodes
+    if door.certificate:
+        door = door.model_copy(update={"certificate": base / door.certificate})
+    if nodes.ca_file:
+        nodes = nodes.model_copy(update={"ca_file": base / nodes.ca_file})
+    printers = tuple(
+        printer.model_copy(update={"model": str(base / printer.model)})
+        if _is_ppd_file(base, printer.model)
+        else printer
+        for printer in settings.printers
+    )
+    return settings.model_copy(update={"front_door": door, "nodes": nodes, "printers": printers})
+
+
+def _is_ppd_file(base: Path, model: str) -> bool:
+    return model not in ("raw", "everywhere") and (base / model).is_file()

@@ -1,0 +1,225 @@
+"""The program that keeps the fleet: APScheduler runs a pass every interval and a watch over what must never be gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from controller import services
+from controller.apply import Applier
+from controller.config import ConfigError, Settings, load
+from controller.cycle import Cycle
+from controller.door import Door, stop_proxies
+from controller.effects import Crew, Effects
+from controller.nodes.driver import Driver, NodeError
+from controller.nodes.existing import ExistingDriver
+from controller.nodes.process import ProcessDriver
+from controller.notify import notify
+from controller.observe import Observer
+from controller.ports import Ports
+from controller.snapshot import NodeState
+from controller.state import State
+from controller.store import Store, StoreError
+from controller.users import ensure_certificate
+
+log = logging.getLogger("cupsfleet")
+
+WATCH_INTERVAL = 0.5
+"""Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
+HOUSEKEEPING_INTERVAL = 600.0
+"""Seconds between two checkpoints of the database and clearings of old history."""
+
+
+def make_drivers(state: State, settings: Settings) -> Mapping[str, Driver]:
+    return {"process": ProcessDriver(state.folder), "existing": ExistingDriver(settings.front_door.name)}
+
+
+@dataclass
+class Configuration:
+    """The settings in force. A file that changed for the worse changes nothing but the list of problems."""
+
+    path: Path | None
+    port: int | None
+    settings: Settings = field(init=False)
+    problem: str = ""
+    _stamp: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        self._stamp = self._look()
+        self.settings = load(self.path, self.port)
+
+    def refresh(self) -> str:
+        """Read the file again when it changed; returns what to tell, or ''."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return ""
+        self._stamp = stamp
+        try:
+            self.settings = load(self.path, self.port)
+        except ConfigError as error:
+            self.problem = f"the last good settings stay in force: {error}"
+            return self.problem
+        self.problem = ""
+        return f"{self.path} was read again"
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat() if self.path else None
+        except OSError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_size) if found else None
+
+
+@dataclass
+class Daemon:
+    """One controller for one state folder, from its start to the signal that ends it."""
+
+    state: State
+    configuration: Configuration
+    announce: Callable[[str], None]
+    """Called once, when jobs can be printed, with one sentence."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _news: deque[str] = field(default_factory=deque)
+    """What the watch did; the next pass writes it down, since it alone owns the store."""
+    _ready: bool = False
+    _failing: str = ""
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises StateError, StoreError or UserError when it can't begin."""
+        lock = self.state.lock()
+        settings = self.configuration.settings
+        self.store = Store(self.state.database, create=True)
+        if settings.front_door.certificate is None:
+            ensure_certificate(self.state.certificate, settings.front_door.name)
+        self._assemble(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        scheduler = self._schedule(settings)
+        self._stop.wait()
+        notify("STOPPING=1")
+        scheduler.shutdown(wait=True)
+        self.applier.crew.stop()
+        self.store.close()
+        stop_everything(self.state)
+        os.close(lock)
+
+    def _assemble(self, settings: Settings) -> None:
+        ports = Ports(self.store)
+        self.services = services.Services(self.state, ports)
+        self.door = Door(self.state)
+        effects = Effects(self.state, make_drivers(self.state, settings), self.services.device)
+        self.applier = Applier(self.store, self.door, effects, ports, Crew(self._wake_up))
+        self.cycle = Cycle(self.store, Observer(self.store, self.door, effects), self.applier)
+        self.store.event("controller", f"started as process {os.getpid()}")
+
+    def _schedule(self, settings: Settings) -> BackgroundScheduler:
+        """One thread for passes, one for the watch: a pass that waits for a node must not delay a proxy's return."""
+        scheduler = BackgroundScheduler(
+            executors={"pass": ThreadPoolExecutor(1), "watch": ThreadPoolExecutor(1)},
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
+            timezone="UTC",
+        )
+        interval = settings.health.interval
+        self._pass = scheduler.add_job(
+            self._run_pass, "interval", seconds=interval, executor="pass", next_run_time=_now()
+        )
+        scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
+        scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
+        scheduler.start()
+        return scheduler
+
+    def _wake_up(self) -> None:
+        """An effect has ended: take it up now, not an interval later."""
+        if not self._stop.is_set():
+            self._pass.modify(next_run_time=_now())
+
+    def _run_pass(self) -> None:
+        if self._stop.is_set():
+            return
+        try:
+            self._refresh()
+            plan = self.cycle.run(self.configuration.settings, self._problems())
+            self._failing = ""
+            if not plan.idle:
+                log.info(plan.sentence())
+            self._announce_when_ready()
+        except (StoreError, OSError) as error:
+            if self._failing != str(error):
+                log.error("this pass could not be finished: %s", error)
+            self._failing = str(error)
+
+    def _refresh(self) -> None:
+        interval = self.configuration.settings.health.interval
+        if said := self.configuration.refresh():
+            log.warning(said)
+            self.store.event("configuration", said)
+        settings = self.configuration.settings
+        if settings.health.interval != interval:
+            self._pass.reschedule("interval", seconds=settings.health.interval)
+        for said in [*self.services.ensure(settings), *self._drain_news()]:
+            log.info(said)
+            self.store.event("service", said)
+
+    def _drain_news(self) -> list[str]:
+        return [self._news.popleft() for _ in range(len(self._news))]
+
+    def _problems(self) -> list[str]:
+        own = [self.configuration.problem] if self.configuration.problem else []
+        return [*own, *self.door.problems()]
+
+    def _watch(self) -> None:
+        if not self._stop.is_set():
+            self._news.extend(self.door.watch())
+
+    def _keep_house(self) -> None:
+        try:
+            with self.store.transaction():
+                self.store.forget(self.configuration.settings.state.keep_events)
+            self.store.checkpoint()
+        except StoreError as error:
+            log.error("old history could not be cleared: %s", error)
+
+    def _announce_when_ready(self) -> None:
+        """Jobs can be printed when as many nodes are ready as should be, and every proxy obeys."""
+        if self._ready:
+            return
+        if problems := self._problems():
+            notify("STATUS=" + "; ".join(problems).replace("\n", " "))
+            return
+        ready = sum(1 for node in self.store.nodes() if node.state is NodeState.READY)
+        if ready >= self.configuration.settings.nodes.min:
+            self._ready = True
+            notify(f"READY=1\nSTATUS={ready} nodes are ready")
+            self.announce(f"{ready} nodes are ready")
+
+
+def stop_everything(state: State) -> None:
+    """End all that `up` started and that outlives the controller: doors first, so that nobody is let in meanwhile."""
+    stop_proxies(state)
+    store = Store(state.database)
+    drivers = make_drivers(state, Settings())
+    effects = Effects(state, drivers, lambda printer: printer.device)
+    specs = [(drivers[node.driver], effects.spec(node, store)) for node in store.nodes()]
+    store.close()
+    with futures.ThreadPoolExecutor(16) as pool:
+        for ended in [pool.submit(driver.stop, spec) for driver, spec in specs]:
+            try:
+                ended.result()
+            except NodeError as error:
+                log.error("%s", error)
+    services.end_all(state)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

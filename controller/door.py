@@ -1,0 +1,199 @@
+"""The front door: what each proxy is to be told, and telling it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import pwd
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from haproxy.install import Proxy
+from haproxy.stats import read_stats
+
+from controller.config import Settings
+from controller.decide.weights import weight
+from controller.ports import Ports
+from controller.snapshot import Node, NodeState, ProxySight
+from controller.state import State
+from controller.users import UserError, Users, stamp
+from haproxy.errors import ProxyError
+from haproxy.model import Edge, Server, User
+
+DRIFT_INTERVAL = 30
+"""Passes between two comparisons of file, runtime and what is wanted."""
+
+
+def servers_of(nodes: Iterable[Node], settings: Settings) -> tuple[Server, ...]:
+    """The nodes as the proxies know them: all but those that have no server yet."""
+    ca_file = settings.nodes.ca_file
+    return tuple(
+        Server(
+            slot=node.slot,
+            host=node.host,
+            port=node.port,
+            weight=weight(node),
+            ca_file=ca_file if node.driver == "existing" else None,
+        )
+        for node in sorted(nodes, key=lambda node: node.slot)
+        if node.state not in (NodeState.ORDERED, NodeState.STARTING, NodeState.RETIRED)
+    )
+
+
+def own_address(settings: Settings) -> str | None:
+    """The local address to reach loopback nodes from, when the door has a public name.
+
+    A cupsd takes only `localhost` for a name from a peer on 127/8 (scheduler/client.c, valid_host), and its answers
+    carry the name it was called by. From this machine's own outward address any name may be used.
+    """
+    if settings.front_door.name == "localhost":
+        return None
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # chooses a route; a datagram socket sends nothing until told to
+            address = str(probe.getsockname()[0])
+    except OSError:
+        return None
+    return None if ipaddress.ip_address(address).is_loopback else address
+
+
+@dataclass
+class Door:
+    """The proxies of one state folder. Safe to call from the loop and from the watch at once."""
+
+    state: State
+    _edges: dict[int, Edge] = field(default_factory=dict)
+    _users: tuple[User, ...] = ()
+    _passes: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _problems: dict[str, str] = field(default_factory=dict)
+    """What is wrong now, by subject."""
+
+    def proxy(self, number: int) -> Proxy:
+        return Proxy(self.state.proxy(number))
+
+    def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports) -> list[str]:
+        """Make every proxy match; returns what changed, in words. A proxy that refuses keeps its last good state."""
+        servers = servers_of(nodes, settings)
+        said: list[str] = []
+        with self._lock:
+            self._passes += 1
+            for number, port in enumerate((settings.front_door.port, *settings.front_door.more_ports), 1):
+                edge = self._edge(settings, servers, number, port, ports)
+                said += self._tell(number, edge)
+            self._close_surplus(1 + len(settings.front_door.more_ports))
+        return said
+
+    def watch(self) -> list[str]:
+        """Start again every proxy that is gone. Returns what was done, in words."""
+        said = []
+        with self._lock:
+            for number, edge in self._edges.items():
+                proxy = self.proxy(number)
+                if not proxy.running():
+                    if failure := self._attempt(f"proxy {number}", lambda proxy=proxy, edge=edge: proxy.start(edge)):  # type: ignore[misc]
+                        said += failure
+                    else:
+                        said.append(f"proxy {number} was gone and is started again")
+        return said
+
+    def sights(self) -> Mapping[int, tuple[ProxySight, ...]]:
+        """What each proxy that can be asked says of each slot."""
+        found: dict[int, list[ProxySight]] = {}
+        for number, edge in list(self._edges.items()):
+            try:
+                stats = read_stats(edge, timeout=1.0)
+            except ProxyError as error:
+                self._problems[f"statistics of proxy {number}"] = str(error)
+                continue
+            self._problems.pop(f"statistics of proxy {number}", None)
+            for slot, server in stats.slots().items():
+                found.setdefault(slot, []).append(ProxySight(number, server.up, server.sessions, server.check))
+        return {slot: tuple(sights) for slot, sights in found.items()}
+
+    def problems(self) -> list[str]:
+        """What is wrong with the door now, one sentence each."""
+        with self._lock:
+            return list(self._problems.values())
+
+    def known_users(self) -> str | None:
+        """Stamp of the user list that every proxy has; None while one of them is behind."""
+        with self._lock:
+            stamps = {stamp(edge.users) for edge in self._edges.values()}
+            return stamps.pop() if len(stamps) == 1 and not self._problems else None
+
+    def users(self) -> tuple[User, ...]:
+        """The user list; when its file can't be read, the last one that could."""
+        try:
+            self._users = Users(self.state.users).all()
+            self._problems.pop("users", None)
+        except (UserError, OSError) as error:
+            self._problems["users"] = f"the user list can't be read, the last one stays in force: {error}"
+        return self._users
+
+    def _edge(self, settings: Settings, servers: tuple[Server, ...], number: int, port: int, ports: Ports) -> Edge:
+        door = settings.front_door
+        return Edge(
+            port=port,
+            listen=door.listen,
+            certificate=door.certificate or self.state.certificate,
+            users=self.users(),
+            servers=servers,
+            max_slots=settings.slots,
+            dashboard_port=ports.of("dashboard"),
+            stats_port=ports.of(f"stats-{number}"),
+            secret=self.state.secret(),
+            host_header=door.name,
+            source_address=own_address(settings),
+            check_timeout=settings.health.deadline,
+            run_as=_unprivileged(),
+        )
+
+    def _tell(self, number: int, edge: Edge) -> list[str]:
+        proxy = self.proxy(number)
+        known = self._edges.get(number)
+        if known == edge and self._passes % DRIFT_INTERVAL and f"proxy {number}" not in self._problems:
+            return []
+        if not proxy.running():
+            said = self._attempt(f"proxy {number}", lambda: proxy.start(edge))
+            said = said or [f"proxy {number} listens on port {edge.port}"]
+        else:
+            said = self._attempt(f"proxy {number}", lambda: proxy.apply(edge))
+        if f"proxy {number}" not in self._problems:
+            self._edges[number] = edge
+        return said
+
+    def _attempt(self, subject: str, work: object) -> list[str]:
+        """Do it; a failure becomes a problem that stays until it succeeds."""
+        assert callable(work)
+        try:
+            applied = work()
+        except ProxyError as error:
+            news = self._problems.get(subject) != str(error)
+            self._problems[subject] = str(error)
+            return [f"{subject}: {error}"] if news else []
+        self._problems.pop(subject, None)
+        return [f"{subject}: {word}" for word in applied.words()] if applied is not None else []
+
+    def _close_surplus(self, count: int) -> None:
+        for number in [number for number in self._edges if number > count]:
+            self.proxy(number).stop()
+            del self._edges[number]
+
+
+def stop_proxies(state: State) -> None:
+    """End every proxy that has a folder here."""
+    for folder in sorted(state.folder.glob("proxy-*")):
+        Proxy(folder).stop()
+
+
+def _unprivileged() -> str | None:
+    """The user that a proxy started by root turns into."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("haproxy").pw_name
+    except KeyError:
+        return None

@@ -1,0 +1,106 @@
+"""What is to be done, as typed steps. Each carries its reason; all of them may be repeated without harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Step:
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Order(Step):
+    """Take a slot for a new node. `address` is given when the server exists already."""
+
+    slot: int
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Start(Step):
+    """Bring the node's server up for the first time, or adopt it."""
+
+
+@dataclass(frozen=True)
+class Restart(Step):
+    """End what is left of the server and start it again: same slot, same spool."""
+
+
+@dataclass(frozen=True)
+class Prove(Step):
+    """Declare the queues and run a proof job."""
+
+
+@dataclass(frozen=True)
+class Declare(Step):
+    """Bring the queues of a serving node up to the configuration."""
+
+
+@dataclass(frozen=True)
+class Admit(Step):
+    """Give it new work."""
+
+
+@dataclass(frozen=True)
+class TakeOut(Step):
+    """It is dead: no new work."""
+
+    deaths: int
+
+
+@dataclass(frozen=True)
+class Drain(Step):
+    """No new work; its own jobs are finished."""
+
+
+@dataclass(frozen=True)
+class Remove(Step):
+    """It has no work left: take it out of every proxy, end it, free its slot."""
+
+
+@dataclass(frozen=True)
+class Aim(Step):
+    """Change what the node is meant for. `goal` is a snapshot.Goal."""
+
+    goal: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What becomes of an administrator's command."""
+
+    command: int
+    state: str
+    outcome: str
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many nodes should serve, and why."""
+
+    desired: int
+    actual: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    scale: Scale
+    steps: tuple[Step, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    """What was held back, and why."""
+
+    @property
+    def idle(self) -> bool:
+        return not self.steps and not self.answers
+
+    def sentence(self) -> str:
+        """The pass in one readable line."""
+        done = [f"{type(step).__name__.lower()} {step.node} ({step.reason})" for step in self.steps]
+        done += [f"command {answer.command} {answer.state} ({answer.outcome})" for answer in self.answers]
+        return "; ".join(done or [f"nothing to do: {self.scale.reason}"])

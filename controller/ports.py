@@ -1,0 +1,57 @@
+"""Loopback ports that the fleet chose for its own parts, remembered so that a restart finds the same ones."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from controller.store import Store
+
+QUARANTINE = 3600.0
+"""Seconds in which an address that a node had is not given to another one."""
+
+
+def free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Ports:
+    store: Store
+
+    def of(self, part: str) -> int:
+        """The port of a part of the fleet (`dashboard`, `stats-1`, `printer-office`); chosen at the first call."""
+        known: dict[str, int] = self.store.fact("ports") or {}
+        if part not in known:
+            known[part] = self._choose()
+            self.store.put_fact("ports", known)
+        return known[part]
+
+    def move(self, part: str) -> int:
+        """Another port for a part that found its own one taken."""
+        known: dict[str, int] = self.store.fact("ports") or {}
+        self.store.put_fact("ports", {name: port for name, port in known.items() if name != part})
+        return self.of(part)
+
+    def for_node(self) -> int:
+        """A free port that no node had within the quarantine."""
+        while True:
+            port = self._choose()
+            if not self.store.address_rests("127.0.0.1", port, QUARANTINE):
+                return port
+
+    def _choose(self) -> int:
+        known: dict[str, int] = self.store.fact("ports") or {}
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in known.values():
+                return port

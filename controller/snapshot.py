@@ -1,0 +1,136 @@
+"""What was seen in one pass, as one immutable value. `decide` knows nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from probes.reading import Reading
+
+
+class NodeState(StrEnum):
+    """Where a node stands in its life."""
+
+    ORDERED = "ordered"
+    """Decided, not yet begun."""
+    STARTING = "starting"
+    """Its server was told to start and has not answered yet."""
+    PROVING = "proving"
+    """It answers and has its queues; a proxy's own check is still to pass."""
+    READY = "ready"
+    """It takes new work."""
+    DRAINING = "draining"
+    """It takes no new work and finishes its own."""
+    DEAD = "dead"
+    """It is gone; it takes no new work and waits to be started again."""
+    RETIRED = "retired"
+    """It left the fleet. Its name is never used again."""
+
+
+class Goal(StrEnum):
+    """What a node is meant for."""
+
+    SERVE = "serve"
+    DRAIN = "drain"
+    """Take no new work until it is resumed."""
+    RETIRE = "retire"
+    """Finish its own work, then leave."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What is remembered about a node."""
+
+    name: str
+    slot: int
+    driver: str
+    host: str
+    port: int
+    state: NodeState = NodeState.ORDERED
+    goal: Goal = Goal.SERVE
+    since: float = 0.0
+    """Wall clock time, in seconds, at which it entered its state; for people only."""
+    reason: str = ""
+    """Why it is in this state."""
+    deaths: int = 0
+    """How often it died since it last served for a while."""
+    queues: str = ""
+    """Fingerprint of the queue declarations that were put on it."""
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ProxySight:
+    """A node as one proxy reports it."""
+
+    proxy: int
+    up: bool
+    """The proxy's own IPP check passes."""
+    sessions: int
+    """Connections and waiting requests, those for the node's own jobs included."""
+    check: str = ""
+    """The proxy's word for its last check, such as `L4CON` or `L7OK`."""
+
+
+@dataclass(frozen=True)
+class NodeSight:
+    """A node with everything that was seen of it."""
+
+    node: Node
+    alive: bool | None = None
+    """Whether its process runs; None where its driver can't know."""
+    reading: Reading | None = None
+    """The newest answer (or failure to answer) to the prober."""
+    idle_readings: int = 0
+    """Fresh readings in a row that showed no open job."""
+    silent_for: float = 0.0
+    """Seconds since it last answered the prober, or since the controller first looked."""
+    in_state: float = 0.0
+    """Seconds in its present state, or since the controller first looked."""
+    proxies: tuple[ProxySight, ...] = ()
+    """What the proxies say that could be asked."""
+    busy: bool = False
+    """An effect on it is still under way; it is left alone until that has ended."""
+
+    @property
+    def answers(self) -> bool:
+        return self.reading is not None and self.reading.error is None
+
+    @property
+    def open_jobs(self) -> int | None:
+        """None when it did not answer."""
+        return len(self.reading.jobs) if self.reading is not None and self.reading.error is None else None
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something an administrator asked for."""
+
+    id: int
+    verb: str
+    """`add`, `retire`, `drain` or `resume`."""
+    argument: str
+    """A node's name; for `add` an address HOST:PORT, or nothing for a node of the configured driver."""
+    asked_by: str
+    age: float
+    """Seconds since it was asked."""
+    state: str = "asked"
+    """`asked`, then `running`, then `done`, `refused` or `failed`."""
+    node: str = ""
+    """The node it led to, once known."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    nodes: tuple[NodeSight, ...]
+    commands: tuple[Command, ...] = ()
+    """Those that are asked or running, oldest first."""
+    free_slots: tuple[int, ...] = ()
+    """Slots without a node whose id range still has room, best first."""
+    next_name: int = 1
+    """Number of the next node's name."""
+    queues: str = ""
+    """Fingerprint of the queue declarations as configured."""

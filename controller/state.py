@@ -1,0 +1,123 @@
+"""The one folder that holds everything a running fleet owns. Delete it and start anew."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class StateError(Exception):
+    """The state folder can't be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each thing lies below the state folder."""
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "cupsfleet.db"
+
+    @property
+    def users(self) -> Path:
+        return self.folder / "users"
+
+    @property
+    def passwords(self) -> Path:
+        return self.folder / "passwords"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "tls" / "door.pem"
+
+    @property
+    def nodes(self) -> Path:
+        return self.folder / "nodes"
+
+    @property
+    def printed(self) -> Path:
+        return self.folder / "printed"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def processes(self) -> Path:
+        """Records of the helper processes: dashboard, virtual printers."""
+        return self.folder / "processes"
+
+    def proxy(self, number: int) -> Path:
+        """The folder of the proxy with this number, counted from 1."""
+        return self.folder / f"proxy-{number}"
+
+    def secret(self) -> str:
+        """What the proxy shows to the dashboard. Made once, readable by the owner only."""
+        path = self.folder / "secret"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(32))
+        return path.read_text()
+
+    def prepare(self) -> None:
+        """Make the folder and prove that it can be written. Raises StateError."""
+        try:
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for folder in (self.nodes, self.printed, self.logs, self.processes, self.certificate.parent):
+                folder.mkdir(exist_ok=True)
+            write_private(self.folder / ".writable", "x" * 65536)
+            (self.folder / ".writable").unlink()
+        except OSError as error:
+            raise StateError(
+                f"the state folder {self.folder} can't be written: {error.strerror}; "
+                "free or allow space there, or choose another one with --state"
+            ) from None
+
+    def exists(self) -> bool:
+        return self.database.is_file()
+
+    def lock(self) -> int:
+        """Become the one controller of this folder; held until the process ends. Raises StateError when taken."""
+        handle = os.open(self.folder / "controller.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise StateError(f"a controller already runs for {self.folder}") from None
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        return handle
+
+    def controller(self) -> int | None:
+        """Process id of the controller that holds the lock; None when there is none."""
+        try:
+            handle = os.open(self.folder / "controller.lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(handle, 32, 0)
+            return int(text) if text.isdigit() else None
+        finally:
+            os.close(handle)
+        return None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file as a whole, readable by its owner only: after a crash it is the old one or the new one."""
+    candidate = path.with_name(path.name + ".new")
+    try:
+        handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(candidate, path)
+    except OSError:
+        candidate.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,143 @@
+"""What can be known about the fleet: the only source of the dashboard and of the command line.
+
+The controller publishes what each pass saw; everybody else reads it here, together with its age.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from controller.config import Settings
+from controller.decide.weights import weight
+from controller.plan import Plan
+from controller.snapshot import NodeSight, NodeState, Snapshot
+from controller.state import State
+from controller.store import Store
+
+STALE_AFTER = 5.0
+"""Seconds without a pass after which the controller is reported as missing, beyond its own interval."""
+
+
+def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, problems: list[str]) -> None:
+    """Write down what a pass saw, for the readers."""
+    nodes = [_node_row(sight) for sight in snapshot.nodes]
+    sight = {
+        "at": time.time(),
+        "interval": settings.health.interval,
+        "door": {"name": settings.front_door.name, "port": settings.front_door.port},
+        "printers": [printer.name for printer in settings.printers],
+        "nodes": nodes,
+        "scaling": {"desired": plan.scale.desired, "actual": plan.scale.actual, "reason": plan.scale.reason},
+        "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
+        "problems": [*problems, *_node_problems(snapshot), *plan.notes],
+    }
+    jobs = [_job_row(sight, job) for sight in snapshot.nodes if sight.reading for job in sight.reading.jobs]
+    with store.transaction():
+        store.put_fact("sight", sight)
+        if store.fact("jobs") != jobs:
+            store.put_fact("jobs", jobs)
+
+
+def _node_row(sight: NodeSight) -> dict[str, Any]:
+    node, reading = sight.node, sight.reading
+    return {
+        "name": node.name,
+        "slot": node.slot,
+        "state": node.state.value,
+        "goal": node.goal.value,
+        "address": node.address,
+        "driver": node.driver,
+        "open_jobs": sight.open_jobs,
+        "weight": weight(node),
+        "reason": node.reason,
+        "since": node.since,
+        "latency": reading.latency if reading else None,
+        "proxies": [{"proxy": proxy.proxy, "up": proxy.up, "sessions": proxy.sessions} for proxy in sight.proxies],
+    }
+
+
+def _job_row(sight: NodeSight, job: Any) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "uuid": job.uuid,
+        "queue": job.queue,
+        "owner": job.owner,
+        "state": str(job.state),
+        "size_kb": job.size_kb,
+        "created": job.created,
+        "node": sight.node.name,
+    }
+
+
+def _node_problems(snapshot: Snapshot) -> list[str]:
+    """What an administrator should know about, one sentence each."""
+    said = []
+    for sight in snapshot.nodes:
+        node = sight.node
+        if node.state is NodeState.DEAD:
+            said.append(f"{node.name} is dead: {node.reason}")
+        elif node.state in (NodeState.READY, NodeState.DRAINING) and not sight.answers:
+            error = sight.reading.error if sight.reading else "it was not asked yet"
+            said.append(f"{node.name} does not answer the prober: {error}")
+        elif " failed: " in node.reason:
+            said.append(f"{node.name}: {node.reason}")
+    return said
+
+
+@dataclass(frozen=True)
+class Views:
+    """Answers about one state folder, also while no controller runs."""
+
+    state: State
+    store: Store
+
+    def status(self) -> dict[str, Any]:
+        """The whole fleet: what was last seen, and how old that is."""
+        sight = self.store.fact("sight")
+        pid = self.state.controller()
+        if sight is None:
+            sight = {"at": None, "nodes": [], "problems": [], "printers": [], "scaling": {}, "door": {}}
+        age = None if sight["at"] is None else max(0.0, time.time() - sight["at"])
+        door = sight["door"]
+        base = f"{door['name']}:{door['port']}" if door else None
+        queue = sight["printers"][0] if sight["printers"] else ""
+        return {
+            "front_door": {"url": f"ipps://{base}/printers/{queue}" if base else None, "port": door.get("port")},
+            "dashboard": {"url": f"https://{base}/fleet/" if base else None},
+            "printers": sight["printers"],
+            "controller": {"pid": pid, "seen": sight["at"], "age": age},
+            "nodes": sight["nodes"],
+            "scaling": {**sight["scaling"], **sight.get("limits", {})},
+            "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
+            "problems": [*_controller_problems(pid, age, sight.get("interval", 0.0)), *sight["problems"]],
+        }
+
+    def nodes(self) -> list[dict[str, Any]]:
+        nodes: list[dict[str, Any]] = self.status()["nodes"]
+        return nodes
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Open jobs of all nodes, oldest first."""
+        return sorted(self.store.fact("jobs") or [], key=lambda job: (job["created"] or 0, job["id"]))
+
+    def explain(self, limit: int = 10) -> list[dict[str, Any]]:
+        """The last passes that decided something, newest first: when, what and why."""
+        return [{"at": row["at"], "decided": row["sentence"]} for row in self.store.passes(limit)]
+
+    def events(self, limit: int = 50) -> list[dict[str, Any]]:
+        return self.store.events(limit)
+
+    def commands(self, limit: int = 10) -> list[dict[str, Any]]:
+        return self.store.commands(limit)
+
+
+def _controller_problems(pid: int | None, age: float | None, interval: float) -> list[str]:
+    if age is None:
+        return ["the controller has not looked at the fleet yet"]
+    if pid is None:
+        return [f"no controller runs; printing goes on, nothing is repaired. What you see is {age:.0f} s old"]
+    if age > interval + STALE_AFTER:
+        return [f"the controller (process {pid}) has not reported for {age:.0f} s"]
+    return []

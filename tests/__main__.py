@@ -1,0 +1,27 @@
+"""`./cupsfleet test`: style, types, import rules, then all tests. Further arguments go to pytest and skip the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("lint-imports",),
+)
+
+
+def main(arguments: list[str]) -> int:
+    tools = Path(sys.executable).parent
+    for name, *options in () if arguments else CHECKS:
+        print(f"== {name} {' '.join(options)}", flush=True)
+        if code := subprocess.run([str(tools / name), *options]).returncode:
+            return code
+    print("== pytest", flush=True)
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments]).returncode
+
+
+sys.exit(main(sys.argv[1:]))

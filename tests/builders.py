@@ -1,0 +1,76 @@
+"""Values for tests, made with what matters and sensible rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.config import Nodes, Settings
+from controller.snapshot import Command, Goal, Node, NodeSight, NodeState, ProxySight, Snapshot
+from probes.reading import OpenJob, Reading
+
+QUEUES = "fingerprint"
+
+
+def settings(minimum: int = 2, maximum: int = 8, existing: tuple[str, ...] = ()) -> Settings:
+    return Settings(nodes=Nodes(min=minimum, max=maximum, existing=existing))
+
+
+def reading(node: str, jobs: int = 0, error: str | None = None) -> Reading:
+    return Reading(
+        node=node,
+        at=0.0,
+        latency=None if error else 0.01,
+        error=error,
+        queues=(),
+        jobs=tuple(job(number) for number in range(jobs)),
+        highest_job_id=0,
+    )
+
+
+def job(number: int) -> OpenJob:
+    return OpenJob(
+        id=1_000_001 + number,
+        uuid=f"urn:uuid:{number}",
+        queue="office",
+        owner="demo",
+        state=3,
+        size_kb=1,
+        created=0,
+        state_reasons=(),
+    )
+
+
+def sight(
+    slot: int = 1,
+    state: NodeState = NodeState.READY,
+    goal: Goal = Goal.SERVE,
+    jobs: int = 0,
+    error: str | None = None,
+    up: bool = True,
+    deaths: int = 0,
+    driver: str = "process",
+    address: tuple[str, int] | None = None,
+    queues: str = QUEUES,
+    sessions: int = 0,
+    **seen: Any,
+) -> NodeSight:
+    """A node as seen in a pass. `error` makes it silent, `up` is what the one proxy says of it."""
+    host, port = address or ("127.0.0.1", 6000 + slot)
+    node = Node(f"node-{slot}", slot, driver, host, port, state=state, goal=goal, deaths=deaths, queues=queues)
+    defaults: dict[str, Any] = {
+        "alive": None if driver == "existing" else True,
+        "reading": reading(node.name, jobs, error),
+        "proxies": (ProxySight(1, up, sessions),),
+        "idle_readings": 0 if jobs or error else 10,
+        "in_state": 60.0,
+    }
+    return NodeSight(node=node, **{**defaults, **seen})
+
+
+def snapshot(*sights: NodeSight, commands: tuple[Command, ...] = (), free_slots: tuple[int, ...] = (8, 9)) -> Snapshot:
+    number = max([0, *(int(sight.node.name[5:]) for sight in sights)]) + 1
+    return Snapshot(sights, commands, free_slots, next_name=number, queues=QUEUES)
+
+
+def command(verb: str, argument: str = "", age: float = 1.0, state: str = "asked", node: str = "") -> Command:
+    return Command(7, verb, argument, "admin", age, state, node)
