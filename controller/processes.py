@@ -101,9 +101,9 @@ def marked(mark: str) -> Iterator[int]:
     """Ids of the living processes whose environment holds MARK=`mark`, oneself excepted."""
     needle = f"{MARK}={mark}".encode()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid() and needle in _environment(entry):
-            if start_tick(int(entry)) is not None:
-                yield int(entry)
+        pid = int(entry) if entry.isdigit() else os.getpid()
+        if pid != os.getpid() and needle in _environment(entry) and start_tick(pid) is not None:
+            yield pid
 
 
 def start_tick(pid: int) -> int | None:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,17 @@ _CHILD = Path(__file__).with_name("cups_child.py")
 
 
 @dataclass(frozen=True)
-class Access:
-    """Where a server is, and as whom it is talked to."""
+class Token:
+    """As whom a server is administered, and how that is proved."""
 
-    host: str
-    port: int
     user: str
     """Sent as requesting-user-name."""
     certificates: Path | None = None
-    """The server's StateDir, if it is on this machine: certs/0 in it proves administration rights (Local)."""
+    """The server's StateDir, if it runs on this machine: certs/0 in it proves administration rights (Local)."""
     password: str | None = field(default=None, repr=False)
     """For Basic authentication as `user` instead."""
+    host: str | None = None
+    """Address that administration has to go to when it is not the node's own: cupsd takes `certs/0` on loopback."""
     tls: bool = False
 
 
@@ -46,20 +46,19 @@ class Call:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def call(access: Access, calls: Sequence[Call], deadline: float) -> list[Any]:
+def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: float) -> list[Any]:
     """Make the calls one after another on one connection; returns their results in JSON's types.
 
     deadline: seconds for all of it, start of the process (about 0.1 s) included. Stops at the first failure:
     Overdue, Unreachable, Refused (with the IPP status) or ProbeError for a wrong call.
     """
-    request = {
-        "server": asdict(access) | {"certificates": None},
-        "calls": [[one.method, one.arguments, one.options] for one in calls],
-    }
-    answer = _run(json.dumps(request), _environment(access), deadline, f"{access.host}:{access.port}")
+    host = token.host or host
+    server = {"host": host, "port": port, "user": token.user, "password": token.password, "tls": token.tls}
+    request = {"server": server, "calls": [[one.method, one.arguments, one.options] for one in calls]}
+    answer = _run(json.dumps(request), _environment(token), deadline, f"{host}:{port}")
     if "error" not in answer:
         return list(answer["results"])
-    message = f"{access.host}:{access.port}: {answer['error']}"
+    message = f"{host}:{port}: {answer['error']}"
     if answer["kind"] == "refused":
         raise Refused(message, answer["status"])
     raise _KINDS.get(answer["kind"], ProbeError)(message)
@@ -87,7 +86,7 @@ def _run(request: str, environment: dict[str, str], deadline: float, server: str
         raise Unintelligible(f"{server}: pycups ended with status {process.returncode}: {complaint[-300:]}") from None
 
 
-def _environment(access: Access) -> dict[str, str]:
+def _environment(token: Token) -> dict[str, str]:
     keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    state = str(access.certificates) if access.certificates else "/nonexistent"
+    state = str(token.certificates) if token.certificates else "/nonexistent"
     return keep | {"LANG": "C.UTF-8", "CUPS_STATEDIR": state, "HOME": "/nonexistent"}

@@ -1,7 +1,7 @@
 """The process in which pycups runs: reads a request from standard input, prints one answer, ends.
 
-    {"server": {host, port, user, password, tls}, "calls": [[method, arguments, options], …]}
-    -> {"results": […]}  or  {"error": text, "kind": "refused|unreachable|wrong", "status": IPP status}
+{"server": {host, port, user, password, tls}, "calls": [[method, arguments, options], …]}
+-> {"results": […]}  or  {"error": text, "kind": "refused|unreachable|wrong", "status": IPP status}
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from probes.cups import Token
+
 
 @dataclass(frozen=True)
 class NodeSpec:
@@ -37,6 +39,9 @@ class Driver(Protocol):
 
     def alive(self, spec: NodeSpec) -> bool | None:
         """Whether the server's process runs; None where this driver can't know."""
+
+    def token(self, spec: NodeSpec) -> Token:
+        """As whom the controller administers the node and handles its jobs; `token.user` may see every job."""
 
     def stop(self, spec: NodeSpec) -> None:
         """End the server and everything it started; its folder stays."""

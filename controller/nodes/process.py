@@ -27,7 +27,7 @@ from pathlib import Path
 from controller import processes
 from controller.nodes import ids, settings
 from controller.nodes.driver import NodeError, NodeSpec
-from probes.cups import Access
+from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
 STOP_SECONDS = 4.0
@@ -53,7 +53,9 @@ class ProcessDriver:
     A started node whose settings would now be rendered differently goes on with its own; `outdated` tells.
     """
 
-    def __init__(self, allow: Sequence[str] = (), backends: Sequence[Backend] = (), cupsd: Path | None = None) -> None:
+    def __init__(
+        self, *, allow: Sequence[str] = (), backends: Sequence[Backend] = (), cupsd: Path | None = None
+    ) -> None:
         self.allow = tuple(allow)
         self.backends = tuple(backends)
         self.cupsd = cupsd
@@ -94,11 +96,11 @@ class ProcessDriver:
         wanted = settings.render(spec, folder, _operator(folder), self.allow)
         return processes.running(_record(folder)) and wanted.differ_from(folder)
 
-    def access(self, spec: NodeSpec) -> Access:
+    def token(self, spec: NodeSpec) -> Token:
         """How the controller talks to the node: administration by certificate, jobs under the operator's name."""
         folder = spec.folder.resolve()
-        host = spec.host if settings.is_loopback(spec.host) else "127.0.0.1"
-        return Access(host, spec.port, _operator(folder), certificates=folder / "run")
+        host = None if settings.is_loopback(spec.host) else "127.0.0.1"
+        return Token(_operator(folder), certificates=folder / "run", host=host)
 
     def _check_adopted(self, spec: NodeSpec, folder: Path) -> None:
         """The files say what the running cupsd was started with, for they are only written before a start."""

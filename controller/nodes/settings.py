@@ -22,18 +22,56 @@ HISTORY_SECONDS = 86_400
 """For how long a finished job can be asked for. Its document is deleted at once."""
 
 ADMINISTRATOR_OPERATIONS = (
-    "CUPS-Add-Modify-Printer CUPS-Delete-Printer CUPS-Add-Modify-Class CUPS-Delete-Class CUPS-Set-Default "
-    "CUPS-Create-Local-Printer CUPS-Get-Devices CUPS-Accept-Jobs CUPS-Reject-Jobs Set-Printer-Attributes "
-    "Pause-Printer Resume-Printer Enable-Printer Disable-Printer Pause-Printer-After-Current-Job Hold-New-Jobs "
-    "Release-Held-New-Jobs Deactivate-Printer Activate-Printer Restart-Printer Shutdown-Printer Startup-Printer "
-    "Purge-Jobs Promote-Job Schedule-Job-After Print-URI Send-URI"
-).split()
+    "CUPS-Add-Modify-Printer",
+    "CUPS-Delete-Printer",
+    "CUPS-Add-Modify-Class",
+    "CUPS-Delete-Class",
+    "CUPS-Set-Default",
+    "CUPS-Create-Local-Printer",
+    "CUPS-Get-Devices",
+    "CUPS-Accept-Jobs",
+    "CUPS-Reject-Jobs",
+    "Set-Printer-Attributes",
+    "Pause-Printer",
+    "Resume-Printer",
+    "Enable-Printer",
+    "Disable-Printer",
+    "Pause-Printer-After-Current-Job",
+    "Hold-New-Jobs",
+    "Release-Held-New-Jobs",
+    "Deactivate-Printer",
+    "Activate-Printer",
+    "Restart-Printer",
+    "Shutdown-Printer",
+    "Startup-Printer",
+    "Purge-Jobs",
+    "Promote-Job",
+    "Schedule-Job-After",
+    "Print-URI",
+    "Send-URI",
+)
 OWNER_OPERATIONS = (
-    "Send-Document Hold-Job Release-Job Restart-Job Set-Job-Attributes Create-Job-Subscriptions "
-    "Renew-Subscription Cancel-Subscription Get-Notifications Reprocess-Job Cancel-Current-Job "
-    "Suspend-Current-Job Resume-Job Cancel-My-Jobs Cancel-Jobs Close-Job CUPS-Move-Job CUPS-Get-Document Cancel-Job "
-    "CUPS-Authenticate-Job"
-).split()
+    "Send-Document",
+    "Hold-Job",
+    "Release-Job",
+    "Restart-Job",
+    "Set-Job-Attributes",
+    "Create-Job-Subscriptions",
+    "Renew-Subscription",
+    "Cancel-Subscription",
+    "Get-Notifications",
+    "Reprocess-Job",
+    "Cancel-Current-Job",
+    "Suspend-Current-Job",
+    "Resume-Job",
+    "Cancel-My-Jobs",
+    "Cancel-Jobs",
+    "Close-Job",
+    "CUPS-Move-Job",
+    "CUPS-Get-Document",
+    "Cancel-Job",
+    "CUPS-Authenticate-Job",
+)
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("controller.nodes"),
@@ -62,8 +100,10 @@ def render(spec: NodeSpec, folder: Path, operator: str, allow: tuple[str, ...]) 
     folder: the node's, resolved. operator: the name under which the controller handles jobs.
     allow: addresses of proxies, beside loopback. Raises NodeError for text that would break a file.
     """
-    if any(mark in str(folder) for mark in "\n\"#\\ "):
-        raise NodeError(f"the folder {str(folder)!r} holds a blank or a mark that CUPS can't read; choose another --state")
+    if any(mark in str(folder) for mark in '\n"#\\ '):
+        raise NodeError(
+            f"the folder {str(folder)!r} holds a blank or a mark that CUPS can't read; choose another --state"
+        )
     values = {
         "listen": _listen(spec),
         "allow": allow,

@@ -1,0 +1,52 @@
+"""The proof that a node takes jobs and numbers them as its slot demands. It uses no paper."""
+
+from __future__ import annotations
+
+import time
+
+from pyipp.enums import IppOperation
+
+from controller.nodes.driver import NodeError
+from haproxy.model import SLOT_IDS, first_id, slot_of
+from probes import ipp, wire
+from probes.errors import ProbeError, Refused
+from probes.ipp import Server
+from probes.wire import number
+
+OWNER = "cupsfleet"
+"""Owner of proof jobs; never the controller's token, for an owner's name is seen by many."""
+
+
+def prove(host: str, port: int, slot: int, queue: str, deadline: float = 10.0) -> int:
+    """Make a held job in a queue and cancel it; returns its id, which lies in the slot's range.
+
+    deadline: seconds for all of it. Raises NodeError when the node refuses, is late, or numbers jobs otherwise.
+    """
+    number_given = proof_job(Server(host, port, OWNER), queue, deadline)
+    if slot_of(number_given) != slot:
+        raise NodeError(
+            f"{host}:{port} gave a job the id {number_given}, but slot {slot} owns {first_id(slot)} to "
+            f"{(slot + 1) * SLOT_IDS}: stop it, and write NextJobId into its job.cache"
+        )
+    return number_given
+
+
+def proof_job(server: Server, queue: str, deadline: float, headers: dict[str, str] | None = None) -> int:
+    """The id of a job that was created, held, and cancelled by its owner. Raises NodeError."""
+    until = time.monotonic() + deadline
+    where = f"{server.host}:{server.port}"
+    name, held = {"job-name": "cupsfleet proof"}, {"job-hold-until": "indefinite"}
+    create = ipp.encode(IppOperation.CREATE_JOB, server.user, name, queue, job=held)
+    try:
+        jobs = ipp.question(server, create, deadline, headers or {}).of(wire.JOB_GROUP)
+        job = number(jobs[0], "job-id") if jobs else 0
+        if not job:
+            raise NodeError(f"{where} has no queue {queue}")
+        # Purged, so that the history that people see stays theirs.
+        cancel = ipp.encode(IppOperation.CANCEL_JOB, server.user, {"job-id": job, "purge-job": True}, queue)
+        ipp.question(server, cancel, max(0.1, until - time.monotonic()), headers or {})
+    except Refused as error:
+        raise NodeError(f"{where} refused a held job in {queue}, or its cancellation by its owner: {error}") from error
+    except ProbeError as error:
+        raise NodeError(f"{where} did not handle a held job: {error}") from error
+    return job

@@ -1,0 +1,166 @@
+"""Print queues as they should be, and making a server's queues so.
+
+What a queue was made from can't be read back from a server (a PPD changes on its way in), so each queue of ours
+carries a mark: a default option `cupsfleet` with a fingerprint of its declaration and the names of the options that
+were set. The mark also tells our queues from others: only marked ones are ever removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyipp.enums import IppOperation
+
+from controller.nodes.driver import NodeError
+from probes import ipp, wire
+from probes.cups import Call, Token, call
+from probes.errors import ProbeError
+from probes.wire import Attributes, number, text
+
+MARK = "cupsfleet"
+_STOPPED = 5
+_ATTRIBUTES = (
+    "printer-name device-uri printer-info printer-location printer-is-shared printer-state "
+    f"printer-is-accepting-jobs queued-job-count {MARK}-default"
+).split()
+
+
+@dataclass(frozen=True)
+class Queue:
+    """model: `raw`, `everywhere` (a driverless IPP printer), an absolute PPD path, or a name from `lpinfo -m`."""
+
+    name: str
+    device: str
+    model: str = "raw"
+    options: tuple[tuple[str, str], ...] = ()
+    """Default job options."""
+    info: str = ""
+    location: str = ""
+    shared: bool = True
+    """Must be true where the proxy is not on the node's own machine."""
+
+    @property
+    def mark(self) -> str:
+        """Changes with everything that is not compared attribute by attribute. Raises NodeError: PPD unreadable."""
+        parts = repr((self.model, self.options)).encode() + _ppd(self.model)
+        names = "+".join(name for name, _ in self.options)
+        return f"{hashlib.sha256(parts).hexdigest()[:12]}:{names}"[:255]
+
+
+def declare(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> list[str]:
+    """Make the server's queues as declared; returns what was changed, in words. Idempotent; cheap if all is right.
+
+    Queues of ours that are declared no longer are removed once they have no open job. deadline: seconds for each of
+    two exchanges. Raises NodeError.
+    """
+    try:
+        standing = _standing(host, port, token, deadline)
+        calls, words = plan(queues, standing)
+        if calls:
+            call(host, port, token, calls, deadline)
+    except ProbeError as error:
+        raise NodeError(f"the queues could not be set up: {error}") from error
+    return words
+
+
+def missing(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> tuple[str, ...]:
+    """Names of declared queues that are absent or take no jobs. Raises NodeError."""
+    try:
+        standing = _standing(host, port, token, deadline)
+    except ProbeError as error:
+        raise NodeError(f"the queues could not be read: {error}") from error
+    return tuple(
+        queue.name for queue in queues if not number(standing.get(queue.name, {}), "printer-is-accepting-jobs")
+    )
+
+
+def plan(queues: Sequence[Queue], standing: dict[str, Attributes]) -> tuple[list[Call], list[str]]:
+    """The calls that lead from the standing queues to the declared ones, and what they do in words. Pure but for
+    reading PPD files."""
+    calls: list[Call] = []
+    words: list[str] = []
+    for queue in queues:
+        steps, said = _correct(queue, standing.get(queue.name))
+        calls += steps
+        words += [f"{queue.name}: {', '.join(said)}"] if said else []
+    for name, attributes in standing.items():
+        if _is_surplus(name, attributes, queues):
+            calls.append(Call("deletePrinter", (name,)))
+            words.append(f"{name}: removed, for it is declared no longer")
+    return calls, words
+
+
+def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], list[str]]:
+    now = standing or {}
+    old_mark = text(now, f"{MARK}-default")
+    remade = standing is None or old_mark != queue.mark
+    differing = [
+        word
+        for word, name, wanted in (
+            ("device", "device-uri", queue.device),
+            ("description", "printer-info", queue.info or queue.name),
+            ("location", "printer-location", queue.location),
+        )
+        if text(now, name) != wanted
+    ]
+    calls: list[Call] = []
+    words: list[str] = []
+    if remade:
+        calls += [_add(queue, with_model=True), *_options(queue, old_mark)]
+        words.append("made" if standing is None else "model and options set")
+    elif differing:
+        calls.append(_add(queue, with_model=False))
+        words += [f"{word} corrected" for word in differing]
+    if standing is None or bool(number(now, "printer-is-shared")) != queue.shared:
+        calls.append(Call("setPrinterShared", (queue.name, queue.shared)))
+        words += ["sharing corrected"] if standing else []
+    if standing is None or number(now, "printer-state") == _STOPPED:
+        calls.append(Call("enablePrinter", (queue.name,)))
+        words += ["enabled"] if standing else []
+    if standing is None or not number(now, "printer-is-accepting-jobs"):
+        calls.append(Call("acceptJobs", (queue.name,)))
+        words += ["accepts jobs"] if standing else []
+    return calls, words
+
+
+def _add(queue: Queue, with_model: bool) -> Call:
+    options = {"device": queue.device, "info": queue.info or queue.name, "location": queue.location}
+    if with_model:
+        options |= {"filename": queue.model} if queue.model.startswith("/") else {"ppdname": queue.model}
+    return Call("addPrinter", (queue.name,), options)
+
+
+def _options(queue: Queue, old_mark: str) -> list[Call]:
+    """Set the default options, take back those of an earlier declaration, and last of all set the mark."""
+    names = {name for name, _ in queue.options}
+    old = [name for name in old_mark.partition(":")[2].split("+") if name and name not in names]
+    return [
+        *(Call("deletePrinterOptionDefault", (queue.name, name)) for name in old),
+        *(Call("addPrinterOptionDefault", (queue.name, name, value)) for name, value in queue.options),
+        Call("addPrinterOptionDefault", (queue.name, MARK, queue.mark)),
+    ]
+
+
+def _is_surplus(name: str, attributes: Attributes, queues: Sequence[Queue]) -> bool:
+    ours = bool(text(attributes, f"{MARK}-default"))
+    wanted = any(queue.name.lower() == name.lower() for queue in queues)  # CUPS folds the case of names
+    return ours and not wanted and number(attributes, "queued-job-count") == 0
+
+
+def _standing(host: str, port: int, token: Token, deadline: float) -> dict[str, Attributes]:
+    server = ipp.Server(token.host or host, port, token.user, token.tls)
+    request = ipp.encode(IppOperation.CUPS_GET_PRINTERS, token.user, {"requested-attributes": _ATTRIBUTES})
+    groups = ipp.question(server, request, deadline).of(wire.PRINTER_GROUP)
+    return {text(group, "printer-name"): group for group in groups}
+
+
+def _ppd(model: str) -> bytes:
+    if not model.startswith("/"):
+        return b""
+    try:
+        return Path(model).read_bytes()
+    except OSError as error:
+        raise NodeError(f"the PPD file {model} can't be read: {error.strerror}") from error

@@ -1,0 +1,117 @@
+"""What one look at a print server saw. Pure values, no IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from probes.wire import Attributes, number, text, texts
+
+QUEUE_ATTRIBUTES = (
+    "printer-name",
+    "printer-state",
+    "printer-state-reasons",
+    "printer-is-accepting-jobs",
+    "queued-job-count",
+)
+JOB_ATTRIBUTES = (
+    "job-id",
+    "job-uuid",
+    "job-printer-uri",
+    "job-originating-user-name",
+    "job-state",
+    "job-k-octets",
+    "time-at-creation",
+    "job-state-reasons",
+)
+
+
+@dataclass(frozen=True)
+class QueueReading:
+    name: str
+    state: int
+    """IPP printer-state: 3 idle, 4 processing, 5 stopped."""
+    state_reasons: tuple[str, ...]
+    accepting: bool
+    queued: int
+    """Open jobs of this queue, as the server counts them."""
+
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job that is not finished; held and stopped ones count."""
+
+    id: int
+    uuid: str
+    queue: str
+    owner: str
+    """Empty when the server does not tell it to the name that asked."""
+    state: int
+    """IPP job-state: 3 pending, 4 held, 5 processing, 6 stopped."""
+    size_kb: int
+    created: int
+    """Seconds since 1970 by the server's clock."""
+    state_reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer of a node, or the failure to get one."""
+
+    node: str
+    at: float
+    """time.monotonic() when it was complete."""
+    latency: float | None = None
+    """Seconds from the first request to the last answer; None when it failed."""
+    error: str | None = None
+    queues: tuple[QueueReading, ...] = ()
+    jobs: tuple[OpenJob, ...] = ()
+    highest_job_id: int = 0
+    """Of the open jobs; finished ones are the collector's to see."""
+
+    def age(self, now: float) -> float:
+        """Seconds; `now` is time.monotonic()."""
+        return now - self.at
+
+
+def queue(attributes: Attributes) -> QueueReading:
+    return QueueReading(
+        name=text(attributes, "printer-name"),
+        state=number(attributes, "printer-state"),
+        state_reasons=texts(attributes, "printer-state-reasons"),
+        accepting=bool(number(attributes, "printer-is-accepting-jobs")),
+        queued=number(attributes, "queued-job-count"),
+    )
+
+
+def job(attributes: Attributes) -> OpenJob:
+    return OpenJob(
+        id=number(attributes, "job-id"),
+        uuid=text(attributes, "job-uuid"),
+        queue=queue_of(text(attributes, "job-printer-uri")),
+        owner=text(attributes, "job-originating-user-name"),
+        state=number(attributes, "job-state"),
+        size_kb=number(attributes, "job-k-octets"),
+        created=number(attributes, "time-at-creation"),
+        state_reasons=texts(attributes, "job-state-reasons"),
+    )
+
+
+def succeeded(
+    node: str, at: float, latency: float, queues: Iterable[Attributes], jobs: Iterable[Attributes]
+) -> Reading:
+    """A reading from the attribute groups of CUPS-Get-Printers and Get-Jobs."""
+    read = tuple(job(attributes) for attributes in jobs)
+    return Reading(
+        node=node,
+        at=at,
+        latency=latency,
+        queues=tuple(queue(attributes) for attributes in queues),
+        jobs=read,
+        highest_job_id=max((one.id for one in read), default=0),
+    )
+
+
+def queue_of(uri: str) -> str:
+    """The queue's name in `ipp://host/printers/NAME`."""
+    return uri.rsplit("/", 1)[-1]

@@ -1,0 +1,66 @@
+"""One look at all nodes at once. A node that hangs costs its own deadline and nobody else's time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import aiohttp
+
+from probes import ipp
+from probes.errors import ProbeError
+from probes.reading import Reading
+
+AT_ONCE = 512
+"""Nodes that are visited at the same time: below the usual 1,024 open files of a process, and few enough that
+a node's latency is its own and not the prober's."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A node to be visited. user: the name that may see whose jobs they are (the driver's token has it)."""
+
+    name: str
+    host: str
+    port: int
+    user: str = "cupsfleet"
+    tls: bool = False
+    verify: bool = False
+
+
+async def sweep(
+    targets: Iterable[Target], deadline: float, session: aiohttp.ClientSession | None = None
+) -> dict[str, Reading]:
+    """A reading for each target, by name. deadline: seconds for one node, counted from its turn. Raises nothing."""
+    if session is None:
+        async with ipp.session() as own:
+            return await sweep(targets, deadline, own)
+    turn = asyncio.Semaphore(AT_ONCE)
+    requests: dict[str, tuple[bytes, bytes]] = {}
+    visits = []
+    for target in targets:
+        if target.user not in requests:
+            requests[target.user] = ipp.queues_request(target.user), ipp.open_jobs_request(target.user)
+        visits.append(_visit(session, target, requests[target.user], deadline, turn))
+    return {reading.node: reading for reading in await asyncio.gather(*visits)}
+
+
+async def _visit(
+    session: aiohttp.ClientSession,
+    target: Target,
+    requests: tuple[bytes, bytes],
+    deadline: float,
+    turn: asyncio.Semaphore,
+) -> Reading:
+    server = ipp.Server(target.host, target.port, target.user, target.tls, target.verify)
+    async with turn:
+        try:
+            async with asyncio.timeout(deadline):
+                return await ipp.look(session, server, requests, target.name)
+        except TimeoutError:
+            error = f"no answer within {deadline:g} s"
+        except ProbeError as failure:
+            error = str(failure)
+    return Reading(target.name, time.monotonic(), error=error)
