@@ -1,0 +1,132 @@
+"""fleet.toml: what is read, which source wins, and what a mistake is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from controller.config import ConfigError, Settings, load, schema
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "fleet.toml"
+
+
+@pytest.fixture
+def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def write(text: str) -> Path:
+        path = tmp_path / "fleet.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def mistakes(path: Path | None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return str(caught.value).splitlines()
+
+
+def test_environment_over_file_over_default(write, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    path = write("[nodes]\nmin = 4\nmax = 9")
+    monkeypatch.setenv("CUPSFLEET_NODES__MIN", "5")
+    settings = load(path)
+    assert (settings.nodes.min, settings.nodes.max, settings.nodes.start_timeout) == (5, 9, 30.0)
+
+
+def test_the_port_on_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPSFLEET_FRONT_DOOR__PORT", "7000")
+    assert load(None, port=7001).front_door.port == 7001
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [('"30s"', 30.0), ('"5m"', 300.0), ('"500ms"', 0.5), ('"1h"', 3600.0), ("7", 7.0)]
+)
+def test_durations(write, written, seconds) -> None:  # type: ignore[no-untyped-def]
+    settings = load(write(f"[nodes]\nstart_timeout = {written}"))
+    assert settings.nodes.start_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[nodes]\nmin = 0", ["nodes.min", "given 0", "greater than or equal to 1"]),
+        ('[nodes]\ndriver = "vmware"', ["nodes.driver", "given 'vmware'", "'process'"]),
+        ("[nodes]\nmaximum = 3", ["nodes.maximum is not a setting", "start_timeout"]),
+        ("[nodse]\nmin = 3", ["nodse is not a setting", "nodes"]),
+        ('[health]\ninterval = "3 parsecs"', ["health.interval", "'3 parsecs'", '"30s"']),
+        ('[[printers]]\nname = "a b"\ndevice = "socket://x:1"', ["printers.0.name", "'a b'"]),
+        ('[[printers]]\nname = "a"', ["printers.0.device is missing", "Device URI"]),
+        ("printers = []", ["printers", "at least 1"]),
+        ("[nodes]\nmin = 9", ["nodes.max is 8", "nodes.min (9)"]),
+        ("[front_door]\nmore_ports = [8631]", ["ports (8631, 8631) repeat"]),
+        ('[nodes]\nexisting = ["print2"]', ["nodes.existing.0", "HOST:PORT"]),
+        ("[nodes\nmin = 2", ["is not TOML", "line 1"]),
+    ],
+)
+def test_a_mistake_names_field_value_and_what_is_allowed(write, text, parts) -> None:  # type: ignore[no-untyped-def]
+    path = write(text)
+    (sentence,) = mistakes(path)
+    assert sentence.startswith(f"{path}: ")
+    assert [part for part in parts if part not in sentence] == []
+
+
+def test_all_mistakes_are_named_at_once(write) -> None:  # type: ignore[no-untyped-def]
+    assert len(mistakes(write('[nodes]\nmin = 0\nmax = "many"\n[health]\ninterval = 0'))) == 3
+
+
+def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPSFLEET_NODES__MIN", "few")
+    (sentence,) = mistakes(None)
+    assert sentence.startswith("CUPSFLEET_NODES__MIN: nodes.min was given 'few'")
+
+
+def test_a_variable_that_names_no_section_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPSFLEET_NODE__MIN", "3")
+    assert "CUPSFLEET_NODE__MIN names no setting" in mistakes(None)[0]
+
+
+def test_missing_and_unreadable_files_are_told_apart(tmp_path: Path) -> None:
+    assert "there is no such file" in mistakes(tmp_path / "none.toml")[0]
+    assert "can't be read" in mistakes(tmp_path)[0]
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    assert "UTF-8" in mistakes(tmp_path / "latin.toml")[0]
+
+
+def test_relative_paths_lie_beside_the_file(write) -> None:  # type: ignore[no-untyped-def]
+    path = write('[front_door]\ncertificate = "door.pem"\n[[printers]]\nname="a"\ndevice="socket://x:1"\nmodel="a.ppd"')
+    (path.parent / "a.ppd").touch()
+    settings = load(path)
+    assert settings.front_door.certificate == path.parent / "door.pem"
+    assert settings.printers[0].model == str(path.parent / "a.ppd")
+
+
+def test_the_example_holds_every_setting_at_its_default() -> None:
+    assert load(EXAMPLE) == Settings()
+    text = EXAMPLE.read_text()
+    assert [name for name in field_names(Settings) if name not in text] == []
+
+
+def test_the_schema_explains_every_field() -> None:
+    definitions = schema()["$defs"]
+    unexplained = [
+        f"{section}.{name}"
+        for section, definition in definitions.items()
+        for name, field in definition.get("properties", {}).items()
+        if "description" not in field and "$ref" not in str(field)
+    ]
+    assert definitions
+    assert unexplained == []
+
+
+def field_names(model: type[BaseModel]) -> list[str]:
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        candidates: list[Any] = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        found.append(name)
+        for item in candidates:
+            if isinstance(item, type) and issubclass(item, BaseModel):
+                found += field_names(item)
+    return found

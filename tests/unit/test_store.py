@@ -1,0 +1,149 @@
+"""What is remembered, across restarts and beside other writers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.decide import decide
+from controller.plan import Answer
+from controller.snapshot import Node, NodeState
+from controller.store import _PLAN, _SNAPSHOT, SLOT_RESERVE, Store, StoreError
+from haproxy.model import SLOT_IDS
+from tests.builders import command, settings, sight, snapshot
+
+NODE = Node("node-1", 1, "process", "127.0.0.1", 6001, reason="nodes.min is 2")
+
+
+@pytest.fixture
+def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+    store = Store(tmp_path / "cupsfleet.db", create=True)
+    yield store
+    store.close()
+
+
+def reopen(store: Store) -> Store:
+    path = store._db.conn.execute("pragma database_list").fetchone()[2]
+    return Store(Path(path))
+
+
+def test_the_database_is_its_owners_alone(store: Store, tmp_path: Path) -> None:
+    assert os.stat(tmp_path / "cupsfleet.db").st_mode & 0o077 == 0
+
+
+def test_no_fleet_is_said_with_the_next_command(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no fleet in .*cupsfleet up --state"):
+        Store(tmp_path / "cupsfleet.db")
+
+
+def test_a_node_is_remembered_as_it_was(store: Store) -> None:
+    with store.transaction():
+        store.put_node(replace(NODE, state=NodeState.READY, since=5.0, deaths=2))
+    other = reopen(store)
+    assert other.nodes() == (replace(NODE, state=NodeState.READY, since=5.0, deaths=2),)
+    other.close()
+
+
+def test_names_are_never_used_again(store: Store) -> None:
+    with store.transaction():
+        store.put_node(replace(NODE, name="node-10"))
+        store.retire_node(replace(NODE, name="node-10"), "it has no open job")
+    assert store.nodes() == ()
+    assert store.next_name() == 11
+
+
+def test_ids_that_were_seen_are_never_given_out_again(store: Store) -> None:
+    assert store.next_id(3) == 3_000_001
+    with store.transaction():
+        store.saw_id(3, 3_000_500)
+        store.saw_id(3, 3_000_400)
+    assert store.next_id(3) == 3_000_501
+
+
+def test_free_slots_leave_out_taken_and_nearly_used_up_ones(store: Store) -> None:
+    with store.transaction():
+        store.put_node(NODE)
+        store.saw_id(2, 3 * SLOT_IDS - SLOT_RESERVE)
+        store.saw_id(3, 3_000_001)
+        store.retire_node(replace(NODE, name="node-3", slot=3), "gone")
+    assert store.free_slots(5) == (4, 5, 3)
+
+
+def test_an_address_rests_after_its_node_left(store: Store) -> None:
+    with store.transaction():
+        store.put_node(NODE)
+        store.retire_node(NODE, "gone")
+    assert store.address_rests("127.0.0.1", 6001, quarantine=60)
+    assert not store.address_rests("127.0.0.1", 6001, quarantine=0)
+    assert not store.address_rests("127.0.0.1", 6002, quarantine=60)
+
+
+def test_a_command_goes_from_asked_to_done(store: Store) -> None:
+    number = store.ask("retire", "node-1", "admin")
+    (asked,) = store.open_commands()
+    assert (asked.verb, asked.argument, asked.asked_by, asked.state) == ("retire", "node-1", "admin", "asked")
+    with store.transaction():
+        store.answer(Answer(number, "running", "begun", "node-1"))
+    assert store.open_commands()[0].node == "node-1"
+    with store.transaction():
+        store.answer(Answer(number, "done", "node-1 has left"))
+    assert store.open_commands() == ()
+    assert store.command(number)["outcome"] == "node-1 has left"
+
+
+def test_a_recorded_pass_can_be_replayed(store: Store) -> None:
+    seen = snapshot(sight(1, alive=False, error="refused"), commands=(command("add"),))
+    plan = decide(seen, settings())
+    with store.transaction():
+        store.record(seen, plan)
+    (row,) = store.passes()
+    assert _SNAPSHOT.validate_json(row["snapshot"]) == seen
+    assert decide(_SNAPSHOT.validate_json(row["snapshot"]), settings()) == plan
+    assert row["plan"] == _PLAN.dump_json(plan).decode()
+
+
+def test_an_error_inside_a_transaction_changes_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.transaction():
+        store.put_node(NODE)
+        raise RuntimeError
+    assert store.nodes() == ()
+
+
+def test_two_writers_wait_for_each_other(store: Store, tmp_path: Path) -> None:
+    def write(who: str) -> None:
+        own = Store(tmp_path / "cupsfleet.db")
+        for number in range(30):
+            own.ask("add", str(number), who)
+        own.close()
+
+    threads = [threading.Thread(target=write, args=(who,)) for who in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.open_commands()) == 60
+
+
+def test_a_lock_that_stays_is_a_sentence(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store._db.conn.execute("pragma busy_timeout=50")
+    blocker = sqlite3.connect(tmp_path / "cupsfleet.db", isolation_level=None)
+    blocker.execute("begin immediate")
+    with pytest.raises(StoreError, match="database is locked"), store.transaction():
+        store.put_node(NODE)
+    blocker.close()
+
+
+def test_old_history_is_forgotten_and_open_commands_are_not(store: Store) -> None:
+    store.ask("add", "", "admin")
+    with store.transaction():
+        store.event("proxy", "reloaded")
+        store.record(snapshot(), decide(snapshot(), settings()))
+        store.forget(older_than=-1)
+    assert store.events() == []
+    assert store.passes() == []
+    assert len(store.open_commands()) == 1

@@ -1,0 +1,102 @@
+"""The user list and the door's certificate."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from controller.state import State
+from controller.users import UserError, Users, ensure_certificate, ensure_first_users, hash_password
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    return Users(tmp_path / "users")
+
+
+def matches(hashed: str, password: str) -> bool:
+    salt = hashed.split("$")[2]
+    command = ["openssl", "passwd", "-6", "-salt", salt, "-stdin"]
+    return subprocess.run(command, input=password, capture_output=True, text=True).stdout.strip() == hashed
+
+
+def test_a_password_is_kept_as_a_salted_hash_only(users: Users) -> None:
+    users.add("steve@mydomain.com", "correct horse")
+    (user,) = users.all()
+    assert matches(user.password_hash, "correct horse")
+    assert "correct horse" not in users.path.read_text()
+    assert hash_password("correct horse") != user.password_hash
+    assert stat.S_IMODE(users.path.stat().st_mode) == 0o600
+
+
+def test_a_new_password_replaces_the_old_one_and_nothing_else(users: Users) -> None:
+    users.add("alice", "one")
+    users.add("bob", "two", admin=True)
+    before = users.stamp()
+    users.set_password("bob", "three")
+    alice, bob = users.all()
+    assert matches(alice.password_hash, "one")
+    assert matches(bob.password_hash, "three")
+    assert bob.admin
+    assert users.stamp() != before
+
+
+def test_a_removed_user_is_gone(users: Users) -> None:
+    users.add("alice", "one")
+    users.remove("alice")
+    assert users.all() == ()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "-rf", "root", "ROOT", "anonymous", "a\nb", "x" * 128, "a/b", "ä"])
+def test_names_that_could_mean_something_else_are_refused(users: Users, name: str) -> None:
+    with pytest.raises(UserError, match="can't be a user name; allowed are"):
+        users.add(name, "one")
+
+
+def test_the_same_name_twice_and_an_unknown_name(users: Users) -> None:
+    users.add("alice", "one")
+    with pytest.raises(UserError, match="exists already"):
+        users.add("alice", "two")
+    with pytest.raises(UserError, match="there is no user bob; known are alice"):
+        users.remove("bob")
+
+
+def test_an_empty_password_is_refused(users: Users) -> None:
+    with pytest.raises(UserError, match="at least one character"):
+        users.add("alice", "")
+
+
+def test_a_broken_list_names_its_line(users: Users) -> None:
+    users.add("alice", "one")
+    with users.path.open("a") as file:
+        file.write("bob:plaintext:user\n")
+    with pytest.raises(UserError, match="line 2"):
+        users.all()
+
+
+def test_first_users_are_made_once(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    made = ensure_first_users(state, with_demo=True)
+    assert [name for name, _ in made] == ["demo", "admin"]
+    assert state.passwords.read_text() == "".join(f"{name} {password}\n" for name, password in made)
+    assert stat.S_IMODE(state.passwords.stat().st_mode) == 0o600
+    assert [(user.name, user.admin) for user in Users(state.users).all()] == [("admin", True), ("demo", False)]
+    assert ensure_first_users(state, with_demo=True) == []
+
+
+def test_the_certificate_is_good_for_every_name_of_the_door(tmp_path: Path) -> None:
+    path = tmp_path / "door.pem"
+    ensure_certificate(path, "print.example.org")
+    text = subprocess.run(["openssl", "x509", "-in", path, "-noout", "-text"], capture_output=True, text=True).stdout
+    for name in ("DNS:print.example.org", "DNS:localhost", "IP Address:127.0.0.1"):
+        assert name in text
+    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+    ensure_certificate(path, "print.example.org")
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["door.pem"]
