@@ -30,6 +30,10 @@ class NodeError(Exception):
 class Driver(Protocol):
     """Makes nodes of one kind. All calls are idempotent, block for at most a few seconds and raise NodeError."""
 
+    @property
+    def owns_queues(self) -> bool:
+        """Whether the queues are the controller's to declare; if not, they must be there."""
+
     def start(self, spec: NodeSpec) -> None:
         """Bring the server up with its own spool, or adopt the one that already runs for this spec.
 

@@ -53,6 +53,8 @@ class ProcessDriver:
     A started node whose settings would now be rendered differently goes on with its own; `outdated` tells.
     """
 
+    owns_queues = True
+
     def __init__(
         self, *, allow: Sequence[str] = (), backends: Sequence[Backend] = (), cupsd: Path | None = None
     ) -> None:
