@@ -38,7 +38,7 @@ app.add_typer(user_app, name="user")
 app.add_typer(config_app, name="config")
 
 StateOption = Annotated[
-    Path, typer.Option("--state", envvar="CUPSFLEET_STATE", help="Folder that holds everything the fleet owns.")
+    Path, typer.Option("--state", envvar="CUPSFLEET_STATE_DIR", help="Folder that holds everything the fleet owns.")
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="CUPSFLEET_CONFIG", help="The configuration, fleet.toml.")

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX = "CUPSFLEET_"
-STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE", "CUPSFLEET_CONFIG"}
+STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE_DIR", "CUPSFLEET_CONFIG"}
 """Read by the start script and the command line, not settings."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

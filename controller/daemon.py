@@ -20,7 +20,7 @@ from controller import services
 from controller.apply import Applier
 from controller.config import ConfigError, Settings, load
 from controller.cycle import Cycle
-from controller.door import Door, stop_proxies
+from controller.door import Door, own_address, stop_proxies
 from controller.effects import Crew, Effects
 from controller.nodes.driver import Driver, NodeError
 from controller.nodes.existing import ExistingDriver
@@ -41,8 +41,13 @@ HOUSEKEEPING_INTERVAL = 600.0
 """Seconds between two checkpoints of the database and clearings of old history."""
 
 
-def make_drivers(state: State, settings: Settings) -> Mapping[str, Driver]:
-    return {"process": ProcessDriver(state.folder), "existing": ExistingDriver(settings.front_door.name)}
+def make_drivers(settings: Settings) -> Mapping[str, Driver]:
+    address = own_address(settings)
+    allow = (address,) if address else ()
+    return {
+        "process": ProcessDriver(allow=allow),
+        "existing": ExistingDriver(host_header=settings.front_door.name, proxies=allow),
+    }
 
 
 @dataclass
@@ -87,8 +92,8 @@ class Daemon:
 
     state: State
     configuration: Configuration
-    announce: Callable[[str], None]
-    """Called once, when jobs can be printed, with one sentence."""
+    announce: Callable[[], None]
+    """Called once, when jobs can be printed."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _news: deque[str] = field(default_factory=deque)
     """What the watch did; the next pass writes it down, since it alone owns the store."""
@@ -118,7 +123,7 @@ class Daemon:
         ports = Ports(self.store)
         self.services = services.Services(self.state, ports)
         self.door = Door(self.state)
-        effects = Effects(self.state, make_drivers(self.state, settings), self.services.device)
+        effects = Effects(self.state, make_drivers(settings), self.services.device)
         self.applier = Applier(self.store, self.door, effects, ports, Crew(self._wake_up))
         self.cycle = Cycle(self.store, Observer(self.store, self.door, effects), self.applier)
         self.store.event("controller", f"started as process {os.getpid()}")
@@ -201,14 +206,14 @@ class Daemon:
         if ready >= self.configuration.settings.nodes.min:
             self._ready = True
             notify(f"READY=1\nSTATUS={ready} nodes are ready")
-            self.announce(f"{ready} nodes are ready")
+            self.announce()
 
 
 def stop_everything(state: State) -> None:
     """End all that `up` started and that outlives the controller: doors first, so that nobody is let in meanwhile."""
     stop_proxies(state)
     store = Store(state.database)
-    drivers = make_drivers(state, Settings())
+    drivers = make_drivers(Settings())
     effects = Effects(state, drivers, lambda printer: printer.device)
     specs = [(drivers[node.driver], effects.spec(node, store)) for node in store.nodes()]
     store.close()

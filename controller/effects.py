@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from controller.config import Printer, Settings
 from controller.nodes import proof, queues
@@ -14,14 +15,15 @@ from controller.plan import Declare, Prove, Remove, Restart, Start, Step
 from controller.snapshot import Node
 from controller.state import State
 from controller.store import Store
+from probes.sweep import Target
 
 QUEUES_DEADLINE = 60.0
 """Seconds for putting all queues on a node; a driverless one asks its printer first."""
 PROOF_DEADLINE = 10.0
 """Seconds for the proof job."""
 
-Work = Callable[[], int]
-"""Returns the highest job id that it caused, or 0."""
+Work = Callable[[], int | None]
+"""Returns the id of the proof job, if it made one."""
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Crew:
 
     wake: Callable[[], None]
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, thread_name_prefix="effect"))
-    _work: dict[str, tuple[Step, Future[int]]] = field(default_factory=dict)
+    _work: dict[str, tuple[Step, Future[int | None]]] = field(default_factory=dict)
 
     def begin(self, step: Step, work: Work) -> None:
         future = self._pool.submit(work)
@@ -52,9 +54,9 @@ class Crew:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(future: Future[int]) -> tuple[int, str]:
+def _outcome(future: Future[int | None]) -> tuple[int, str]:
     try:
-        return future.result(), ""
+        return future.result() or 0, ""
     except NodeError as error:
         return 0, str(error)
     except Exception as error:  # whatever an effect met, it must not end the loop
@@ -83,6 +85,11 @@ class Effects:
     def alive(self, node: Node, store: Store) -> bool | None:
         return self.drivers[node.driver].alive(self.spec(node, store))
 
+    def target(self, node: Node, store: Store) -> Target:
+        """Where the prober finds the node, and the name that lets it see every job's owner."""
+        token = self.drivers[node.driver].token(self.spec(node, store))
+        return Target(node.name, token.host or node.host, node.port, token.user, token.tls)
+
     def declarations(self, settings: Settings) -> tuple[queues.Queue, ...]:
         return tuple(
             queues.Queue(
@@ -105,27 +112,36 @@ class Effects:
         driver, wanted = self.drivers[node.driver], self.declarations(settings)
         match step:
             case Start():
-                return lambda: _nothing(driver.start(spec))
+                return partial(driver.start, spec)
             case Restart():
-                return lambda: _nothing(driver.stop(spec), driver.start(spec))
+                return partial(_restart, driver, spec)
             case Prove():
-                return lambda: _prove(driver, spec, wanted)
+                return partial(_prove, driver, spec, wanted)
             case Declare():
-                return lambda: _declare(driver, spec, wanted)
+                return partial(_declare, driver, spec, wanted)
             case Remove():
-                return lambda: _nothing(driver.remove(spec))
+                return partial(driver.remove, spec)
         return None
 
 
-def _declare(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:
-    queues.declare(spec.host, spec.port, driver.token(spec), wanted, QUEUES_DEADLINE)
-    return 0
+def _restart(driver: Driver, spec: NodeSpec) -> None:
+    driver.stop(spec)
+    driver.start(spec)
+
+
+def _declare(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> None:
+    """Put the queues on a node of ours; on someone else's server they must be there."""
+    token = driver.token(spec)
+    if driver.owns_queues:
+        queues.declare(spec.host, spec.port, token, wanted, QUEUES_DEADLINE)
+    elif missing := queues.missing(spec.host, spec.port, token, wanted, QUEUES_DEADLINE):
+        raise NodeError(
+            f"the server at {spec.host}:{spec.port} lacks the queue {', '.join(missing)}, or it takes no jobs there; "
+            "make it with: lpadmin -p QUEUE -v DEVICE -m MODEL -o printer-is-shared=true -E"
+        )
 
 
 def _prove(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:
     _declare(driver, spec, wanted)
     return proof.prove(spec.host, spec.port, spec.slot, wanted[0].name, PROOF_DEADLINE)
 
-
-def _nothing(*_: None) -> int:
-    return 0

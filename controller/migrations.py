@@ -8,7 +8,7 @@ from sqlite_utils.migrations import Migrations
 migrations = Migrations("cupsfleet")
 
 
-@migrations()
+@migrations()  # type: ignore[untyped-decorator]
 def m001_fleet(db: Database) -> None:
     """Nodes, slots, commands, events, decisions and facts."""
     db["nodes"].create(

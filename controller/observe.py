@@ -14,7 +14,7 @@ from controller.snapshot import Node, NodeSight, NodeState, Snapshot
 from controller.store import Store
 from haproxy.model import slot_of
 from probes.reading import Reading
-from probes.sweep import Target, sweep
+from probes.sweep import sweep
 
 
 @dataclass
@@ -42,7 +42,8 @@ class Observer:
 
     def look(self, settings: Settings, busy: frozenset[str]) -> Snapshot:
         nodes = self.store.nodes()
-        readings = asyncio.run(_readings(nodes, settings.health.deadline))
+        targets = [self.effects.target(node, self.store) for node in nodes if node.state is not NodeState.ORDERED]
+        readings = asyncio.run(sweep(targets, settings.health.deadline))
         proxies = self.door.sights()
         now = time.monotonic()
         self._remember_ids(nodes, readings)
@@ -93,8 +94,3 @@ class Observer:
             highest = readings[node.name].highest_job_id if node.name in readings else 0
             if slot_of(highest) == node.slot and highest >= self.store.next_id(node.slot):
                 self.store.saw_id(node.slot, highest)
-
-
-async def _readings(nodes: tuple[Node, ...], deadline: float) -> dict[str, Reading]:
-    targets = [Target(node.name, node.host, node.port) for node in nodes if node.state is not NodeState.ORDERED]
-    return await sweep(targets, deadline)

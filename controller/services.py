@@ -92,7 +92,7 @@ class Services:
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         command = (sys.executable, "-m", "streamlit", "run", str(app), *arguments)
-        return Service("dashboard", command, (("CUPSFLEET_STATE", str(self.state.folder)),))
+        return Service("dashboard", command, (("CUPSFLEET_STATE_DIR", str(self.state.folder)),))
 
 
 def end_all(state: State) -> None:

@@ -11,5 +11,5 @@ from controller.state import State
 from dashboard import fleet_page, viewer
 
 st.set_page_config(page_title="cupsfleet", page_icon=":material/print:", layout="wide")
-state = State(Path(os.environ["CUPSFLEET_STATE"]))
+state = State(Path(os.environ["CUPSFLEET_STATE_DIR"]))
 fleet_page.show(state, viewer.require(state))

@@ -32,7 +32,7 @@ def show(state: State, viewer: str) -> None:
         if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
             _ask(state, "add", "", viewer)
     _node_table(state)
-    if node := st.session_state.pop("confirm", None):
+    if node := st.session_state.get("confirm"):
         _confirm(state, node, viewer)
     _history(state)
 
@@ -85,7 +85,11 @@ def _node_row(node: dict[str, Any]) -> None:
         st.rerun()
 
 
-@st.dialog("Retire a node")
+def _close() -> None:
+    st.session_state.pop("confirm", None)
+
+
+@st.dialog("Retire a node", on_dismiss=_close)
 def _confirm(state: State, name: str, viewer: str) -> None:
     """Names the node and what will happen; the node is looked up again when the button is pressed."""
     node = _find(state, name)
@@ -99,6 +103,7 @@ def _confirm(state: State, name: str, viewer: str) -> None:
             st.toast(f"{name} has left the fleet already.")
         else:
             _ask(state, "retire", name, viewer)
+        _close()
         st.rerun()
 
 

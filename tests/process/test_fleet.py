@@ -1,0 +1,239 @@
+"""The whole thing, from the command line to the printed document."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from controller.nodes.driver import NodeSpec
+from controller.nodes.process import ProcessDriver
+from controller.nodes.queues import Queue, declare
+from tests.process.fleet import Fleet, eventually, free_port, with_password
+
+PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count 0/Kids[]>>endobj\n%"
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    """A document unlike every other."""
+    path = tmp_path / "document.pdf"
+    path.write_bytes(PDF + os.urandom(20_000).hex().encode() + b"\n%%EOF\n")
+    return path
+
+
+def arrived(fleet: Fleet, document: Path) -> bool:
+    return document.read_bytes() in fleet.printed()
+
+
+def owners(fleet: Fleet, which: str = "all") -> set[str]:
+    """Who owns the jobs of all nodes, as the nodes themselves say to the operator."""
+    found: set[str] = set()
+    for node in fleet.status()["nodes"]:
+        token = ProcessDriver().token(
+            NodeSpec(node["name"], node["slot"], 0, "127.0.0.1", 0, fleet.state / "nodes" / node["name"])
+        )
+        uri = f"ipp://{node['address']}/"
+        test = f"""{{
+            OPERATION Get-Jobs
+            GROUP operation-attributes-tag
+            ATTR charset attributes-charset utf-8
+            ATTR language attributes-natural-language en
+            ATTR uri printer-uri {uri}
+            ATTR name requesting-user-name {token.user}
+            ATTR keyword which-jobs {which}
+            ATTR keyword requested-attributes job-originating-user-name
+            DISPLAY job-originating-user-name
+        }}"""
+        run = subprocess.run(["ipptool", "-c", uri, "/dev/stdin"], input=test, capture_output=True, text=True)
+        found |= {line.strip() for line in run.stdout.splitlines()[1:] if line.strip()}
+    return found
+
+
+class TestPrinting:
+    def test_ipptool(self, fleet: Fleet, document: Path) -> None:
+        fleet.print_document(document)
+        eventually(lambda: arrived(fleet, document))
+
+    def test_lp_with_an_upgrade_to_tls(self, fleet: Fleet, document: Path) -> None:
+        command = ["lp", "-h", f"localhost:{fleet.port}", "-U", "demo", "-E", "-d", "office", str(document)]
+        code, said = with_password(command, fleet.password())
+        assert code == 0, said
+        eventually(lambda: arrived(fleet, document))
+
+    def test_a_second_cupsd_as_client(self, fleet: Fleet, document: Path, tmp_path: Path) -> None:
+        driver, spec = (
+            ProcessDriver(),
+            NodeSpec("client", 90, 90_000_001, "127.0.0.1", free_port(), tmp_path / "client"),
+        )
+        driver.start(spec)
+        try:
+            declare(spec.host, spec.port, driver.token(spec), [Queue("through", fleet.uri())], 30)
+            uri = f"ipp://127.0.0.1:{spec.port}/printers/through"
+            command = ["ipptool", "-tv", "-f", str(document), uri, "print-job.test"]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert run.returncode == 0, run.stdout
+            eventually(lambda: arrived(fleet, document), deadline=30)
+        finally:
+            driver.remove(spec)
+
+    def test_jobs_belong_to_the_one_who_logged_in(self, fleet: Fleet, document: Path) -> None:
+        run = fleet.ipptool("print-job.test", "-d", "user=root", document=document)
+        assert run.returncode == 0, run.stdout
+        eventually(lambda: arrived(fleet, document))
+        assert owners(fleet) == {"demo"}
+
+    @pytest.mark.parametrize("password", ["", "wrong"])
+    def test_nobody_prints_without_the_password(self, fleet: Fleet, document: Path, password: str) -> None:
+        uri = f"ipps://demo:{password}@localhost:{fleet.port}/printers/office"
+        command = ["ipptool", "-tv", "-T", "10", "-f", str(document), uri, "print-job.test"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert run.returncode != 0
+        assert not arrived(fleet, document)
+
+
+SUITES = ("ipp-1.1.test", "create-job.test", "print-job-and-wait.test", "print-job-hold.test", "get-jobs.test")
+
+
+@pytest.mark.parametrize("suite", [*SUITES, "cancel-current-job.test", "create-printer-subscription.test"])
+def test_cups_own_suites_say_through_the_door_what_one_node_says(fleet: Fleet, suite: str, document: Path) -> None:
+    node = fleet.nodes()[0]
+    direct = subprocess.run(
+        ["ipptool", "-tv", "-T", "30", "-f", str(document), f"ipp://{node['address']}/printers/office", suite],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    through = fleet.ipptool(suite, document=document)
+    assert verdicts(direct.stdout)
+    assert verdicts(through.stdout) == verdicts(direct.stdout)
+
+
+def verdicts(output: str) -> list[str]:
+    """Each test of a suite with its outcome: the lines that end in [PASS], [FAIL] or [SKIP]."""
+    return [line.strip() for line in output.splitlines() if line.rstrip().endswith(("[PASS]", "[FAIL]", "[SKIP]"))]
+
+
+class TestAdministration:
+    def test_a_node_is_added_and_retired_by_command(self, fleet: Fleet, document: Path) -> None:
+        name = fleet.done("add", "--wait").strip()
+        added = next(node for node in fleet.nodes() if node["name"] == name)
+        assert (added["weight"], len(fleet.nodes())) == (100, 4)
+        assert fleet.done("retire", name, "--wait").strip() == name
+        assert name not in {node["name"] for node in fleet.status()["nodes"]}
+        assert not (fleet.state / "nodes" / name).exists()
+        fleet.print_document(document)
+
+    def test_a_drained_node_keeps_its_place_and_gets_no_work(self, fleet: Fleet) -> None:
+        name = fleet.nodes()[0]["name"]
+        fleet.done("drain", name, "--wait")
+        (drained,) = fleet.nodes("draining")
+        assert (drained["name"], drained["weight"]) == (name, 0)
+        fleet.done("resume", name, "--wait")
+        assert name in {node["name"] for node in fleet.nodes()}
+
+    def test_a_wrong_name_is_refused_with_the_right_ones(self, fleet: Fleet) -> None:
+        run = fleet.run("retire", "node-77")
+        assert run.returncode == 1
+        assert "there is no node node-77; known are node-1" in run.stderr
+
+    def test_users_come_and_go(self, fleet: Fleet, document: Path) -> None:
+        fleet.done("user", "add", "alice", stdin="wonder land\n")
+        uri = f"ipps://alice:wonder%20land@localhost:{fleet.port}/printers/office"
+        command = ["ipptool", "-tv", "-f", str(document), uri, "print-job.test"]
+        assert subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+        eventually(lambda: arrived(fleet, document))
+        fleet.done("user", "remove", "alice")
+        assert subprocess.run(command, capture_output=True, timeout=30).returncode != 0
+
+    def test_up_again_changes_nothing(self, fleet: Fleet) -> None:
+        before = [(node["name"], fleet.pid_of(node["name"])) for node in fleet.nodes()]
+        fleet.up()
+        assert [(node["name"], fleet.pid_of(node["name"])) for node in fleet.nodes()] == before
+
+    def test_the_state_folder_gives_nothing_away(self, fleet: Fleet) -> None:
+        for name in ("passwords", "users", "secret", "cupsfleet.db", "tls/door.pem", "proxy-1/haproxy.cfg"):
+            assert (fleet.state / name).stat().st_mode & 0o077 == 0, name
+        logs = b"".join(path.read_bytes() for path in (fleet.state / "logs").iterdir())
+        for secret in (fleet.password("demo"), fleet.password("admin"), (fleet.state / "secret").read_text()):
+            assert secret.encode() not in logs
+
+
+class TestDeaths:
+    def test_a_killed_node_is_back_with_its_jobs(self, fleet: Fleet) -> None:
+        node = fleet.nodes()[0]
+        os.kill(fleet.pid_of(node["name"]), signal.SIGKILL)
+        eventually(lambda: all(one["name"] != node["name"] for one in fleet.nodes()), deadline=5)
+        eventually(lambda: any(one["name"] == node["name"] for one in fleet.nodes()), deadline=10)
+        back = next(one for one in fleet.nodes() if one["name"] == node["name"])
+        assert (back["slot"], back["address"]) == (node["slot"], node["address"])
+
+    def test_printing_goes_on_without_the_controller_and_it_adopts_everything(
+        self, own_fleet: Fleet, document: Path
+    ) -> None:
+        own_fleet.up()
+        names = [node["name"] for node in own_fleet.nodes()]
+        pids = [own_fleet.pid_of(name) for name in names]
+        proxy = (own_fleet.state / "proxy-1" / "haproxy.cfg").read_bytes()
+        os.kill(own_fleet.controller(), signal.SIGKILL)
+        eventually(lambda: own_fleet.controller() is None)
+        own_fleet.print_document(document)
+        eventually(lambda: arrived(own_fleet, document))
+        assert "no controller runs" in own_fleet.status()["problems"][0]
+        os.kill(pids[0], signal.SIGKILL)
+        for _ in range(10):
+            own_fleet.print_document(document)
+        own_fleet.up()
+        eventually(lambda: len(own_fleet.nodes()) == 2 and own_fleet.pid_of(names[0]) != pids[0])
+        assert [node["name"] for node in own_fleet.nodes()] == names
+        assert own_fleet.pid_of(names[1]) == pids[1]
+        eventually(lambda: (own_fleet.state / "proxy-1" / "haproxy.cfg").read_bytes() == proxy)
+
+    def test_a_killed_proxy_is_back(self, fleet: Fleet, document: Path) -> None:
+        from haproxy.install import Proxy
+
+        pid = Proxy(fleet.state / "proxy-1").master_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: fleet.ipptool("get-printer-attributes.test").returncode == 0, deadline=5)
+
+    def test_down_ends_everything_and_twice_is_no_error(self, own_fleet: Fleet) -> None:
+        own_fleet.up()
+        pids = [own_fleet.pid_of(node["name"]) for node in own_fleet.nodes()]
+        pids.append(own_fleet.controller())
+        assert own_fleet.run("down").returncode == 0
+        assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+        again = own_fleet.run("down")
+        assert again.returncode == 0
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(f"https://localhost:{own_fleet.port}/", timeout=2)
+
+
+class TestMistakes:
+    def test_a_taken_port_is_one_sentence(self, fleet: Fleet, own_fleet: Fleet) -> None:
+        own_fleet.port = fleet.port
+        run = own_fleet.run("up", "--detach", "--port", str(fleet.port))
+        assert run.returncode == 1
+        assert str(fleet.port) in run.stderr
+
+    def test_a_folder_that_cannot_be_made(self, own_fleet: Fleet) -> None:
+        own_fleet.state.parent.joinpath("state").write_text("a file")
+        run = own_fleet.run("up", "--detach")
+        own_fleet.state.unlink()
+        assert run.returncode == 3
+        assert "can't be written" in run.stderr
+
+    def test_a_bad_configuration_changes_nothing(self, own_fleet: Fleet) -> None:
+        run = own_fleet.run("up", "--config", "/nonexistent/fleet.toml")
+        assert run.returncode == 2
+        assert "there is no such file" in run.stderr
+        assert not own_fleet.state.exists()
+
+    def test_asking_where_nothing_is(self, own_fleet: Fleet) -> None:
+        run = own_fleet.run("status")
+        assert run.returncode == 3
+        assert "there is no fleet in" in run.stderr
