@@ -28,12 +28,11 @@ class Token:
 
     user: str
     """Sent as requesting-user-name."""
-    certificates: Path | None = None
-    """The server's StateDir, if it runs on this machine: certs/0 in it proves administration rights (Local)."""
+    socket: Path | None = None
+    """A domain socket of the server. The kernel tells it who connects, which proves administration rights
+    (PeerCred) without a secret."""
     password: str | None = field(default=None, repr=False)
     """For Basic authentication as `user` instead."""
-    host: str | None = None
-    """Address that administration has to go to when it is not the node's own: cupsd takes `certs/0` on loopback."""
     tls: bool = False
 
 
@@ -52,10 +51,15 @@ def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: fl
     deadline: seconds for all of it, start of the process (about 0.1 s) included. Stops at the first failure:
     Overdue, Unreachable, Refused (with the IPP status) or ProbeError for a wrong call.
     """
-    host = token.host or host
-    server = {"host": host, "port": port, "user": token.user, "password": token.password, "tls": token.tls}
+    server = {
+        "host": str(token.socket or host),
+        "port": port,
+        "user": token.user,
+        "password": token.password,
+        "tls": token.tls,
+    }
     request = {"server": server, "calls": [[one.method, one.arguments, one.options] for one in calls]}
-    answer = _run(json.dumps(request), _environment(token), deadline, f"{host}:{port}")
+    answer = _run(json.dumps(request), deadline, f"{host}:{port}")
     if "error" not in answer:
         return list(answer["results"])
     message = f"{host}:{port}: {answer['error']}"
@@ -64,14 +68,14 @@ def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: fl
     raise _KINDS.get(answer["kind"], ProbeError)(message)
 
 
-def _run(request: str, environment: dict[str, str], deadline: float, server: str) -> dict[str, Any]:
+def _run(request: str, deadline: float, server: str) -> dict[str, Any]:
     process = subprocess.Popen(
         # -I keeps the caller's folder and PYTHON* variables out; the child needs only pycups.
         [sys.executable, "-I", str(_CHILD)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=_environment(),
         text=True,
     )
     try:
@@ -86,7 +90,7 @@ def _run(request: str, environment: dict[str, str], deadline: float, server: str
         raise Unintelligible(f"{server}: pycups ended with status {process.returncode}: {complaint[-300:]}") from None
 
 
-def _environment(token: Token) -> dict[str, str]:
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's that would steer libcups (CUPS_SERVER, HOME and its client.conf)."""
     keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    state = str(token.certificates) if token.certificates else "/nonexistent"
-    return keep | {"LANG": "C.UTF-8", "CUPS_STATEDIR": state, "HOME": "/nonexistent"}
+    return keep | {"LANG": "C.UTF-8", "HOME": "/nonexistent"}

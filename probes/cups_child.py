@@ -1,12 +1,14 @@
 """The process in which pycups runs: reads a request from standard input, prints one answer, ends.
 
-{"server": {host, port, user, password, tls}, "calls": [[method, arguments, options], …]}
+{"server": {host or socket, port, user, password, tls}, "calls": [[method, arguments, options], …]}
 -> {"results": […]}  or  {"error": text, "kind": "refused|unreachable|wrong", "status": IPP status}
 """
 
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import sys
 from typing import Any
 
@@ -37,9 +39,12 @@ def _answer(server: dict[str, Any], calls: list[Any]) -> dict[str, Any]:
 
 
 def _connect(server: dict[str, Any]) -> Any:
-    cups.setUser(server["user"])
-    # Asked for a password that there isn't, give up; pycups would ask on the terminal.
-    cups.setPasswordCB(lambda prompt: server["password"] or "")
+    over_socket = server["host"].startswith("/")
+    # Over a socket libcups proves who it is only under the name of the account that it runs as.
+    cups.setUser(pwd.getpwuid(os.geteuid()).pw_name if over_socket else server["user"])
+    # Asked a second time, give up: each wrong one costs seconds. Without a callback pycups asks on the terminal.
+    passwords = iter([server["password"] or ""])
+    cups.setPasswordCB(lambda prompt: next(passwords, ""))
     encryption = cups.HTTP_ENCRYPT_REQUIRED if server["tls"] else cups.HTTP_ENCRYPT_IF_REQUESTED
     cups.setEncryption(encryption)
     return cups.Connection(host=server["host"], port=server["port"], encryption=encryption)

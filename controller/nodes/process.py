@@ -3,7 +3,7 @@
 A node's folder:
     etc/      cupsd.conf, cups-files.conf, printers.conf, ppd/, ssl/, subscriptions.conf
     spool/    control files and documents of jobs          cache/   job.cache and the like
-    run/      certs/0: the certificate that administration needs        log/   error_log, page_log, output
+    run/      cups.sock: the way to administer it            log/     error_log, page_log, output
     bin/      links to /usr/lib/cups, and backends of ours              cupsd   a copy of the program
     operator  the name under which the controller handles jobs          process the record of the running cupsd
 
@@ -99,10 +99,9 @@ class ProcessDriver:
         return processes.running(_record(folder)) and wanted.differ_from(folder)
 
     def token(self, spec: NodeSpec) -> Token:
-        """How the controller talks to the node: administration by certificate, jobs under the operator's name."""
+        """How the controller talks to the node: administration over its socket, jobs under the operator's name."""
         folder = spec.folder.resolve()
-        host = None if settings.is_loopback(spec.host) else "127.0.0.1"
-        return Token(_operator(folder), certificates=folder / "run", host=host)
+        return Token(_operator(folder), socket=settings.admin_socket(folder))
 
     def _check_adopted(self, spec: NodeSpec, folder: Path) -> None:
         """The files say what the running cupsd was started with, for they are only written before a start."""

@@ -6,6 +6,7 @@ import grp
 import hashlib
 import ipaddress
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ MAX_CLIENTS = 400
 """Connections at a time. The proxies' `maxconn` per server, added up, must stay below; stock is 100."""
 MAX_JOBS = 5000
 """Jobs in memory, finished ones included. A change of a job rewrites job.cache, about 250 bytes for each."""
+SOCKET_PATH = 107
+"""Longest path of a domain socket, in bytes (sys/un.h)."""
 HISTORY_SECONDS = 86_400
 """For how long a finished job can be asked for. Its document is deleted at once."""
 
@@ -104,9 +107,11 @@ def render(spec: NodeSpec, folder: Path, operator: str, allow: tuple[str, ...]) 
         raise NodeError(
             f"the folder {str(folder)!r} holds a blank or a mark that CUPS can't read; choose another --state"
         )
+    host = f"[{spec.host}]" if ":" in spec.host else spec.host
     values = {
-        "listen": _listen(spec),
-        "allow": allow,
+        "listen": [f"{host}:{spec.port}", admin_socket(folder)],
+        "allow": [*allow, host],  # from this machine, a connection to a host's own address comes from that address
+        "account": account(),
         "operator": operator,
         "folder": folder,
         "mark_name": MARK,
@@ -133,6 +138,22 @@ def read(folder: Path) -> Files | None:
         return None
 
 
+def admin_socket(folder: Path) -> Path:
+    """The domain socket over which the account that runs the node, and nobody else, administers it."""
+    path = folder / "run/cups.sock"
+    if len(os.fsencode(path)) > SOCKET_PATH:
+        raise NodeError(f"{path} is longer than the {SOCKET_PATH} bytes of a socket's path; choose a shorter --state")
+    return path
+
+
+def account() -> str:
+    """The name of the account that this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise NodeError(f"the user id {os.geteuid()} has no name in /etc/passwd, and CUPS needs one") from None
+
+
 def mark_of(folder: Path) -> str:
     """The value of CUPSFLEET_NODE for a folder: the same as long as the folder keeps its path."""
     return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
@@ -145,13 +166,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _listen(spec: NodeSpec) -> list[str]:
-    """Addresses to listen on. Administration needs loopback: cupsd takes its certificate from there only."""
-    host = f"[{spec.host}]" if ":" in spec.host else spec.host
-    extra = [] if is_loopback(spec.host) else [f"127.0.0.1:{spec.port}"]
-    return [f"{host}:{spec.port}", *extra]
 
 
 def _group() -> str:

@@ -1,0 +1,27 @@
+"""Run as an ordinary user by test_process.py: STATE DEVICE BACKEND. Starts a node, prints a page, removes it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from controller.nodes import proof, queues
+from controller.nodes.driver import NodeSpec
+from controller.nodes.process import Backend, ProcessDriver
+from tests.contract.test_driver import free_port
+
+state, device, backend = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+driver = ProcessDriver(backends=[Backend("socket", backend)])
+spec = NodeSpec("n1", 1, 1_000_001, "127.0.0.1", free_port(), state / "n1")
+driver.start(spec)
+try:
+    queues.declare(spec.host, spec.port, driver.token(spec), [queues.Queue("office", device)], 5)
+    proof.prove(spec.host, spec.port, 1, "office")
+    server = f"127.0.0.1:{spec.port}"
+    subprocess.run(["lp", "-h", server, "-d", "office"], input=b"printed by nobody\n", check=True)
+    for _ in range(100):
+        if not subprocess.check_output(["lpstat", "-h", server, "-o"]):
+            break
+        time.sleep(0.05)
+finally:
+    driver.remove(spec)

@@ -1,0 +1,311 @@
+"""Stock cupsd under the process driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyipp.enums import IppOperation
+
+from controller import processes
+from controller.nodes import process, proof, settings
+from controller.nodes.driver import NodeError
+from controller.nodes.process import ProcessDriver
+from controller.nodes.queues import Queue
+from haproxy.model import slot_of
+from probes import ipp
+from probes.cups import Call, Token, call
+from probes.errors import Overdue, ProbeError, Refused
+from tests.process.nodes.conftest import BACKEND, DEADLINE, Node, Printer, eventually
+
+HELD = ("-H", "hold")
+
+
+def test_a_document_arrives_unchanged_and_its_id_is_the_slots(office: Node, printer: Printer) -> None:
+    printer.start()
+    job = office.lp("alice", text="one page\n" * 1000)
+    [document] = eventually(printer.printed)
+    assert document.read_text() == "one page\n" * 1000
+    assert slot_of(job) == office.spec.slot
+
+
+def test_it_answers_soon_after_start(node: Node) -> None:
+    begun = time.monotonic()
+    node.start()
+    assert node.reading().error is None
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_kill_loses_no_job_and_reuses_no_id(office: Node, printer: Printer) -> None:
+    first = [office.lp("alice", *HELD) for _ in range(5)]
+    office.kill()
+    office.start()
+    assert sorted(office.jobs()) == first
+    assert office.lp("alice", *HELD) > max(first)
+
+
+def test_an_id_of_a_finished_and_forgotten_job_is_not_reused(office: Node, printer: Printer) -> None:
+    printer.start()
+    job = office.lp("alice")
+    eventually(lambda: not office.jobs())
+    office.driver.stop(office.spec)
+    for part in ("spool", "cache"):
+        shutil.rmtree(office.spec.folder / part)
+    office.driver.start(replace(office.spec, next_id=job + 1))
+    assert office.lp("alice", *HELD) == job + 1
+
+
+def test_a_running_job_goes_on_after_a_kill_without_a_second_sender(office: Node, printer: Printer) -> None:
+    """The backend waits for a printer that is away; it must not survive its server."""
+    office.lp("alice", text="only once\n")
+    mark = settings.mark_of(office.spec.folder)
+    eventually(lambda: len(list(processes.marked(mark))) == 2)
+    before = set(processes.marked(mark))
+    office.kill()
+    office.start()
+    assert not before & set(processes.marked(mark))
+    printer.start()
+    eventually(lambda: not office.jobs())
+    assert [document.read_text() for document in printer.printed()] == ["only once\n"]
+
+
+def test_a_document_keeps_its_type_over_a_kill(office: Node) -> None:
+    """Read from the spool alone, a raw document that looks like text would be converted."""
+    office.lp("alice", "-o", "raw", *HELD)
+    office.kill()
+    office.start()
+    office.lp("alice", *HELD)  # makes cupsd write its cache
+    cache = eventually(lambda: (office.spec.folder / "cache/job.cache").read_text())
+    assert cache.count("application/vnd.cups-raw") == 1
+
+
+def test_stop_ends_everything(office: Node) -> None:
+    office.lp("alice")
+    mark = settings.mark_of(office.spec.folder)
+    eventually(lambda: len(list(processes.marked(mark))) == 2)
+    office.driver.stop(office.spec)
+    assert list(processes.marked(mark)) == []
+    assert not office.driver.alive(office.spec)
+
+
+def test_a_running_node_is_adopted_by_the_next_controller(office: Node) -> None:
+    pid = office.pid()
+    another = ProcessDriver(allow=["10.9.8.7"])
+    another.start(office.spec)
+    assert office.pid() == pid
+    assert another.outdated(office.spec)
+    assert not office.driver.outdated(office.spec)
+    another.stop(office.spec)
+    another.start(office.spec)
+    assert not another.outdated(office.spec)
+
+
+def test_a_recycled_process_id_is_not_taken_for_the_node(office: Node, tmp_path: Path) -> None:
+    record = office.spec.folder / "process"
+    office.driver.stop(office.spec)
+    processes.write_atomically(record, f'{{"pid": {os.getpid()}, "started": 1}}')
+    assert not office.driver.alive(office.spec)
+
+
+def test_administration_needs_the_right_account(office: Node) -> None:
+    host, port, token = office.spec.host, office.spec.port, office.driver.token(office.spec)
+    stop = [Call("disablePrinter", ("office",))]
+    for user in ("alice", "root", token.user):
+        with pytest.raises(Refused):
+            call(host, port, Token(user), stop, DEADLINE)
+        with pytest.raises(Refused):
+            call(host, port, Token(user, password="guess"), stop, DEADLINE)
+    call(host, port, token, stop, DEADLINE)
+    assert office.reading().queues[0].state == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_another_account_is_refused_at_the_socket(office: Node) -> None:
+    """Inside the node's own view, where no folder of mode 700 is in the way."""
+    socket = settings.admin_socket(office.spec.folder.resolve())
+    enter = ["nsenter", "-t", str(office.pid()), "-m"]
+    become = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    for command in (["lpadmin", "-x", "office"], ["lpadmin", "-U", "root", "-x", "office"]):
+        asked = [*enter, *become, command[0], "-h", str(socket), *command[1:]]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+        assert done.returncode != 0
+    assert [queue.name for queue in office.reading().queues] == ["office"]
+
+
+def test_no_operation_that_changes_the_server_passes_without_it(office: Node) -> None:
+    server = ipp.Server(office.spec.host, office.spec.port, "alice")
+    for name in settings.ADMINISTRATOR_OPERATIONS:
+        member = name.replace("-", "_").upper()
+        if operation := getattr(IppOperation, member, None):
+            # Those that CUPS does not know answer with an IPP status, the others with HTTP 401.
+            with pytest.raises(Refused):
+                ipp.question(server, ipp.encode(operation, "alice", {"job-id": 3_000_001}, "office"), DEADLINE)
+
+
+OWNERS = [
+    IppOperation.HOLD_JOB,
+    IppOperation.RELEASE_JOB,
+    IppOperation.CUPS_GET_DOCUMENT,
+    IppOperation.CANCEL_JOB,
+]
+
+
+@pytest.mark.parametrize("operation", OWNERS)
+def test_a_job_obeys_its_owner_and_the_operator_only(office: Node, operation: IppOperation) -> None:
+    server = ipp.Server(office.spec.host, office.spec.port, "")
+    for allowed in ("alice", office.driver.token(office.spec).user):
+        job = office.lp("alice", *HELD)
+        wanted = {"job-id": job, "document-number": 1}
+        for stranger in ("bob", "root", "cupsfleet", ""):
+            with pytest.raises(Refused):
+                ipp.question(server, ipp.encode(operation, stranger, wanted, "office"), DEADLINE)
+        answer = ipp.question(server, ipp.encode(operation, allowed, wanted, "office"), DEADLINE)
+        assert answer.data == (b"page\n" if operation == IppOperation.CUPS_GET_DOCUMENT else b"")
+
+
+def test_the_operator_moves_a_job(office: Node, printer: Printer) -> None:
+    office.declare(Queue("office", printer.device), Queue("other", printer.device))
+    job = office.lp("alice", *HELD)
+    token = office.driver.token(office.spec)
+    server = ipp.Server(office.spec.host, office.spec.port, token.user)
+    target = {"job-printer-uri": "ipp://localhost/printers/other"}
+    with pytest.raises(Refused):
+        ipp.question(server, ipp.encode(IppOperation.CUPS_MOVE_JOB, "bob", {"job-id": job}, "office", job=target), 5)
+    ipp.question(
+        server, ipp.encode(IppOperation.CUPS_MOVE_JOB, token.user, {"job-id": job}, "office", job=target), DEADLINE
+    )
+    assert office.jobs()[job].queue == "other"
+
+
+def test_owners_are_told_to_the_operator_only(office: Node) -> None:
+    job = office.lp("alice", *HELD)
+    assert office.jobs()[job].owner == "alice"
+    assert [seen.owner for seen in office.reading("bob").jobs] == [""]
+
+
+def test_the_operators_name_is_in_no_log(office: Node) -> None:
+    name = office.driver.token(office.spec).user
+    office.declare(Queue("office", "socket://127.0.0.1:1"))
+    job = office.lp("alice", *HELD)
+    server = ipp.Server(office.spec.host, office.spec.port, name)
+    ipp.question(server, ipp.encode(IppOperation.CANCEL_JOB, name, {"job-id": job}, "office"), DEADLINE)
+    logs = [path for path in (office.spec.folder / "log").iterdir() if name in path.read_text()]
+    assert logs == []
+
+
+def test_a_stopped_server_holds_nobody_longer_than_the_deadline(office: Node) -> None:
+    os.kill(office.pid(), signal.SIGSTOP)
+    begun = time.monotonic()
+    token = office.driver.token(office.spec)
+    with pytest.raises(Overdue):
+        call(office.spec.host, office.spec.port, token, [Call("getPrinters")], 0.5)
+    assert "no answer within 0.5 s" in str(office.reading(deadline=0.5).error)
+    with pytest.raises(NodeError):
+        proof.prove(office.spec.host, office.spec.port, 3, "office", 0.5)
+    assert time.monotonic() - begun < 3
+    assert office.driver.alive(office.spec)
+    office.driver.stop(office.spec)
+    assert not office.driver.alive(office.spec)
+
+
+def test_declarations_are_idempotent_and_corrected(node: Node) -> None:
+    node.start()
+    one, two = Queue("a", "socket://127.0.0.1:1", options=(("sides", "two-sided-long-edge"),)), Queue("b", "ipp://x/y")
+    assert node.declare(one, two) == ["a: made", "b: made"]
+    assert node.declare(one, two) == []
+    token = node.driver.token(node.spec)
+    spoil = [Call("disablePrinter", ("a",)), Call("rejectJobs", ("a",)), Call("setPrinterShared", ("a", False))]
+    call(node.spec.host, node.spec.port, token, spoil, DEADLINE)
+    assert node.declare(one, two) == ["a: sharing corrected, enabled, accepts jobs"]
+    assert node.declare(replace(one, device="socket://127.0.0.1:2"), two) == ["a: device corrected"]
+    assert node.declare(one, two) == ["a: device corrected"]
+    assert node.declare(replace(one, options=()), two) == ["a: model and options set"]
+    assert node.declare(replace(one, options=()), two) == []
+    assert node.declare(replace(one, options=())) == ["b: removed, for it is declared no longer"]
+
+
+def test_a_queue_with_open_jobs_and_one_of_others_stay(office: Node, printer: Printer) -> None:
+    job = office.lp("alice", *HELD)
+    token = office.driver.token(office.spec)
+    foreign = [Call("addPrinter", ("theirs",), {"device": printer.device})]
+    call(office.spec.host, office.spec.port, token, foreign, DEADLINE)
+    assert office.declare(Queue("new", printer.device)) == ["new: made"]
+    assert {queue.name for queue in office.reading().queues} == {"office", "theirs", "new"}
+    assert job in office.jobs()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's filters run under another account")
+def test_below_a_folder_of_mode_700_it_prints_in_a_view_of_its_own(office: Node, printer: Printer) -> None:
+    assert process.first_barrier(office.spec.folder) is not None
+    printer.start()
+    office.lp("alice")
+    eventually(printer.printed)
+    views = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in (os.getpid(), office.pid())}
+    assert len(views) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_an_ordinary_user_runs_a_node(tmp_path: Path, printer: Printer) -> None:
+    printer.start()
+    home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/nodes-of-nobody-XXXX"], text=True).strip())
+    shutil.chown(home, "nobody", "nogroup")
+    script = Path(__file__).with_name("as_user.py")
+    command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", sys.executable, str(script)]
+    try:
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
+        subprocess.run(
+            [*command, str(home), printer.device, str(BACKEND)], check=True, timeout=30, env=environment, cwd="/"
+        )
+        [document] = eventually(printer.printed)
+        assert document.read_text() == "printed by nobody\n"
+    finally:
+        shutil.rmtree(home)
+
+
+def test_a_cupsd_that_ends_at_once_is_an_error_with_its_words(node: Node, tmp_path: Path) -> None:
+    broken = tmp_path / "cupsd"
+    broken.write_text("#!/bin/sh\necho cannot go on; exit 1\n")
+    with pytest.raises(NodeError, match="cannot go on"):
+        ProcessDriver(cupsd=broken).start(node.spec)
+
+
+def test_a_missing_backend_is_an_error_in_words(node: Node) -> None:
+    node.start()
+    with pytest.raises(NodeError, match="queues could not be set up"):
+        node.declare(Queue("office", "nosuch://127.0.0.1"))
+
+
+def test_finished_jobs_are_paged_in_the_order_of_their_ids(office: Node) -> None:
+    server = ipp.Server(office.spec.host, office.spec.port, office.driver.token(office.spec).user)
+    jobs = [_cancelled(server) for _ in range(12)]
+
+    async def collect() -> list[int]:
+        async with ipp.session() as http:
+            found = ipp.finished_jobs(http, server, ("job-uuid",), jobs[3])
+            return [int(job["job-id"][0]) async for job in found]
+
+    page, ipp.PAGE = ipp.PAGE, 5
+    try:
+        assert asyncio.run(collect()) == jobs[3:]
+    finally:
+        ipp.PAGE = page
+
+
+def _cancelled(server: ipp.Server) -> int:
+    created = ipp.question(server, ipp.encode(IppOperation.CREATE_JOB, "alice", {}, "office"), DEADLINE)
+    job = created.of(2)[0]["job-id"][0]
+    ipp.question(server, ipp.encode(IppOperation.CANCEL_JOB, "alice", {"job-id": job}, "office"), DEADLINE)
+    return int(job)
+
+
+def test_a_wrong_call_is_not_taken_for_a_refusal(office: Node) -> None:
+    with pytest.raises(ProbeError, match="nosuch"):
+        call(office.spec.host, office.spec.port, Token("alice"), [Call("nosuch")], DEADLINE)

@@ -1,0 +1,90 @@
+"""From what stands on a server to what should: the calls, and what they are said to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.nodes.driver import NodeError
+from controller.nodes.queues import Queue, plan
+from probes.cups import Call
+from probes.wire import Attributes
+
+OFFICE = Queue("office", "socket://10.0.0.1:9100", options=(("sides", "two-sided-long-edge"),))
+
+
+def standing(queue: Queue, **changes: int | str) -> Attributes:
+    attributes: dict[str, int | str] = {
+        "printer-name": queue.name,
+        "device-uri": queue.device,
+        "printer-info": queue.info or queue.name,
+        "printer-location": queue.location,
+        "printer-is-shared": queue.shared,
+        "printer-state": 3,
+        "printer-is-accepting-jobs": True,
+        "queued-job-count": 0,
+        "cupsfleet-default": queue.mark,
+    }
+    return {
+        name: [value] for name, value in {**attributes, **{k.replace("_", "-"): v for k, v in changes.items()}}.items()
+    }
+
+
+def test_nothing_to_do() -> None:
+    assert plan([OFFICE], {"office": standing(OFFICE)}) == ([], [])
+
+
+def test_a_new_queue_is_marked_last_of_its_options() -> None:
+    calls, words = plan([OFFICE], {})
+    assert words == ["office: made"]
+    methods = [call.method for call in calls]
+    assert methods[:3] == ["addPrinter", "addPrinterOptionDefault", "addPrinterOptionDefault"]
+    assert calls[2].arguments == ("office", "cupsfleet", OFFICE.mark)
+    assert calls[0].options["ppdname"] == "raw"
+
+
+def test_options_of_an_earlier_declaration_are_taken_back() -> None:
+    calls, _ = plan([replace(OFFICE, options=(("media", "a4"),))], {"office": standing(OFFICE)})
+    assert Call("deletePrinterOptionDefault", ("office", "sides")) in calls
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"device_uri": "socket://other"}, "office: device corrected"),
+        ({"printer_info": "x"}, "office: description corrected"),
+        ({"printer_is_shared": False}, "office: sharing corrected"),
+        ({"printer_state": 5}, "office: enabled"),
+        ({"printer_is_accepting_jobs": False}, "office: accepts jobs"),
+        ({"cupsfleet_default": ""}, "office: model and options set"),
+    ],
+)
+def test_each_difference_is_corrected_and_said(change: dict[str, int | str], words: str) -> None:
+    calls, said = plan([OFFICE], {"office": standing(OFFICE, **change)})
+    assert said == [words]
+    assert calls
+
+
+def test_only_idle_queues_of_ours_are_removed() -> None:
+    servers = {
+        "ours": standing(replace(OFFICE, name="ours")),
+        "busy": standing(replace(OFFICE, name="busy"), queued_job_count=1),
+        "theirs": standing(replace(OFFICE, name="theirs"), cupsfleet_default=""),
+        "OFFICE": standing(replace(OFFICE, name="OFFICE")),
+    }
+    calls, _ = plan([OFFICE], servers | {"office": standing(OFFICE)})
+    assert calls == [Call("deletePrinter", ("ours",))]
+
+
+def test_a_changed_ppd_file_changes_the_mark(tmp_path: Path) -> None:
+    ppd = tmp_path / "a.ppd"
+    ppd.write_text("one")
+    queue = replace(OFFICE, model=str(ppd))
+    before = queue.mark
+    ppd.write_text("two")
+    assert queue.mark != before
+    ppd.unlink()
+    with pytest.raises(NodeError, match=r"a\.ppd"):
+        plan([queue], {})
