@@ -1,0 +1,221 @@
+"""The steps from what a proxy does to what it should do. Pure.
+
+A step is a runtime command, or a reload where no command can express the change. Steps are in an order in which
+every interrupted prefix is safe:
+
+- a slot's address changes only while the slot is in maintenance;
+- a slot leaves maintenance with weight 0, is then declared down, and only after that gets its weight: it is
+  HAProxy's own next passed check that admits it;
+- a slot enters the map after it has its address, and leaves it after maintenance began: a request for one of its
+  jobs meets its own node or an honest 503, never another node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from haproxy.model import Edge, Server
+from haproxy.render import EMPTY_HOST, EMPTY_PORT, fingerprint, is_address
+
+BACKENDS = ("pool", "owner")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One server line as the worker has it."""
+
+    host: str
+    port: int
+    weight: int
+    maintenance: bool = False
+    drained: bool = False
+    """Drained by hand; we express that as weight 0, so it counts as drift."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a running worker reports of itself."""
+
+    fingerprint: str
+    pool: Mapping[int, Line]
+    owner: Mapping[int, Line]
+    slots_map: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Start a new worker from the file; `reason` says what no command can express."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Maintain:
+    """Take the slot out: no request, no check."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class SetWeight:
+    """Share of new work, 0…256; 0 gives none and leaves bound work alone."""
+
+    slot: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class SetAddress:
+    """Point one backend's server at another address; only in maintenance."""
+
+    slot: int
+    backend: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Enable:
+    """Leave maintenance, or a drain that was set by hand."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class DeclareDown:
+    """Down until a check has passed."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class MapSlot:
+    """Route ids of the slot to its server."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class UnmapSlot:
+    """Forget the slot's route; a request for one of its ids then goes to any node, which says not found."""
+
+    slot: int
+
+
+Step = Reload | Maintain | SetWeight | SetAddress | Enable | DeclareDown | MapSlot | UnmapSlot
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in the order in which they are to be carried out."""
+
+    steps: tuple[Step, ...] = field(default=())
+
+    @property
+    def reloads(self) -> bool:
+        return any(isinstance(step, Reload) for step in self.steps)
+
+
+def changes(old: Edge | Observed, new: Edge) -> Plan:
+    """What has to happen for a worker that is like `old` to be like `new`.
+
+    A reload in the plan stands first and loads `between(old, new)`: it keeps every slot as it was, so that no new
+    address is admitted without a check.
+    """
+    before = observed(old) if isinstance(old, Edge) else old
+    if before.fingerprint == fingerprint(new):
+        return Plan(tuple(_slot_steps(before, new)))
+    after_reload = observed(between(before, new))
+    reload = Reload("something other than the servers' addresses and weights changed")
+    return Plan((reload, *_slot_steps(after_reload, new)))
+
+
+def between(before: Observed, new: Edge) -> Edge:
+    """The edge to reload with: everything of `new`, but each slot's occupant as it is now.
+
+    A slot whose occupant is another one starts empty; one whose weight differs starts with the smaller.
+    """
+    return replace(new, servers=tuple(_carry(before, server) for server in new.servers))
+
+
+def observed(edge: Edge) -> Observed:
+    """A worker that has just loaded this edge."""
+    occupants = {server.slot: server for server in edge.servers}
+    lines = {slot: _line(occupants.get(slot)) for slot in range(1, edge.max_slots + 1)}
+    slots_map = {server.slot: server.name for server in edge.servers}
+    return Observed(fingerprint(edge), lines, lines, slots_map)
+
+
+def _carry(before: Observed, server: Server) -> Server:
+    line = before.pool.get(server.slot)
+    known = line and not line.maintenance and (not is_address(server.host) or _at(line, server))
+    weight = min(line.weight, server.weight) if line and known else 0
+    return replace(server, weight=weight)
+
+
+def _line(server: Server | None) -> Line:
+    if server is None:
+        return Line(EMPTY_HOST, EMPTY_PORT, 0, maintenance=True)
+    return Line(server.host, server.port, server.weight)
+
+
+def _slot_steps(before: Observed, new: Edge) -> Iterator[Step]:
+    occupants = {server.slot: server for server in new.servers}
+    for slot in range(1, new.max_slots + 1):
+        occupant = occupants.get(slot)
+        yield from _occupied(before, slot, occupant) if occupant else _emptied(before, slot)
+    for slot in sorted(set(before.slots_map) - set(range(1, new.max_slots + 1))):
+        yield UnmapSlot(slot)
+
+
+def _occupied(before: Observed, slot: int, server: Server) -> Iterator[Step]:
+    pool, owner = before.pool[slot], before.owner[slot]
+    fixed = not is_address(server.host)
+    if not pool.maintenance and (fixed or (_at(pool, server) and _at(owner, server))):
+        if pool.drained:
+            yield Enable(slot)
+        yield from _mapped(before, server)
+        if pool.weight != server.weight:
+            yield SetWeight(slot, server.weight)
+        return
+    if not pool.maintenance:
+        yield Maintain(slot)
+    if pool.weight != 0:
+        yield SetWeight(slot, 0)
+    if not fixed:
+        yield from _addresses(before, slot, server.host, server.port)
+    yield Enable(slot)
+    yield DeclareDown(slot)
+    yield from _mapped(before, server)
+    if server.weight:
+        yield SetWeight(slot, server.weight)
+
+
+def _emptied(before: Observed, slot: int) -> Iterator[Step]:
+    pool = before.pool[slot]
+    if not pool.maintenance:
+        yield Maintain(slot)
+    if pool.weight != 0:
+        yield SetWeight(slot, 0)
+    if slot in before.slots_map:
+        yield UnmapSlot(slot)
+    yield from _addresses(before, slot, EMPTY_HOST, EMPTY_PORT)
+
+
+def _mapped(before: Observed, server: Server) -> Iterator[Step]:
+    known = before.slots_map.get(server.slot)
+    if known not in (None, server.name):
+        yield UnmapSlot(server.slot)
+    if known != server.name:
+        yield MapSlot(server.slot)
+
+
+def _addresses(before: Observed, slot: int, host: str, port: int) -> Iterator[Step]:
+    for backend, lines in zip(BACKENDS, (before.pool, before.owner), strict=True):
+        if (lines[slot].host, lines[slot].port) != (host, port):
+            yield SetAddress(slot, backend, host, port)
+
+
+def _at(line: Line, server: Server) -> bool:
+    return (line.host, line.port) == (server.host, server.port)

@@ -1,0 +1,268 @@
+"""One HAProxy with all its files in one folder: started, changed, checked for drift, stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from haproxy import folder as files
+from haproxy import process
+from haproxy.diff import Observed, Plan, Reload, between, changes, observed
+from haproxy.errors import ConfigRefused, PortTaken, ProxyDown, ProxyError, ReloadFailed
+from haproxy.model import Edge
+from haproxy.render import CONFIG, is_address, render_files
+from haproxy.runtime import MASTER, Runtime
+
+LOADED = "loaded"
+"""Holds the digest of the certificates that the current worker has read."""
+START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS, STOP_SECONDS = 15.0, 20.0, 30.0, 10.0
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did: the plan carried out, and the worker that serves now."""
+
+    plan: Plan
+    worker: int
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.plan.steps)
+
+
+class Proxy:
+    """One HAProxy in master-worker mode. A new object on the same folder adopts the process that runs there.
+
+    All calls block for at most about half a minute and raise a ProxyError.
+    """
+
+    def __init__(self, folder: Path, binary: str = "haproxy") -> None:
+        self.folder, self.binary = folder.absolute(), binary
+        self.runtime = Runtime(self.folder)
+
+    def running(self) -> bool:
+        """Whether the master lives."""
+        return process.recorded(self.folder) is not None
+
+    def start(self, edge: Edge) -> Applied:
+        """Bring the proxy up with this edge, or adopt the one that runs and apply the edge to it."""
+        with files.locked(self.folder, _folder_mode(edge)):
+            if self.running():
+                return self._apply(edge)
+            self._install(render_files(edge))
+            self._remember_certificates(edge)
+            self._launch(edge)
+            return Applied(Plan((Reload("the proxy was not running"),)), self.runtime.worker())
+
+    def stop(self, grace: float = STOP_SECONDS) -> None:
+        """End the proxy: running requests get up to half of `grace` seconds; then it is told again, then killed."""
+        master = process.recorded(self.folder)
+        if master is None:
+            return
+        process.end(master, self._workers(), grace)
+        process.forget(self.folder)
+
+    def apply(self, edge: Edge) -> Applied:
+        """Make file and worker what the edge says, drift included.
+
+        On failure the last good file is back in place, and what the worker does agrees with it again.
+        """
+        if not self.running():
+            raise ProxyDown(f"no HAProxy runs in {self.folder}; start it first")
+        with files.locked(self.folder, _folder_mode(edge)):
+            return self._apply(edge)
+
+    def drift(self, edge: Edge) -> list[str]:
+        """Every difference between what should be and what is, one sentence each; empty when all agree."""
+        if not self.running():
+            return [f"HAProxy does not run in {self.folder}"]
+        wanted = render_files(edge)
+        found = files.read(self.folder, wanted)
+        sentences = [
+            f"file {name} differs from what it should be" for name in wanted if found.get(name) != wanted[name]
+        ]
+        if self._certificates_changed(edge):
+            sentences.append("the certificate on disk is not the one that the worker has loaded")
+        return sentences + describe(self.runtime.observe(), edge)
+
+    def _apply(self, edge: Edge) -> Applied:
+        before = self.runtime.observe()
+        plan = self._plan(before, edge)
+        last_good = files.read(self.folder, render_files(edge))
+        if plan.reloads:
+            middle = between(before, edge)
+            self._install(render_files(middle))
+            self._or_restore(last_good, lambda: self._reload(edge))
+        self._install(render_files(edge), validate=not plan.reloads)
+        for step in plan.steps:
+            if not isinstance(step, Reload):
+                self._or_restore(last_good, lambda step=step: self.runtime.carry_out(step))  # type: ignore[misc]
+        return Applied(plan, self.runtime.worker())
+
+    def _plan(self, before: Observed, edge: Edge) -> Plan:
+        plan = changes(before, edge)
+        if plan.reloads or not self._certificates_changed(edge):
+            return plan
+        return changes(replace(before, fingerprint=""), edge)
+
+    def _install(self, wanted: dict[str, str], validate: bool = True) -> None:
+        """Write the files that differ, the configuration only after HAProxy has accepted it."""
+        found = files.read(self.folder, wanted)
+        different = {name: text for name, text in wanted.items() if found.get(name) != text}
+        if not different:
+            return
+        if validate:
+            self._validate(wanted)
+        files.write(self.folder, different)
+
+    def _validate(self, wanted: dict[str, str]) -> None:
+        """Let HAProxy itself judge the candidate, beside the good files and under other names."""
+        trial = self.folder / "candidate"
+        with files.usable(trial):
+            trial.mkdir(mode=0o700, exist_ok=True)
+        files.write(trial, wanted)
+        command = [self.binary, "-c", "-q", "-C", str(trial), "-f", CONFIG]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigRefused(
+                f"HAProxy could not check its configuration: {error}; is {self.binary} installed?"
+            ) from error
+        if result.returncode != 0:
+            raise ConfigRefused(
+                f"HAProxy refuses the new configuration ({_alerts(result.stderr)}); "
+                f"the last good one stays; the refused one lies in {trial}"
+            )
+
+    def _reload(self, edge: Edge) -> None:
+        before = self.runtime.processes()
+        self._remember_certificates(edge)
+        self.runtime.order_reload()
+
+        def taken_over() -> bool:
+            now = self.runtime.processes()
+            if now.failed > before.failed:
+                raise ReloadFailed(
+                    f"HAProxy in {self.folder} did not start a new worker ({self._last_alert()}); the old one serves on"
+                )
+            fresh = set(now.workers) - set(before.workers)
+            return bool(fresh) and self.runtime.worker() in fresh
+
+        if not _in_time(taken_over, RELOAD_SECONDS):
+            raise ReloadFailed(
+                f"no new worker answered within {RELOAD_SECONDS:.0f} s; see haproxy.log in {self.folder}"
+            )
+
+    def _or_restore(self, last_good: dict[str, str], action: Callable[[], None]) -> None:
+        try:
+            action()
+        except ProxyError:
+            files.write(self.folder, last_good)
+            (self.folder / LOADED).unlink(missing_ok=True)  # unknown now: the next apply reloads
+            raise
+
+    def _launch(self, edge: Edge) -> None:
+        log = self.folder / process.LOG
+        start = log.stat().st_size if log.exists() else 0
+        command = [self.binary, "-W", "-C", str(self.folder), "-S", f"unix@{MASTER},mode,600", "-f", CONFIG]
+        child = process.launch(self.folder, command)
+        process.record(self.folder, child.pid)
+
+        def serves() -> bool:
+            if child.poll() is not None:
+                self._explain_death(log.read_bytes()[start:].decode(errors="replace"), edge)
+            return self.runtime.worker() in self.runtime.processes().workers
+
+        if not _in_time(serves, START_SECONDS):
+            child.kill()
+            raise ProxyDown(f"HAProxy did not answer within {START_SECONDS:.0f} s after its start; see {log}")
+
+    def _explain_death(self, output: str, edge: Edge) -> None:
+        process.forget(self.folder)
+        if taken := re.search(r"cannot bind socket \((.*?)\) for \[(.*?)\]", output):
+            where = taken[2]
+            raise PortTaken(
+                f"{where} can't be used by the proxy ({taken[1]}); end what listens there or choose another port"
+            )
+        raise ConfigRefused(f"HAProxy ended at its start ({_alerts(output)}); see {process.LOG} in {self.folder}")
+
+    def _last_alert(self) -> str:
+        with (self.folder / process.LOG).open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - 8000, 0))
+            return _alerts(log.read().decode(errors="replace"))
+
+    def _workers(self) -> tuple[int, ...]:
+        try:
+            now = self.runtime.processes()
+        except ProxyError:
+            return ()
+        return now.workers + now.old_workers
+
+    def _certificates_changed(self, edge: Edge) -> bool:
+        found = files.read(self.folder, {LOADED: ""})
+        return found.get(LOADED) != _certificate_digest(edge)
+
+    def _remember_certificates(self, edge: Edge) -> None:
+        files.write(self.folder, {LOADED: _certificate_digest(edge)})
+
+
+def describe(actual: Observed, edge: Edge) -> list[str]:
+    """Differences between a worker and an edge, one sentence each."""
+    wanted = observed(edge)
+    sentences = []
+    if actual.fingerprint != wanted.fingerprint:
+        sentences.append("the worker runs another configuration than the edge asks for")
+    names = {server.slot for server in edge.servers if not is_address(server.host)}
+    for backend, have, want in (("pool", actual.pool, wanted.pool), ("owner", actual.owner, wanted.owner)):
+        for slot in sorted(set(have) | set(want)):
+            line = have.get(slot)
+            if line and slot in names and want.get(slot):
+                line = replace(line, host=want[slot].host, port=want[slot].port)
+            if backend == "owner":  # follows the pool in everything but its address
+                line = line and replace(want.get(slot, line), host=line.host, port=line.port)
+            if line != want.get(slot):
+                sentences.append(f"server {backend}/n{slot} is {line}, should be {want.get(slot)}")
+    if dict(actual.slots_map) != dict(wanted.slots_map):
+        sentences.append(f"the slots' map holds {dict(actual.slots_map)}, should be {dict(wanted.slots_map)}")
+    return sentences
+
+
+def _folder_mode(edge: Edge) -> int:
+    """The worker must pass through the folder to its sockets, but read nothing in it once it is another user."""
+    return 0o711 if edge.run_as else 0o700
+
+
+def _certificate_digest(edge: Edge) -> str:
+    paths = {edge.certificate, *(server.ca_file for server in edge.servers if server.ca_file)}
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        try:
+            total.update(path.read_bytes())
+        except OSError as error:
+            raise ConfigRefused(f"the certificate {path} can't be read ({error.strerror}); put it there") from error
+    return total.hexdigest()
+
+
+def _alerts(output: str) -> str:
+    """What HAProxy complains about, without its line prefixes."""
+    found = re.findall(r"\[ALERT\]\s*\(\d+\)\s*:\s*(.+)", output)
+    return " / ".join(text.removeprefix("config : ").strip() for text in found[-4:])[:600] or output.strip()[-300:]
+
+
+def _in_time(check: Callable[[], bool], seconds: float) -> bool:
+    """Whether the check came true before the deadline; silence of the sockets meanwhile is expected."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if check():
+                return True
+        except ProxyDown:
+            pass
+        time.sleep(0.03)
+    return False

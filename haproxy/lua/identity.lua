@@ -1,0 +1,89 @@
+-- The edge's HAProxy part of identity: read the attribute section, refuse or route, and stamp the owner.
+--
+-- The action `ipp_identity` runs when the user is proved; it sets
+--   txn.op      operation, four hexadecimal digits            txn.slot    slot that owns the job named, if any
+--   txn.refuse  status to refuse with, if any                 txn.why     the sentence that goes with it
+--   txn.edit    what the filter has to do to the body: offset, length, replacement
+-- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
+-- can't be changed, in an action the body can't).
+local ipp = require("ipp")
+
+local HEAD_SECONDS = 10
+local HEAD_BYTES = 20000 -- of tune.bufsize 32768, which the HTTP headers share
+
+local function refuse(txn, status, why)
+    txn:set_var("txn.refuse", tostring(status))
+    txn:set_var("txn.why", why)
+end
+
+-- The number of body bytes to come, or nil for a chunked body.
+local function announced(txn)
+    if txn.f:req_fhdr_cnt("transfer-encoding") > 0 then return nil end
+    return tonumber(txn.f:req_fhdr("content-length")) or 0
+end
+
+-- Waits until the attribute section is complete. A document that is slow after it delays nothing.
+local function read(txn)
+    local body = txn.f:req_body() or ""
+    local request = ipp.parse(body)
+    if not request.more then return body, request end
+    local total, started, pause = announced(txn), core.now().sec, 2
+    while request.more do
+        if total and #body >= total then return body, { error = "the attribute section is cut short" } end
+        if #body > HEAD_BYTES then return body, { error = "the attribute section is too large", status = 413 } end
+        if core.now().sec - started > HEAD_SECONDS then
+            return body, { error = "the attribute section did not arrive in time", status = 408 }
+        end
+        core.msleep(pause)
+        pause = math.min(pause * 2, 50)
+        local now = txn.f:req_body() or ""
+        if #now ~= #body then
+            body, request = now, ipp.parse(now)
+        end
+    end
+    return body, request
+end
+
+local function stamp(txn, body, request, user)
+    local offset, length, text = ipp.stamp(body, request, user)
+    local total = announced(txn)
+    if total then txn.http:req_set_header("content-length", string.format("%d", total + #text - length)) end
+    txn:set_var("txn.edit", string.pack(">I4I4", offset, length) .. text)
+end
+
+core.register_action("ipp_identity", { "http-req" }, function(txn)
+    local user = txn:get_var("txn.user")
+    if not user or user == "" then return refuse(txn, 403, "nobody is logged in") end
+    local body, request = read(txn)
+    if request.error then return refuse(txn, request.status or 400, request.error) end
+    txn:set_var("txn.op", string.format("%04X", request.op))
+    if ipp.ADMINISTRATION[request.op] then
+        return refuse(txn, 403, "this operation is not open to users; the fleet's controller manages printers")
+    end
+    if request.slot and request.slot > 0 then txn:set_var("txn.slot", tostring(request.slot)) end
+    if ipp.needs_stamp(request.op) then stamp(txn, body, request, user) end
+end)
+
+local Stamp = { id = "ipp identity", flags = filter.FLT_CFG_FL_HTX }
+Stamp.__index = Stamp
+
+function Stamp:new() return setmetatable({}, Stamp) end
+
+function Stamp:start_analyze(_, channel)
+    if not channel:is_resp() then filter.register_data_filter(self, channel) end
+end
+
+-- Called first with everything that was read so far, which holds the whole attribute section.
+function Stamp:http_payload(txn, message)
+    if message.channel:is_resp() then return end
+    local edit = txn:get_var("txn.edit")
+    if edit and not self.done then
+        self.done = true
+        local offset, length = string.unpack(">I4I4", edit)
+        if length > 0 then message:remove(offset, length) end
+        message:insert(edit:sub(9), offset)
+    end
+    filter.unregister_data_filter(self, message.channel)
+end
+
+core.register_filter("ipp-identity", Stamp, function(class) return class end)

@@ -1,0 +1,107 @@
+"""The master process: found again by pid and start time, started detached, ended with a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from haproxy.errors import ProxyDown
+
+RECORD = "master.json"
+LOG = "haproxy.log"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that can't be mistaken for a later one with the same number."""
+
+    pid: int
+    started: int
+    """Clock ticks after boot (proc(5), field 22 of stat)."""
+    boot: str
+
+    def alive(self) -> bool:
+        return self == identity_of(self.pid)
+
+
+def identity_of(pid: int) -> Identity | None:
+    """Who has this pid now; None when nobody has, or a zombie that only waits for its parent."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return None
+    return Identity(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+
+
+def recorded(folder: Path) -> Identity | None:
+    """The master that runs for this folder, if one does."""
+    try:
+        identity = Identity(**json.loads((folder / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return identity if identity.alive() else None
+
+
+def record(folder: Path, pid: int) -> None:
+    identity = identity_of(pid)
+    if identity:
+        (folder / RECORD).write_text(json.dumps(asdict(identity)))
+
+
+def forget(folder: Path) -> None:
+    (folder / RECORD).unlink(missing_ok=True)
+
+
+def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    """Start in a session of its own, with both outputs in the log, so that it survives whoever started it."""
+    with (folder / LOG).open("ab") as log:
+        (folder / LOG).chmod(0o600)
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+            )
+        except OSError as error:
+            raise ProxyDown(f"{command[0]} can't be started ({error}); install HAProxy 2.6 or later") from error
+
+
+def end(master: Identity, workers: Iterable[int], grace: float) -> None:
+    """Ask to stop softly, then at once, then kill: a third of `grace` seconds for each of the first two.
+
+    The master ends its workers itself; they are killed here only when the master had to be.
+    """
+    alive = [worker for worker in map(identity_of, workers) if worker]
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        if _sent(master, number) and _gone(master, grace / 2):
+            break
+    for left in (master, *alive):
+        _sent(left, signal.SIGKILL)
+    _gone(master, 5.0)
+
+
+def _sent(target: Identity, number: int) -> bool:
+    if not target.alive():
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(target.pid, number)
+    return True
+
+
+def _gone(target: Identity, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while target.alive():
+        with suppress(ChildProcessError):  # ours to reap when we started it, somebody else's otherwise
+            os.waitpid(target.pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

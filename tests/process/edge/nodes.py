@@ -1,0 +1,147 @@
+"""Real CUPS servers for tests of the edge: each with its own folder, loopback only, one raw queue `office`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from haproxy.model import Server, first_id
+
+CUPSD_CONF = """
+Listen 127.0.0.1:{port}
+LogLevel info
+MaxLogSize 0
+Browsing Off
+WebInterface No
+IdleExitTimeout 0
+DirtyCleanInterval 0
+MaxClients 400
+MaxJobs 0
+PreserveJobHistory Yes
+DefaultShared Yes
+ServerAlias *
+<Location />
+  Order allow,deny
+  Allow localhost
+</Location>
+<Location /admin>
+  Order allow,deny
+  Allow localhost
+</Location>
+<Policy default>
+  JobPrivateAccess all
+  JobPrivateValues none
+  SubscriptionPrivateAccess all
+  SubscriptionPrivateValues none
+  <Limit Cancel-Job Hold-Job Release-Job Restart-Job Set-Job-Attributes CUPS-Get-Document>
+    Require user @OWNER
+    Order deny,allow
+  </Limit>
+  <Limit All>
+    Order deny,allow
+  </Limit>
+</Policy>
+"""
+
+FILES_CONF = """
+FileDevice Yes
+ServerRoot {folder}
+RequestRoot {folder}/spool
+TempDir {folder}/tmp
+CacheDir {folder}/cache
+StateDir {folder}/state
+ServerKeychain {folder}/ssl
+ErrorLog {folder}/error_log
+AccessLog {folder}/access_log
+PageLog {folder}/page_log
+SystemGroup root
+User lp
+Group lp
+"""
+
+PRINTERS_CONF = """
+<Printer office>
+Info office
+DeviceURI file:///dev/null
+State {state}
+Accepting Yes
+Shared Yes
+JobSheets none none
+OpPolicy default
+ErrorPolicy retry-job
+</Printer>
+"""
+
+
+def free_port() -> int:
+    """A port that nothing listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def until(what: str, check, seconds: float = 10.0):  # type: ignore[no-untyped-def]
+    """The first true answer of `check`; fails with `what` when none comes in time."""
+    end = time.monotonic() + seconds
+    while True:
+        if answer := check():
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class Node:
+    """One cupsd that owns the ids of its slot."""
+
+    def __init__(self, folder: Path, slot: int, port: int | None = None, stopped_queue: bool = True) -> None:
+        self.folder, self.slot = folder / f"n{slot}", slot
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._write(stopped_queue)
+
+    def _write(self, stopped_queue: bool) -> None:
+        for name in ("spool", "tmp", "cache", "state", "ssl", "ppd"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "ssl").chmod(0o700)
+        for name in ("spool", "tmp", "cache", "state"):
+            shutil.chown(self.folder / name, "root", "lp")
+        (self.folder / "cupsd.conf").write_text(CUPSD_CONF.format(port=self.port))
+        (self.folder / "cups-files.conf").write_text(FILES_CONF.format(folder=self.folder))
+        (self.folder / "printers.conf").write_text(PRINTERS_CONF.format(state="Stopped" if stopped_queue else "Idle"))
+        (self.folder / "cache" / "job.cache").write_text(f"NextJobId {first_id(self.slot)}\n")
+        (self.folder / "subscriptions.conf").write_text(f"NextSubscriptionId {first_id(self.slot)}\n")
+
+    def start(self) -> Node:
+        command = ["/usr/sbin/cupsd", "-f", "-c", f"{self.folder}/cupsd.conf", "-s", f"{self.folder}/cups-files.conf"]
+        with (self.folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        until(f"node {self.slot} listens", self.listens)
+        return self
+
+    def listens(self) -> bool:
+        with socket.socket() as client:
+            client.settimeout(1)
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        """End the server's whole process group at once, as `kill -9` would."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    @property
+    def server(self) -> Server:
+        return Server(self.slot, "127.0.0.1", self.port)
+
+    def error_log(self) -> str:
+        return (self.folder / "error_log").read_text(errors="replace")
