@@ -71,6 +71,7 @@ def end(record: Path, deadline: float = 5.0) -> None:
     pid = recorded_pid(record)
     if pid is not None:
         _signal_group(pid, signal.SIGTERM)
+        _signal_group(pid, signal.SIGCONT)  # a stopped process would not even hear of it
         if not _gone(record, deadline):
             _signal_group(pid, signal.SIGKILL)
             _gone(record, 5.0)

@@ -120,6 +120,7 @@ async def _pour(connection: socket.socket, file: BinaryIO) -> bool:
         if not chunk:
             return True
         file.write(chunk)
+        file.flush()  # what has arrived survives a kill, and a full disk shows while the sender listens
 
 
 def kind(document: Path) -> str:

@@ -33,6 +33,8 @@ class Token:
     (PeerCred) without a secret."""
     password: str | None = field(default=None, repr=False)
     """For Basic authentication as `user` instead."""
+    host: str | None = None
+    """Where the controller reaches the server, when that is not the address that proxies use."""
     tls: bool = False
 
 
@@ -52,7 +54,7 @@ def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: fl
     Overdue, Unreachable, Refused (with the IPP status) or ProbeError for a wrong call.
     """
     server = {
-        "host": str(token.socket or host),
+        "host": str(token.socket or token.host or host),
         "port": port,
         "user": token.user,
         "password": token.password,

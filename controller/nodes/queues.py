@@ -151,7 +151,7 @@ def _is_surplus(name: str, attributes: Attributes, queues: Sequence[Queue]) -> b
 
 
 def _standing(host: str, port: int, token: Token, deadline: float) -> dict[str, Attributes]:
-    server = ipp.Server(host, port, token.user, token.tls)
+    server = ipp.Server(token.host or host, port, token.user, token.tls)
     request = ipp.encode(IppOperation.CUPS_GET_PRINTERS, token.user, {"requested-attributes": _ATTRIBUTES})
     groups = ipp.question(server, request, deadline).of(wire.PRINTER_GROUP)
     return {text(group, "printer-name"): group for group in groups}
