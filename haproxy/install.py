@@ -132,7 +132,7 @@ class Proxy:
             result = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigRefused(
-                f"HAProxy could not check its configuration: {error}; is {self.binary} installed?"
+                f"HAProxy could not check its configuration: {error}; is it installed?"
             ) from error
         if result.returncode != 0:
             raise ConfigRefused(
@@ -186,9 +186,8 @@ class Proxy:
     def _explain_death(self, output: str, edge: Edge) -> None:
         process.forget(self.folder)
         if taken := re.search(r"cannot bind socket \((.*?)\) for \[(.*?)\]", output):
-            where = taken[2]
             raise PortTaken(
-                f"{where} can't be used by the proxy ({taken[1]}); end what listens there or choose another port"
+                f"the proxy can't have {taken[2]} ({taken[1]}); end what listens there or choose another port"
             )
         raise ConfigRefused(f"HAProxy ended at its start ({_alerts(output)}); see {process.LOG} in {self.folder}")
 

@@ -16,6 +16,8 @@ from haproxy.errors import ProxyDown
 
 RECORD = "master.json"
 LOG = "haproxy.log"
+_started: list[subprocess.Popen[bytes]] = []
+"""Kept so that a master that ends before us is reaped; it is meant to outlive the object that started it."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,13 @@ def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
     with (folder / LOG).open("ab") as log:
         (folder / LOG).chmod(0o600)
         try:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
             )
         except OSError as error:
             raise ProxyDown(f"{command[0]} can't be started ({error}); install HAProxy 2.6 or later") from error
+    _started.append(child)
+    return child
 
 
 def end(master: Identity, workers: Iterable[int], grace: float) -> None:

@@ -1,0 +1,174 @@
+"""Whoever logged in owns the job, whatever the request says."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tests.process.edge import ippwire
+from tests.process.edge.door import Site, basic, raw
+from tests.process.edge.ippwire import attribute, user
+
+VICTIM = "alice"
+LANGUAGE = struct.pack(">H", 2) + b"en" + struct.pack(">H", 5) + b"alice"
+COLLECTION = (
+    attribute(0x34, "requesting-user-name", b"")
+    + attribute(0x4A, "", "requesting-user-name")
+    + attribute(0x42, "", VICTIM)
+    + attribute(0x37, "", b"")
+)
+
+CLAIMS = {
+    "nothing": b"",
+    "another": user(VICTIM),
+    "windows": user("HOST\\alice"),
+    "long": user("a" * 255),
+    "twice": user(VICTIM) + user("mallory"),
+    "in capitals": attribute(0x42, "Requesting-User-Name", VICTIM),
+    "both cases": user("x") + attribute(0x42, "REQUESTING-USER-NAME", VICTIM),
+    "more values": user("x") + attribute(0x42, "", VICTIM) + attribute(0x42, "", "y"),
+    "with language": attribute(0x36, "requesting-user-name", LANGUAGE),
+    "collection": COLLECTION,
+    "keyword": attribute(0x44, "requesting-user-name", VICTIM),
+    "originating": attribute(0x42, "job-originating-user-name", VICTIM),
+    "originating in capitals": attribute(0x42, "Job-Originating-User-Name", VICTIM) + user(VICTIM),
+    "apart": user(VICTIM) + attribute(0x42, "job-name", "x") + attribute(0x42, "Requesting-user-name", VICTIM),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_the_login_owns_the_job(site: Site, claim: bytes, where: str) -> None:
+    client = site.client()
+    if where == "before":
+        head = b"\x02\x00" + struct.pack(">Hi", 2, 9) + ippwire.OPERATION + ippwire.charset()
+        body = client.ipp(head + claim + ippwire.printer() + ippwire.END + b"document")
+        job = ippwire.integers(body, "job-id")[0]
+    else:
+        job = client.print(claim)
+    assert client.owner_of(job) == b"demo"
+
+
+def test_what_only_servers_say_of_a_job_is_taken_out(site: Site) -> None:
+    invented = "urn:uuid:00000000-0000-0000-0000-000000000001"
+    group = ippwire.JOB + attribute(0x45, "job-uuid", invented) + attribute(0x42, "Job-Originating-User-Name", VICTIM)
+    client = site.client()
+    job = client.print(groups=group)
+    asked = attribute(0x21, "job-id", job)
+    body = client.ipp(ippwire.request(0x0009, ippwire.printer(), asked))
+    assert ippwire.values(body, "job-uuid")[0].decode() != invented
+    assert ippwire.values(body, "job-originating-user-name") == [b"demo"]
+
+
+def test_the_owner_outlives_a_restart_of_the_node(own_site: Site) -> None:
+    group = ippwire.JOB + attribute(0x42, "job-originating-user-name", VICTIM)
+    job = own_site.client().print(attribute(0x42, "JOB-originating-user-name", VICTIM), groups=group)
+    node = own_site.nodes[(job - 1) // 1_000_000 - 1]
+    node.kill()
+    node.start()
+    assert own_site.client().owner_of(job) == b"demo"
+
+
+def test_a_job_is_not_given_away_afterwards(site: Site) -> None:
+    client = site.client()
+    job = client.print()
+    change = ippwire.JOB + attribute(0x42, "Job-Originating-User-Name", VICTIM)
+    body = ippwire.request(0x0014, ippwire.printer(), attribute(0x21, "job-id", job), groups=change)
+    assert client.send(body).status == 400
+    assert client.owner_of(job) == b"demo"
+
+
+def test_others_can_not_cancel_it(site: Site) -> None:
+    job = site.client().print()
+    cancel = ippwire.request(0x0008, ippwire.printer(), attribute(0x21, "job-id", job), user("demo"))
+    assert site.client("alice").send(cancel).status == 403
+    assert ippwire.status(site.client().ipp(cancel)) < 0x100
+
+
+REFUSED = {
+    "empty": b"",
+    "short": b"\x02\x00\x00\x02",
+    "no end": ippwire.print_job()[:40],
+    "version 9": ippwire.request(2, ippwire.printer(), version=b"\x09\x00"),
+    "no operation group": b"\x02\x00\x00\x02\x00\x00\x00\x01" + ippwire.JOB + ippwire.charset() + ippwire.END,
+    "second operation group": ippwire.print_job(groups=ippwire.OPERATION + user(VICTIM)),
+    "user in the job group": ippwire.print_job(groups=ippwire.JOB + user(VICTIM)),
+    "value without attribute": b"\x02\x00\x00\x02\x00\x00\x00\x01\x01" + attribute(0x42, "", "x") + ippwire.END,
+    "name with a zero byte": ippwire.print_job(attribute(0x42, b"requesting-user-name\0x", VICTIM)),
+    "extension tag": ippwire.print_job(b"\x7f\x00\x00\x00\x42" + attribute(0x42, "requesting-user-name", VICTIM)[1:]),
+    "unknown tag": ippwire.print_job(attribute(0x77, "what", "x")),
+    "unknown group": ippwire.print_job(groups=b"\x0d"),
+    "length beyond the body": ippwire.request(2, b"\x42\x00\x04user\x7f\xff"),
+    "integer of 3 bytes": ippwire.print_job(attribute(0x21, "copies", b"abc")),
+    "mixed types": ippwire.print_job(user("x"), attribute(0x21, "", 4)),
+    "end inside a collection": ippwire.print_job(attribute(0x34, "media-col", b""), ippwire.END),
+    "collection not ended": ippwire.request(2, ippwire.printer(), attribute(0x34, "media-col", b"")),
+    "end of no collection": ippwire.print_job(attribute(0x37, "", b"")),
+    "named member": ippwire.print_job(attribute(0x34, "media-col", b""), user(VICTIM), attribute(0x37, "", b"")),
+    "language lies": ippwire.print_job(attribute(0x36, "requesting-user-name", b"\x00\x02en\x00\x09alice")),
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
+def test_bad_framing_never_reaches_a_node(site: Site, body: bytes) -> None:
+    answer = site.client().send(body)
+    assert answer.status == 400, answer
+
+
+def test_content_type_is_required(site: Site) -> None:
+    assert site.client().send(ippwire.print_job(), headers={"Content-Type": "text/plain"}).status == 400
+    assert site.client().send(ippwire.print_job(), headers={"Content-Encoding": "gzip"}).status == 415
+
+
+def test_an_oversized_head_is_refused(site: Site) -> None:
+    filler = b"".join(attribute(0x42, f"x-{n}", "y" * 200) for n in range(300))
+    assert site.client().send(ippwire.print_job(filler)).status == 413
+
+
+def test_two_logins_in_one_request_are_refused(site: Site) -> None:
+    assert site.client().send(ippwire.jobs_request()).status == 200  # remembered now
+    both = f"{basic('alice', 'wrong')}, {basic('demo', 'demo')}"
+    assert site.client().send(ippwire.print_job(), headers={"Authorization": both}).status == 400
+    with raw(site.edge.port) as connection:
+        lines = f"Authorization: {basic('alice', 'wrong')}\r\nAuthorization: {basic('demo', 'demo')}\r\n"
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+        assert b" 400 " in connection.recv(100)
+
+
+def test_nobody_gets_in_without_the_password(site: Site) -> None:
+    answer = site.client(None).send(ippwire.print_job())
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Basic")
+    assert site.client("demo", "wrong").send(ippwire.print_job()).status == 401
+    assert site.client("nobody", "demo").send(ippwire.print_job()).status == 401
+
+
+@pytest.mark.parametrize("operation", [0x10, 0x11, 0x12, 0x13, 0x22, 0x23, 0x4003, 0x4004, 0x4009, 0x400A, 0x400D])
+def test_administration_is_refused_even_to_administrators(site: Site, operation: int) -> None:
+    assert site.client("admin").send(ippwire.request(operation, ippwire.printer())).status == 403
+
+
+def test_paths(site: Site) -> None:
+    client = site.client()
+    assert client.send(method="GET", path="/admin/").status == 403
+    assert client.send(ippwire.jobs_request(), path="/admin/").status == 403
+    assert client.send(method="GET", path="/").status == 404
+    assert client.send(method="GET", path="/printers/../admin").status == 404
+    assert client.send(ippwire.jobs_request(), path="/elsewhere").status == 404
+    assert client.send(ippwire.jobs_request(), path="/").status == 200
+    assert client.send(ippwire.jobs_request(), path="/ipp/print").status == 200
+    assert client.send(b"x", method="PUT").status == 405
+    assert client.send(method="GET", path="/fleet/").status == 403
+
+
+def test_the_dashboard_is_for_administrators(site: Site) -> None:
+    answer = site.client("admin").send(method="GET", path="/fleet/")
+    assert answer.status == 503
+    assert b"dashboard is not running" in answer.body
+    answer = site.client("admin").send(method="GET", path="/")
+    assert (answer.status, answer.headers["location"]) == (302, "/fleet/")
+
+
+def test_an_operation_nobody_knows_is_the_nodes_to_answer(site: Site) -> None:
+    assert ippwire.status(site.client().ipp(ippwire.request(0x3FFF, ippwire.printer()))) == 0x0501
