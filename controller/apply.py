@@ -17,9 +17,6 @@ from controller.ports import Ports, free
 from controller.snapshot import Goal, Node, NodeState
 from controller.store import Store
 
-FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-"""Seconds before an effect that failed is tried again; doubled at each failure."""
-
 
 @dataclass
 class Applier:
@@ -28,8 +25,6 @@ class Applier:
     effects: Effects
     ports: Ports
     crew: Crew
-    _retries: dict[tuple[str, type[Step]], tuple[float, float]] = field(default_factory=dict)
-    """By node and kind of step: not before (monotonic seconds), and the waiting time that led to it."""
     _leaving: set[str] = field(default_factory=set)
     """Nodes that are out of the proxies' sight for good while their server is being ended."""
 
@@ -94,9 +89,8 @@ class Applier:
 
     def _begin(self, step: Step, settings: Settings) -> None:
         """The part of a step that a node has to do."""
-        not_before, _ = self._retries.get((step.node, type(step)), (0.0, 0.0))
         node = next((node for node in self.store.nodes() if node.name == step.node), None)
-        if node is None or time.monotonic() < not_before or step.node in self.crew.busy():
+        if node is None:
             return
         if isinstance(step, Restart):
             node = self._with_free_port(node)
@@ -114,11 +108,9 @@ class Applier:
         return moved
 
     def _settle(self, node: Node, step: Step, result: int, error: str, settings: Settings) -> None:
-        key = (step.node, type(step))
         if error:
             self._failed(node, step, error)
             return
-        self._retries.pop(key, None)
         match step:
             case Start() | Restart():
                 self.store.put_node(_enter(node, NodeState.STARTING, step.reason))
@@ -137,9 +129,6 @@ class Applier:
                 self.store.event("retired", step.reason, node.name)
 
     def _failed(self, node: Node, step: Step, error: str) -> None:
-        key = (step.node, type(step))
-        delay = min(2 * self._retries[key][1], LONGEST_RETRY) if key in self._retries else FIRST_RETRY
-        self._retries[key] = (time.monotonic() + delay, delay)
         verb = type(step).__name__.lower()
         reason = f"{verb} failed: {error}"
         if node.reason != reason:

@@ -84,7 +84,7 @@ class Nodes(Section):
     """The CUPS servers behind the door."""
 
     driver: Literal["process"] = "process"
-    """What a new node is: `process` is a cupsd of its own on this machine. Servers elsewhere are listed in `existing`."""
+    """What a new node is: `process` is a cupsd of its own on this machine. Servers elsewhere stand in `existing`."""
     min: Annotated[int, Field(ge=1, le=200)] = 2
     """Nodes that serve at least; one more is ordered when there are fewer. Default 2: one may die unnoticed."""
     max: Annotated[int, Field(ge=1, le=200)] = 8

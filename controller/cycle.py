@@ -24,7 +24,7 @@ class Cycle:
     def run(self, settings: Settings, problems: list[str]) -> Plan:
         """`problems` are what the caller knows to be wrong beside the nodes. Raises StoreError."""
         self.applier.settle(settings)
-        snapshot = self.observer.look(settings, self.applier.crew.busy())
+        snapshot = self.observer.look(settings)
         plan = decide(snapshot, settings)
         if not plan.idle:
             with self.store.transaction():

@@ -124,8 +124,9 @@ class Daemon:
         self.services = services.Services(self.state, ports)
         self.door = Door(self.state)
         effects = Effects(self.state, make_drivers(settings), self.services.device)
-        self.applier = Applier(self.store, self.door, effects, ports, Crew(self._wake_up))
-        self.cycle = Cycle(self.store, Observer(self.store, self.door, effects), self.applier)
+        crew = Crew(self._wake_up)
+        self.applier = Applier(self.store, self.door, effects, ports, crew)
+        self.cycle = Cycle(self.store, Observer(self.store, self.door, effects, crew), self.applier)
         self.store.event("controller", f"started as process {os.getpid()}")
 
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
@@ -159,9 +160,11 @@ class Daemon:
             if not plan.idle:
                 log.info(plan.sentence())
             self._announce_when_ready()
-        except (StoreError, OSError) as error:
+        except Exception as error:  # whatever a pass met, the next one has its chance
             if self._failing != str(error):
-                log.error("this pass could not be finished: %s", error)
+                expected = isinstance(error, StoreError | OSError)
+                log.error("this pass could not be finished: %s", error, exc_info=not expected)
+                notify(f"STATUS=a pass could not be finished: {error}")
             self._failing = str(error)
 
     def _refresh(self) -> None:

@@ -8,10 +8,7 @@ import pwd
 import socket
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-
-from haproxy.install import Proxy
-from haproxy.stats import read_stats
+from dataclasses import asdict, dataclass, field
 
 from controller.config import Settings
 from controller.decide.weights import weight
@@ -19,9 +16,15 @@ from controller.ports import Ports
 from controller.snapshot import Node, NodeState, ProxySight
 from controller.state import State
 from controller.users import UserError, Users, stamp
+from haproxy.diff import Reload
+from haproxy.diff import Step as ProxyStep
 from haproxy.errors import ProxyError
+from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
+from haproxy.stats import ServerStats, read
 
+STATISTICS_DEADLINE = 1.0
+"""Seconds to wait for a proxy's statistics in each pass."""
 DRIFT_INTERVAL = 30
 """Passes between two comparisons of file, runtime and what is wanted."""
 
@@ -91,26 +94,25 @@ class Door:
         said = []
         with self._lock:
             for number, edge in self._edges.items():
-                proxy = self.proxy(number)
-                if not proxy.running():
-                    if failure := self._attempt(f"proxy {number}", lambda proxy=proxy, edge=edge: proxy.start(edge)):  # type: ignore[misc]
-                        said += failure
-                    else:
-                        said.append(f"proxy {number} was gone and is started again")
+                if not self.proxy(number).running():
+                    said.append(f"proxy {number} is gone")
+                    said += self._tell(number, edge)
         return said
 
     def sights(self) -> Mapping[int, tuple[ProxySight, ...]]:
         """What each proxy that can be asked says of each slot."""
         found: dict[int, list[ProxySight]] = {}
-        for number, edge in list(self._edges.items()):
+        with self._lock:
+            edges = dict(self._edges)
+        for number, edge in edges.items():
             try:
-                stats = read_stats(edge, timeout=1.0)
+                stats = read(edge, STATISTICS_DEADLINE)
             except ProxyError as error:
-                self._problems[f"statistics of proxy {number}"] = str(error)
+                self._note(f"statistics of proxy {number}", str(error))
                 continue
-            self._problems.pop(f"statistics of proxy {number}", None)
-            for slot, server in stats.slots().items():
-                found.setdefault(slot, []).append(ProxySight(number, server.up, server.sessions, server.check))
+            self._note(f"statistics of proxy {number}", "")
+            for slot, sight in _by_slot(number, stats.servers).items():
+                found.setdefault(slot, []).append(sight)
         return {slot: tuple(sights) for slot, sights in found.items()}
 
     def problems(self) -> list[str]:
@@ -128,9 +130,9 @@ class Door:
         """The user list; when its file can't be read, the last one that could."""
         try:
             self._users = Users(self.state.users).all()
-            self._problems.pop("users", None)
+            self._note("users", "")
         except (UserError, OSError) as error:
-            self._problems["users"] = f"the user list can't be read, the last one stays in force: {error}"
+            self._note("users", f"the user list can't be read, the last one stays in force: {error}")
         return self._users
 
     def _edge(self, settings: Settings, servers: tuple[Server, ...], number: int, port: int, ports: Ports) -> Edge:
@@ -152,35 +154,54 @@ class Door:
         )
 
     def _tell(self, number: int, edge: Edge) -> list[str]:
-        proxy = self.proxy(number)
+        """Start or change a proxy, unless it is known to be right. A failure is a problem until it succeeds."""
+        subject, proxy = f"proxy {number}", self.proxy(number)
         known = self._edges.get(number)
-        if known == edge and self._passes % DRIFT_INTERVAL and f"proxy {number}" not in self._problems:
+        if known == edge and self._passes % DRIFT_INTERVAL and subject not in self._problems and proxy.running():
             return []
-        if not proxy.running():
-            said = self._attempt(f"proxy {number}", lambda: proxy.start(edge))
-            said = said or [f"proxy {number} listens on port {edge.port}"]
-        else:
-            said = self._attempt(f"proxy {number}", lambda: proxy.apply(edge))
-        if f"proxy {number}" not in self._problems:
-            self._edges[number] = edge
-        return said
-
-    def _attempt(self, subject: str, work: object) -> list[str]:
-        """Do it; a failure becomes a problem that stays until it succeeds."""
-        assert callable(work)
         try:
-            applied = work()
+            applied = proxy.apply(edge) if proxy.running() else proxy.start(edge)
         except ProxyError as error:
-            news = self._problems.get(subject) != str(error)
-            self._problems[subject] = str(error)
-            return [f"{subject}: {error}"] if news else []
-        self._problems.pop(subject, None)
-        return [f"{subject}: {word}" for word in applied.words()] if applied is not None else []
+            return [f"{subject}: {error}"] if self._note(subject, str(error)) else []
+        self._edges[number] = edge
+        self._note(subject, "")
+        return [f"{subject}: {_words(step)}" for step in applied.plan.steps]
+
+    def _note(self, subject: str, problem: str) -> bool:
+        """Remember what is wrong with a subject ('' for nothing); whether that is news."""
+        with self._lock:
+            news = self._problems.get(subject, "") != problem
+            if problem:
+                self._problems[subject] = problem
+            else:
+                self._problems.pop(subject, None)
+        return news
 
     def _close_surplus(self, count: int) -> None:
         for number in [number for number in self._edges if number > count]:
             self.proxy(number).stop()
             del self._edges[number]
+
+
+def _by_slot(proxy: int, servers: Iterable[ServerStats]) -> dict[int, ProxySight]:
+    """One sight per slot: the check is the pool's, the sessions are those of both backends."""
+    rows = list(servers)
+    sessions: dict[int, int] = {}
+    for row in rows:
+        sessions[row.slot] = sessions.get(row.slot, 0) + row.current_sessions + row.queue
+    return {
+        row.slot: ProxySight(proxy, row.up and row.check_status.endswith("OK"), sessions[row.slot], row.check_status)
+        for row in rows
+        if row.backend == "pool"
+    }
+
+
+def _words(step: ProxyStep) -> str:
+    """A proxy's step as an event says it."""
+    if isinstance(step, Reload):
+        return f"reloaded, for {step.reason}"
+    values = ", ".join(f"{name} {value}" for name, value in asdict(step).items())
+    return f"{type(step).__name__} {values}"
 
 
 def stop_proxies(state: State) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ QUEUES_DEADLINE = 60.0
 PROOF_DEADLINE = 10.0
 """Seconds for the proof job."""
 
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+"""Seconds before an effect that failed is tried again; doubled at each failure in a row."""
+
 Work = Callable[[], int | None]
 """Returns the id of the proof job, if it made one."""
 
@@ -33,6 +37,8 @@ class Crew:
     wake: Callable[[], None]
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, thread_name_prefix="effect"))
     _work: dict[str, tuple[Step, Future[int | None]]] = field(default_factory=dict)
+    _pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """After a failure, by node: when (monotonic seconds) it may be tried again, and the waiting time until then."""
 
     def begin(self, step: Step, work: Work) -> None:
         future = self._pool.submit(work)
@@ -44,10 +50,18 @@ class Crew:
 
     def finished(self) -> list[tuple[Step, int, str]]:
         """Each effect that has ended: its step, its result, and the error as a sentence ('' for success)."""
-        ended = [(step, future) for step, future in self._work.values() if future.done()]
-        for step, _ in ended:
+        ended = [(step, *_outcome(future)) for step, future in self._work.values() if future.done()]
+        for step, _, error in ended:
             del self._work[step.node]
-        return [(step, *_outcome(future)) for step, future in ended]
+            _, pause = self._pauses.pop(step.node, (0.0, FIRST_RETRY / 2))
+            if error:
+                pause = min(2 * pause, LONGEST_RETRY)
+                self._pauses[step.node] = (time.monotonic() + pause, pause)
+        return ended
+
+    def retry_in(self, node: str) -> float:
+        """Seconds until what last failed on this node may be tried again."""
+        return max(0.0, self._pauses.get(node, (0.0, 0.0))[0] - time.monotonic())
 
     def stop(self) -> None:
         """Wait for what is under way; every effect has its deadline."""
@@ -144,4 +158,3 @@ def _declare(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -
 def _prove(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:
     _declare(driver, spec, wanted)
     return proof.prove(spec.host, spec.port, spec.slot, wanted[0].name, PROOF_DEADLINE)
-

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from controller.config import Settings
 from controller.door import Door
-from controller.effects import Effects
+from controller.effects import Crew, Effects
 from controller.snapshot import Node, NodeSight, NodeState, Snapshot
 from controller.store import Store
 from haproxy.model import slot_of
@@ -38,9 +38,10 @@ class Observer:
     store: Store
     door: Door
     effects: Effects
+    crew: Crew
     _memories: dict[str, _Memory] = field(default_factory=dict)
 
-    def look(self, settings: Settings, busy: frozenset[str]) -> Snapshot:
+    def look(self, settings: Settings) -> Snapshot:
         nodes = self.store.nodes()
         targets = [self.effects.target(node, self.store) for node in nodes if node.state is not NodeState.ORDERED]
         readings = asyncio.run(sweep(targets, settings.health.deadline))
@@ -60,7 +61,8 @@ class Observer:
                     silent_for=now - memory.answered_at,
                     in_state=now - memory.entered_at,
                     proxies=proxies.get(node.slot, ()),
-                    busy=node.name in busy,
+                    retry_in=self.crew.retry_in(node.name),
+                    busy=node.name in self.crew.busy(),
                 )
             )
         self._memories = {node.name: self._memories[node.name] for node in nodes}

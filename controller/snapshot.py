@@ -92,6 +92,8 @@ class NodeSight:
     """Seconds in its present state, or since the controller first looked."""
     proxies: tuple[ProxySight, ...] = ()
     """What the proxies say that could be asked."""
+    retry_in: float = 0.0
+    """Seconds until what last failed on it may be tried again."""
     busy: bool = False
     """An effect on it is still under way; it is left alone until that has ended."""
 

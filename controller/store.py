@@ -38,7 +38,7 @@ class StoreError(Exception):
 
 
 class Store:
-    """The database of one state folder. One instance per thread."""
+    """The database of one state folder. An instance is used by one thread at a time."""
 
     def __init__(self, path: Path, create: bool = False) -> None:
         """Open the database; `create` makes or migrates it. Raises StoreError."""
@@ -47,7 +47,8 @@ class Store:
         try:
             if create and not path.exists():
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+            # The daemon opens it in one thread and runs passes in another, never in both at once.
+            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA foreign_keys=ON")

@@ -42,7 +42,7 @@ def decide(snapshot: Snapshot, settings: Settings) -> Plan:
     draft.order_missing()
     for sight in snapshot.nodes:
         if not sight.busy:
-            draft.steps.extend(_life(sight, draft))
+            draft.steps.extend(step for step in _life(sight, draft) if not _too_early(step, sight))
     return Plan(draft.scale, tuple(draft.steps), tuple(draft.answers), tuple(draft.notes))
 
 
@@ -186,6 +186,11 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
             yield from _leave_fleet(sight)
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
+
+
+def _too_early(step: Step, sight: NodeSight) -> bool:
+    """What failed a moment ago would fail again; what is only recorded can't fail."""
+    return sight.retry_in > 0 and isinstance(step, Start | Restart | Prove | Declare | Remove)
 
 
 def _leave_service(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
