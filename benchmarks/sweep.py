@@ -30,7 +30,6 @@ import cups
 from pyipp import IPP
 from pyipp.enums import IppOperation
 
-from probes import ipp
 from probes.sweep import Target, sweep
 
 Host: TypeAlias = tuple[str, int]
@@ -146,7 +145,7 @@ async def by_pyipp(hosts: list[Host], whole: bool = False) -> None:
             else:
                 await client.printer()
 
-    async with ipp.session() as http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         await asyncio.gather(*(one(http, *host) for host in hosts))
 
 

@@ -1,7 +1,7 @@
 """IPP requests to one print server, with a deadline that covers the whole exchange.
 
 pyipp encodes the requests. Its tag map lacks some attributes and would drop them without a word; here the map is
-completed. The HTTP session is the caller's: one for a whole sweep, or one for a single question.
+completed.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from typing import Any
 
-import aiohttp
 from pyipp.enums import IppOperation, IppTag
 from pyipp.serializer import encode_dict
 from pyipp.tags import ATTRIBUTE_TAG_MAP
 
 from probes import reading, wire
-from probes.errors import Overdue, Refused, Unintelligible, Unreachable
+from probes.errors import Overdue, Refused
+from probes.http import Connection as Connection
+from probes.http import Server as Server
 from probes.reading import Reading
 from probes.wire import Answer, Attributes
 
@@ -36,32 +37,6 @@ PAGE = 500
 """Jobs that CUPS gives at most in one answer about finished ones."""
 NOT_FOUND = 0x0406
 _CHARSET = {"attributes-charset": "utf-8", "attributes-natural-language": "en"}
-_HEADERS = {"Content-Type": "application/ipp"}
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where and as whom. verify: check the certificate against the system's authorities (TLS only)."""
-
-    host: str
-    port: int
-    user: str
-    tls: bool = False
-    verify: bool = False
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/"
-
-
-def session(connections: int = 0) -> aiohttp.ClientSession:
-    """A session for `ask`; close it (`async with`). connections: at most so many at a time, 0 for no limit."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ttl_dns_cache=60),
-        timeout=aiohttp.ClientTimeout(total=None),  # each question has its own deadline
-        auto_decompress=False,
-    )
 
 
 def encode(
@@ -96,38 +71,32 @@ def open_jobs_request(user: str) -> bytes:
     return encode(IppOperation.GET_JOBS, user, wanted)
 
 
-async def ask(http: aiohttp.ClientSession, server: Server, request: bytes, headers: Mapping[str, str] = {}) -> Answer:
+async def ask(connection: Connection, request: bytes, headers: Mapping[str, str] | None = None) -> Answer:
     """Send an encoded request; returns the answer if it is a success, or 'not found' (as an empty answer).
 
-    Has no deadline: wrap it, as `within` does. Raises Unreachable, Refused, Unintelligible.
+    Has no deadline: wrap it in asyncio.timeout. Raises Unreachable, Refused, Unintelligible.
     """
-    try:
-        # ssl=False encrypts without checking whom one talks to.
-        async with http.post(
-            server.url, data=request, headers={**_HEADERS, **headers}, ssl=server.verify if server.tls else True
-        ) as response:
-            body = await response.read()
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unreachable(f"{server.host}:{server.port}: {error or type(error).__name__}") from None
-    if response.status != 200:
-        raise Refused(f"{server.host}:{server.port} answers with HTTP status {response.status}")
+    status, body = await connection.post(request, headers)
+    if status != 200:
+        raise Refused(f"{connection.server} answers with HTTP status {status}")
     answer = wire.decode(body)
     if answer.status >= 0x0200 and answer.status != NOT_FOUND:
-        raise Refused(f"{server.host}:{server.port} refuses with IPP status {answer.status:#06x}", answer.status)
+        raise Refused(f"{connection.server} refuses with IPP status {answer.status:#06x}", answer.status)
     return answer
 
 
-async def look(http: aiohttp.ClientSession, server: Server, requests: tuple[bytes, bytes], node: str) -> Reading:
+async def look(server: Server, requests: tuple[bytes, bytes], node: str) -> Reading:
     """One reading: queues, then open jobs, on one connection. Raises as `ask` does."""
     begun = time.monotonic()
-    queues = await ask(http, server, requests[0])
-    jobs = await ask(http, server, requests[1])
+    with closing(Connection(server)) as connection:
+        queues = await ask(connection, requests[0])
+        jobs = await ask(connection, requests[1])
     now = time.monotonic()
     return reading.succeeded(node, now, now - begun, queues.of(wire.PRINTER_GROUP), jobs.of(wire.JOB_GROUP))
 
 
 async def finished_jobs(
-    http: aiohttp.ClientSession, server: Server, attributes: tuple[str, ...], first_id: int = 1
+    connection: Connection, attributes: tuple[str, ...], first_id: int = 1
 ) -> AsyncIterator[Attributes]:
     """All jobs from `first_id` on in the order of their ids, as attributes; the finished ones among them.
 
@@ -140,7 +109,7 @@ async def finished_jobs(
             "first-job-id": first_id,
             "requested-attributes": ["job-id", "job-state", *attributes],
         }
-        answer = await ask(http, server, encode(IppOperation.GET_JOBS, server.user, wanted))
+        answer = await ask(connection, encode(IppOperation.GET_JOBS, connection.server.user, wanted))
         page = answer.of(wire.JOB_GROUP)
         for one in page:
             if wire.number(one, "job-state") >= 7:
@@ -150,17 +119,15 @@ async def finished_jobs(
         first_id = wire.number(page[-1], "job-id") + 1
 
 
-def question(server: Server, request: bytes, deadline: float, headers: Mapping[str, str] = {}) -> Answer:
+def question(server: Server, request: bytes, deadline: float, headers: Mapping[str, str] | None = None) -> Answer:
     """Ask once, from ordinary code. deadline: seconds for everything. Raises Overdue, and as `ask` does."""
 
     async def once() -> Answer:
-        async with asyncio.timeout(deadline), session() as http:
-            return await ask(http, server, request, headers)
+        with closing(Connection(server)) as connection:
+            async with asyncio.timeout(deadline):
+                return await ask(connection, request, headers)
 
     try:
         return asyncio.run(once())
     except TimeoutError:
-        raise Overdue(f"{server.host}:{server.port} did not answer within {deadline:g} s") from None
-
-
-__all__ = ["Overdue", "Refused", "Server", "Unintelligible", "Unreachable", "ask", "encode", "look", "question"]
+        raise Overdue(f"{server} did not answer within {deadline:g} s") from None

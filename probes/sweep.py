@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import aiohttp
-
 from probes import ipp
 from probes.errors import ProbeError
+from probes.http import Server
 from probes.reading import Reading
 
 AT_ONCE = 512
@@ -30,35 +29,24 @@ class Target:
     verify: bool = False
 
 
-async def sweep(
-    targets: Iterable[Target], deadline: float, session: aiohttp.ClientSession | None = None
-) -> dict[str, Reading]:
+async def sweep(targets: Iterable[Target], deadline: float) -> dict[str, Reading]:
     """A reading for each target, by name. deadline: seconds for one node, counted from its turn. Raises nothing."""
-    if session is None:
-        async with ipp.session() as own:
-            return await sweep(targets, deadline, own)
     turn = asyncio.Semaphore(AT_ONCE)
     requests: dict[str, tuple[bytes, bytes]] = {}
     visits = []
     for target in targets:
         if target.user not in requests:
             requests[target.user] = ipp.queues_request(target.user), ipp.open_jobs_request(target.user)
-        visits.append(_visit(session, target, requests[target.user], deadline, turn))
+        visits.append(_visit(target, requests[target.user], deadline, turn))
     return {reading.node: reading for reading in await asyncio.gather(*visits)}
 
 
-async def _visit(
-    session: aiohttp.ClientSession,
-    target: Target,
-    requests: tuple[bytes, bytes],
-    deadline: float,
-    turn: asyncio.Semaphore,
-) -> Reading:
-    server = ipp.Server(target.host, target.port, target.user, target.tls, target.verify)
+async def _visit(target: Target, requests: tuple[bytes, bytes], deadline: float, turn: asyncio.Semaphore) -> Reading:
+    server = Server(target.host, target.port, target.user, target.tls, target.verify)
     async with turn:
         try:
             async with asyncio.timeout(deadline):
-                return await ipp.look(session, server, requests, target.name)
+                return await ipp.look(server, requests, target.name)
         except TimeoutError:
             error = f"no answer within {deadline:g} s"
         except ProbeError as failure:

@@ -10,7 +10,7 @@ from controller.nodes.driver import NodeError
 from haproxy.model import SLOT_IDS, first_id, slot_of
 from probes import ipp, wire
 from probes.errors import ProbeError, Refused
-from probes.ipp import Server
+from probes.http import Server
 from probes.wire import number
 
 OWNER = "cupsfleet"

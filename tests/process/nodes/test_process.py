@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from haproxy.model import slot_of
 from probes import ipp
 from probes.cups import Call, Token, call
 from probes.errors import Overdue, ProbeError, Refused
+from probes.http import Connection
 from tests.process.nodes.conftest import BACKEND, DEADLINE, Node, Printer, eventually
 
 HELD = ("-H", "hold")
@@ -288,8 +290,8 @@ def test_finished_jobs_are_paged_in_the_order_of_their_ids(office: Node) -> None
     jobs = [_cancelled(server) for _ in range(12)]
 
     async def collect() -> list[int]:
-        async with ipp.session() as http:
-            found = ipp.finished_jobs(http, server, ("job-uuid",), jobs[3])
+        with closing(Connection(server)) as connection:
+            found = ipp.finished_jobs(connection, ("job-uuid",), jobs[3])
             return [int(job["job-id"][0]) async for job in found]
 
     page, ipp.PAGE = ipp.PAGE, 5
