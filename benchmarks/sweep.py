@@ -23,6 +23,7 @@ import statistics
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -204,11 +205,11 @@ def main() -> None:
     print(f"{os.cpu_count()} CPUs, {given.jobs} open jobs a node, median of {given.rounds}")
     for nodes in given.nodes:
         hosts = [(f"127.1.{place // 250}.{place % 250 + 1}", port) for place in range(nodes)]
-        row("sweep", nodes, run(lambda hosts=hosts: by_sweep(hosts)), given.rounds)
-        row("pyipp", nodes, run(lambda hosts=hosts: by_pyipp(hosts)), given.rounds)
-        row("pyipp full", nodes, run(lambda hosts=hosts: by_pyipp(hosts, True)), given.rounds)
+        row("sweep", nodes, run(partial(by_sweep, hosts)), given.rounds)
+        row("pyipp", nodes, run(partial(by_pyipp, hosts)), given.rounds)
+        row("pyipp full", nodes, run(partial(by_pyipp, hosts, True)), given.rounds)
         if nodes <= 1000:
-            row("pycups", nodes, lambda hosts=hosts: by_pycups(hosts), given.rounds)
+            row("pycups", nodes, partial(by_pycups, hosts), given.rounds)
     responder.terminate()
 
 

@@ -6,8 +6,8 @@ A connection is a document; its end (the sender's FIN) is the document's end. Th
 whole, as TIME-SEQUENCE.EXT: TIME is UTC, SEQUENCE never repeats (it goes on after a restart), EXT follows the content.
 What came over a connection that broke is kept as ….partial, for a real printer would have printed it. A connection
 without a byte leaves nothing. The printer answers nothing; it closes the connection when the last page is out, for
-which CUPS's socket backend waits. When a document can't be kept (disk full), the connection is reset: the sender
-learns of it and tries again.
+which CUPS's socket backend waits. When a document can't be kept (disk full), or the printer is ended before the last
+page, the connection is reset: the sender learns of it and tries again.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ BACKLOG = 128
 _INCOMING = ".incoming-"
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing discards and resets."""
+_ORDERLY = struct.pack("ii", 0, 0)
 _KINDS = (
     (b"%PDF-", "pdf"),
     (b"%!", "ps"),
@@ -87,20 +88,23 @@ class VirtualPrinter:
         number = f"{self._sequence:06d}"
         scratch = self.folder / f"{_INCOMING}{number}"
         connection.setblocking(False)
+        # Until the document is out, the end of this program must not look like the end of a job.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         with connection:
             try:
                 whole = await self._receive(connection, scratch)
                 if scratch.stat().st_size == 0:
                     scratch.unlink()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ORDERLY)
                     return
                 if self.pages_per_minute:
                     await asyncio.sleep(pages(scratch) * 60 / self.pages_per_minute)
                 name = f"{_now()}-{number}.{kind(scratch)}"
                 scratch.rename(self.folder / (name if whole else name + ".partial"))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ORDERLY)
                 self.say(f"{name} printed" if whole else f"{name} broke off")
             except OSError as error:
                 self.say(f"document {number} could not be kept in {self.folder}: {error}")
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 with suppress(OSError):
                     scratch.unlink(missing_ok=True)
 

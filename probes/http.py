@@ -121,7 +121,8 @@ def parse(received: bytes | bytearray, ended: bool = False) -> tuple[int, bytes]
 
 
 def _chunks(status: int, coded: bytes) -> tuple[int, bytes] | None:
-    parts, place = [], 0
+    parts: list[bytes] = []
+    place = 0
     while True:
         end = coded.find(b"\r\n", place)
         if end < 0:

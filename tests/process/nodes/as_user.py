@@ -1,4 +1,4 @@
-"""Run as an ordinary user by test_process.py: STATE DEVICE BACKEND. Starts a node, prints a page, removes it."""
+"""Run as an ordinary user by test_process.py: STATE DEVICE. Starts a node, prints a page, removes it."""
 
 import subprocess
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from controller.nodes import proof, queues
 from controller.nodes.driver import NodeSpec
-from controller.nodes.process import Backend, ProcessDriver
+from controller.nodes.process import ProcessDriver
 from tests.contract.test_driver import free_port
 
-state, device, backend = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-driver = ProcessDriver(backends=[Backend("socket", backend)])
+state, device = Path(sys.argv[1]), sys.argv[2]
+driver = ProcessDriver()
 spec = NodeSpec("n1", 1, 1_000_001, "127.0.0.1", free_port(), state / "n1")
 driver.start(spec)
 try:

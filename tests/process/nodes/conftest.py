@@ -19,14 +19,13 @@ import pytest
 from controller import processes
 from controller.nodes import queues
 from controller.nodes.driver import NodeSpec
-from controller.nodes.process import Backend, ProcessDriver
+from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue
 from probes.reading import OpenJob, Reading
 from probes.sweep import Target, sweep
 from tests.contract.test_driver import free_port
 
 T = TypeVar("T")
-BACKEND = Path(__file__).with_name("socket_backend.py")
 DEADLINE = 10.0
 
 
@@ -115,7 +114,7 @@ def printer(tmp_path: Path) -> Iterator[Printer]:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    driver = ProcessDriver(backends=[Backend("socket", BACKEND)])
+    driver = ProcessDriver(backends=[Backend("socket", SOCKET_BACKEND)])
     spec = NodeSpec("n3", 3, 3_000_001, "127.0.0.1", free_port(), tmp_path / "nodes/n3")
     yield Node(driver, spec)
     driver.remove(spec)

@@ -26,7 +26,7 @@ from probes import ipp
 from probes.cups import Call, Token, call
 from probes.errors import Overdue, ProbeError, Refused
 from probes.http import Connection
-from tests.process.nodes.conftest import BACKEND, DEADLINE, Node, Printer, eventually
+from tests.process.nodes.conftest import DEADLINE, Node, Printer, eventually
 
 HELD = ("-H", "hold")
 
@@ -263,9 +263,7 @@ def test_an_ordinary_user_runs_a_node(tmp_path: Path, printer: Printer) -> None:
     command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", sys.executable, str(script)]
     try:
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
-        subprocess.run(
-            [*command, str(home), printer.device, str(BACKEND)], check=True, timeout=30, env=environment, cwd="/"
-        )
+        subprocess.run([*command, str(home), printer.device], check=True, timeout=30, env=environment, cwd="/")
         [document] = eventually(printer.printed)
         assert document.read_text() == "printed by nobody\n"
     finally:
@@ -277,6 +275,25 @@ def test_a_cupsd_that_ends_at_once_is_an_error_with_its_words(node: Node, tmp_pa
     broken.write_text("#!/bin/sh\necho cannot go on; exit 1\n")
     with pytest.raises(NodeError, match="cannot go on"):
         ProcessDriver(cupsd=broken).start(node.spec)
+
+
+def test_a_raw_document_is_sent_once_for_each_copy(office: Node, printer: Printer) -> None:
+    printer.start()
+    office.lp("alice", "-n", "3", "-o", "raw", text="copy\n")
+    [document] = eventually(printer.printed)
+    assert document.read_text() == "copy\n" * 3
+
+
+def test_a_printer_that_breaks_off_gets_the_job_again(office: Node, printer: Printer) -> None:
+    printer.start("--parallel", "one", "--pages-per-minute", "20")
+    office.lp("alice", text="whole\n")
+    eventually(lambda: list(printer.folder.glob(".incoming-*")))
+    time.sleep(0.3)
+    printer.stop()
+    printer.start()
+    [document] = eventually(printer.printed)
+    assert document.read_text() == "whole\n"
+    eventually(lambda: not office.jobs())
 
 
 def test_a_missing_backend_is_an_error_in_words(node: Node) -> None:

@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_to_the_sender(printer: Printer) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", printer.folder], check=True)
     try:
         printer.start()
-        with pytest.raises(OSError, match="reset|not connected|Broken pipe"):
+        with pytest.raises(OSError, match=r"reset|not connected|Broken pipe"):
             send(printer, b"x" * 2_000_000)
         assert printer.printed() == []
         send(printer, b"small\n")
