@@ -67,14 +67,17 @@ def recorded_pid(record: Path) -> int | None:
 
 
 def end(record: Path, deadline: float = 5.0) -> None:
-    """End the recorded process and its group: SIGTERM, and SIGKILL after `deadline` seconds. Removes the record."""
+    """End the recorded process and its group: SIGTERM, and SIGKILL after `deadline` seconds. Removes the record.
+
+    Members of the group that outlive their leader are killed at once.
+    """
     pid = recorded_pid(record)
     if pid is not None:
         _signal_group(pid, signal.SIGTERM)
         _signal_group(pid, signal.SIGCONT)  # a stopped process would not even hear of it
-        if not _gone(record, deadline):
-            _signal_group(pid, signal.SIGKILL)
-            _gone(record, 5.0)
+        _gone(record, deadline)
+        _signal_group(pid, signal.SIGKILL)  # the leader that would not go, or those that it left behind
+        _gone(record, 5.0)
     record.unlink(missing_ok=True)
 
 
@@ -153,10 +156,8 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _gone(record: Path, deadline: float) -> bool:
+def _gone(record: Path, deadline: float) -> None:
+    """Wait until the recorded process has ended, or the deadline has passed."""
     until = time.monotonic() + deadline
-    while running(record):
-        if time.monotonic() > until:
-            return False
+    while running(record) and time.monotonic() < until:
         time.sleep(POLL_SECONDS)
-    return True

@@ -328,3 +328,35 @@ def _cancelled(server: ipp.Server) -> int:
 def test_a_wrong_call_is_not_taken_for_a_refusal(office: Node) -> None:
     with pytest.raises(ProbeError, match="nosuch"):
         call(office.spec.host, office.spec.port, Token("alice"), [Call("nosuch")], DEADLINE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's filters run under another account")
+def test_where_views_are_forbidden_another_state_is_asked_for(tmp_path: Path) -> None:
+    """As in a container without CAP_SYS_ADMIN."""
+    script = Path(__file__).with_name("as_user.py")
+    command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, str(script), str(tmp_path), "socket://127.0.0.1"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+    assert done.returncode != 0
+    assert "can't be entered by the account lp" in done.stderr
+    assert "choose another --state" in done.stderr
+
+
+def test_a_stopped_and_started_node_prints_what_it_held(office: Node, printer: Printer) -> None:
+    jobs = [office.lp("alice", text=f"job {number}\n") for number in range(3)]
+    office.driver.stop(office.spec)
+    office.start()
+    assert sorted(office.jobs()) == jobs
+    printer.start()
+    eventually(lambda: not office.jobs())
+    assert [path.read_text() for path in printer.printed()] == ["job 0\n", "job 1\n", "job 2\n"]
+
+
+def test_many_kills_in_a_row_lose_nothing_and_number_nothing_twice(office: Node) -> None:
+    seen: list[int] = []
+    for _ in range(6):
+        seen += [office.lp("alice", *HELD) for _ in range(3)]
+        office.kill()
+        office.start()
+        assert sorted(office.jobs()) == seen
+    assert len(set(seen)) == len(seen)
