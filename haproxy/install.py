@@ -127,13 +127,11 @@ class Proxy:
         with files.usable(trial):
             trial.mkdir(mode=0o700, exist_ok=True)
         files.write(trial, wanted)
-        command = [self.binary, "-c", "-q", "-C", str(trial), "-f", CONFIG]
+        command = [self.binary, "-c", "-C", str(trial), "-f", CONFIG]
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigRefused(
-                f"HAProxy could not check its configuration: {error}; is it installed?"
-            ) from error
+            raise ConfigRefused(f"HAProxy could not check its configuration: {error}; is it installed?") from error
         if result.returncode != 0:
             raise ConfigRefused(
                 f"HAProxy refuses the new configuration ({_alerts(result.stderr)}); "

@@ -90,6 +90,8 @@ def end(master: Identity, workers: Iterable[int], grace: float) -> None:
     for left in (master, *alive):
         _sent(left, signal.SIGKILL)
     _gone(master, 5.0)
+    for child in _started:
+        child.poll()
 
 
 def _sent(target: Identity, number: int) -> bool:
@@ -103,8 +105,6 @@ def _sent(target: Identity, number: int) -> bool:
 def _gone(target: Identity, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while target.alive():
-        with suppress(ChildProcessError):  # ours to reap when we started it, somebody else's otherwise
-            os.waitpid(target.pid, os.WNOHANG)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

@@ -180,9 +180,7 @@ def _refuse_user(user: User) -> None:
     if user.name == "root":
         raise ConfigRefused("a user named root would own every job on a node; give the person another name")
     if not user.name.isprintable() or ":" in user.name or not 1 <= len(user.name.encode()) <= 127:
-        raise ConfigRefused(
-            f"user name {user.name!r} can't log in; take 1 to 127 printable bytes without ':'"
-        )
+        raise ConfigRefused(f"user name {user.name!r} can't log in; take 1 to 127 printable bytes without ':'")
     _refuse_unless(
         r"\$6\$(rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}",
         user.password_hash,

@@ -86,7 +86,11 @@ class Runtime:
         return int(self.info().get("Pid", "0"))
 
     def processes(self) -> Processes:
-        return parse_processes(self.ask("show proc", MASTER))
+        """Raises ProxyDown also while the master re-executes itself, when it closes without an answer."""
+        answer = self.ask("show proc", MASTER)
+        if not answer.strip():
+            raise ProxyDown(f"the HAProxy master in {self.folder} gave no answer; it may be reloading, ask again")
+        return parse_processes(answer)
 
     def order_reload(self) -> None:
         """Ask the master for a new worker. HAProxy 2.6 answers nothing, later ones with what the worker said."""

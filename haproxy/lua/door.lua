@@ -28,7 +28,7 @@ core.register_action("tls_upgrade", { "tcp-req" }, function(txn)
     txn:set_var("txn.upgraded", true)
 end)
 
--- Encrypted side: puts the OPTIONS back in front, so that the HTTP frontend answers it.
+-- Encrypted side: answers that same OPTIONS; what follows is the HTTP frontend's.
 core.register_action("tls_upgraded", { "tcp-req" }, function(txn)
-    txn.req:prepend("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    txn.res:send("HTTP/1.1 200 OK\r\nAllow: GET, HEAD, OPTIONS, POST\r\nContent-Length: 0\r\n\r\n")
 end)

@@ -25,9 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def running_site(folder: Path, slots: int = 2, **more: object) -> Iterator[Site]:
+def running_site(folder: Path, slots: int = 2, stopped: bool = True, **more: object) -> Iterator[Site]:
     folder.chmod(0o755)
-    nodes = [Node(folder, slot) for slot in range(1, slots + 1)]
+    nodes = [Node(folder, slot, stopped_queue=stopped) for slot in range(1, slots + 1)]
     proxy = Proxy(folder / "haproxy")
     try:
         for node in nodes:

@@ -1,0 +1,283 @@
+"""Starting, changing, breaking and repairing a proxy while people print."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from haproxy import stats
+from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed
+from haproxy.install import Proxy
+from haproxy.model import Server, User
+from haproxy.render import CONFIG, MAP
+from tests.process.edge import ippwire
+from tests.process.edge.conftest import running_site
+from tests.process.edge.door import Site, certificate, make_edge, password_hash
+from tests.process.edge.nodes import Node, free_port, until
+
+
+@contextmanager
+def load(site: Site, clients: int = 4) -> Iterator[list[tuple[str, float]]]:
+    """Keep-alive clients that submit jobs all the time; yields what went wrong, with when."""
+    wrong: list[tuple[str, float]] = []
+    done = threading.Event()
+    counts = [0] * clients
+
+    def work(number: int) -> None:
+        client = site.client()
+        while not done.is_set():
+            try:
+                answer = client.send(ippwire.print_job(ippwire.user("x" * 30)))
+                if answer.status != 200 or ippwire.status(answer.body) >= 0x100:
+                    wrong.append((f"{answer.status} {answer.body[:80]!r}", time.monotonic()))
+                counts[number] += 1
+            except Exception as error:
+                wrong.append((repr(error), time.monotonic()))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield wrong
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert all(counts)
+
+
+def test_a_new_object_adopts_the_running_proxy(own_site: Site) -> None:
+    before = own_site.proxy.runtime.worker()
+    adopted = Proxy(own_site.proxy.folder)
+    assert adopted.running()
+    applied = adopted.start(own_site.edge)
+    assert (applied.worker, applied.changed) == (before, False)
+    assert adopted.drift(own_site.edge) == []
+
+
+def test_it_survives_its_starter(tmp_path: Path) -> None:
+    edge = make_edge(tmp_path, [])
+    folder = tmp_path / "haproxy"
+    program = "import pickle, sys; from haproxy.install import Proxy; from pathlib import Path\n"
+    program += f"Proxy(Path({str(folder)!r})).start(pickle.load(sys.stdin.buffer))"
+    import pickle
+
+    subprocess.run([sys.executable, "-c", program], input=pickle.dumps(edge), check=True, timeout=60)
+    proxy = Proxy(folder)
+    assert proxy.running()
+    assert proxy.drift(edge) == []
+    proxy.stop(grace=1)
+    assert not proxy.running()
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", edge.port)) != 0
+
+
+def test_a_deep_folder_and_a_worker_that_is_not_root(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    with running_site(deep, slots=1, run_as="nobody") as site:
+        assert site.client().print() == 1_000_001
+        status = Path(f"/proc/{site.proxy.runtime.worker()}/status").read_text()
+        assert "\nUid:\t65534" in status
+        changed = replace(site.edge, users=site.edge.users[:1])
+        site.proxy.apply(changed)
+        assert site.client().print() == 1_000_002
+        assert (site.proxy.folder / CONFIG).stat().st_mode & 0o777 == 0o600
+        site.proxy.stop(grace=1)
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        edge = make_edge(tmp_path, [], port=other.getsockname()[1])
+        proxy = Proxy(tmp_path / "haproxy")
+        with pytest.raises(PortTaken, match=str(edge.port)):
+            proxy.start(edge)
+        assert not proxy.running()
+
+
+def test_a_port_taken_at_a_reload_leaves_the_old_worker(own_site: Site) -> None:
+    good = (own_site.proxy.folder / CONFIG).read_text()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ReloadFailed):
+            own_site.proxy.apply(replace(own_site.edge, stats_port=other.getsockname()[1]))
+    assert (own_site.proxy.folder / CONFIG).read_text() == good
+    assert own_site.client().print()
+    own_site.proxy.apply(own_site.edge)
+    assert own_site.proxy.drift(own_site.edge) == []
+
+
+def test_a_refused_configuration_changes_nothing(own_site: Site) -> None:
+    good = (own_site.proxy.folder / CONFIG).read_text()
+    worker = own_site.proxy.runtime.worker()
+    broken = own_site.folder / "broken.pem"
+    broken.write_text("not a certificate")
+    with pytest.raises(ConfigRefused, match="broken"):
+        own_site.proxy.apply(replace(own_site.edge, certificate=broken))
+    assert (own_site.proxy.folder / CONFIG).read_text() == good
+    assert own_site.proxy.runtime.worker() == worker
+    assert own_site.proxy.drift(own_site.edge) == []
+
+
+def fill(path: Path) -> None:
+    with suppress(OSError), path.open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+
+
+def test_a_full_disk_leaves_the_last_good_file(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", small], check=False).returncode:
+        pytest.skip("a small file system can't be mounted here")
+    proxy, edge = Proxy(small / "haproxy"), make_edge(tmp_path, [])
+    try:
+        proxy.start(edge)
+        good = (proxy.folder / CONFIG).read_text()
+        fill(small / "filler")
+        with pytest.raises(FolderUnusable):
+            proxy.apply(replace(edge, users=edge.users[:1]))
+        assert (proxy.folder / CONFIG).read_text() == good
+        (small / "filler").unlink()
+        proxy.apply(replace(edge, users=edge.users[:1]))
+    finally:
+        proxy.stop(grace=1)
+        subprocess.run(["umount", "-l", small], check=False)
+
+
+def test_reloads_and_weights_under_load_cost_nothing(own_site: Site) -> None:
+    users, workers = own_site.edge.users, set()
+    with load(own_site) as wrong:
+        for number in range(6):
+            more = User(f"guest{number}", password_hash("guest"))
+            workers.add(own_site.proxy.apply(replace(own_site.edge, users=(*users, more))).worker)
+            servers = tuple(replace(node.server, weight=50 + number) for node in own_site.nodes)
+            own_site.proxy.apply(replace(own_site.edge, users=(*users, more), servers=servers))
+            time.sleep(0.3)
+    assert wrong == []
+    assert len(workers) == 6
+
+
+def test_a_changed_password_counts_at_once(own_site: Site) -> None:
+    assert own_site.client().send(ippwire.jobs_request()).status == 200
+    changed = tuple(
+        replace(u, password_hash=password_hash("new")) if u.name == "demo" else u for u in own_site.edge.users
+    )
+    own_site.proxy.apply(replace(own_site.edge, users=changed))
+    assert own_site.client().send(ippwire.jobs_request()).status == 401
+    assert own_site.client("demo", "new").send(ippwire.jobs_request()).status == 200
+
+
+def test_a_renewed_certificate_is_loaded(own_site: Site) -> None:
+    certificate(own_site.folder)
+    assert any("certificate" in sentence for sentence in own_site.proxy.drift(own_site.edge))
+    worker = own_site.proxy.runtime.worker()
+    assert own_site.proxy.apply(own_site.edge).worker != worker
+    assert own_site.proxy.drift(own_site.edge) == []
+
+
+def test_a_node_joins_drains_and_leaves_at_runtime(own_site: Site) -> None:
+    site, worker = own_site, own_site.proxy.runtime.worker()
+    third = Node(site.folder, 3).start()
+    try:
+        joined = replace(site.edge, servers=(*site.edge.servers, third.server))
+        site.proxy.apply(joined)
+        assert site.proxy.drift(joined) == []
+
+        def job_there() -> int | None:
+            job = site.client().print()
+            return job if job > 3_000_000 else None
+
+        job = until("the new node gets work", job_there)
+        drained = replace(joined, servers=(*site.edge.servers, replace(third.server, weight=0)))
+        site.proxy.apply(drained)
+        assert all(site.client().print() < 3_000_000 for _ in range(12))
+        assert site.client().owner_of(job) == b"demo"
+        site.proxy.apply(site.edge)
+        assert site.proxy.drift(site.edge) == []
+        assert site.proxy.runtime.worker() == worker
+        asked = ippwire.attribute(0x21, "job-id", job)
+        assert ippwire.status(site.client().ipp(ippwire.request(9, ippwire.printer(), asked))) == 0x0406
+    finally:
+        third.kill()
+
+
+def test_an_address_where_nothing_answers_gets_no_work(own_site: Site) -> None:
+    dead = Server(3, "127.0.0.1", free_port())
+    with load(own_site) as wrong:
+        own_site.proxy.apply(replace(own_site.edge, servers=(*own_site.edge.servers, dead)))
+        time.sleep(0.5)
+    assert wrong == []
+    assert stats.read(own_site.edge).server("pool", 3).total_sessions == 0
+
+
+def test_drift_is_told_and_repaired(own_site: Site) -> None:
+    proxy, edge = own_site.proxy, own_site.edge
+    proxy.runtime.ask("set server pool/n1 weight 3")
+    proxy.runtime.ask("set server pool/n2 state drain")
+    proxy.runtime.ask(f"del map {MAP} 1")
+    proxy.runtime.ask(f"add map {MAP} 4 n4")
+    (proxy.folder / CONFIG).write_text("nonsense\n")
+    told = proxy.drift(edge)
+    assert len(told) == 4, told
+    applied = proxy.apply(edge)
+    assert not applied.plan.reloads
+    assert proxy.drift(edge) == []
+
+
+def test_a_killed_node_is_out_within_a_second_and_costs_no_new_job(own_site: Site) -> None:
+    job = until("a job on node 1", lambda: (lambda j: j if j < 2_000_000 else None)(own_site.client().print()))
+    with load(own_site) as wrong:
+        time.sleep(0.5)
+        own_site.nodes[0].kill()
+        killed = time.monotonic()
+        until("it is out", lambda: not stats.read(own_site.edge).server("pool", 1).up, 3)
+        out = time.monotonic() - killed
+        time.sleep(1)
+    assert out < 1.0
+    # what was in flight on the node when it died is lost with it; nothing after that moment may be
+    assert [entry for entry in wrong if entry[1] > killed + 0.3] == []
+    assert len(wrong) <= 4
+    asked = ippwire.attribute(0x21, "job-id", job)
+    answer = own_site.client().send(ippwire.request(9, ippwire.printer(), asked))
+    assert answer.status == 503
+    assert b"being restarted" in answer.body
+    own_site.nodes[0].start()
+    until("it is back", lambda: stats.read(own_site.edge).server("pool", 1).up, 5)
+    assert own_site.client().owner_of(job) == b"demo"
+
+
+def test_a_stopped_node_is_found_out_by_its_silence(own_site: Site) -> None:
+    node = own_site.nodes[0]
+    node.signal(19)
+    try:
+        time.sleep(1.5)
+        assert stats.read(own_site.edge).server("pool", 1).up, "a slow answer must not count at once"
+        until("it is out", lambda: not stats.read(own_site.edge).server("pool", 1).up, 10)
+    finally:
+        node.signal(18)
+    until("it is back", lambda: stats.read(own_site.edge).server("pool", 1).up, 10)
+
+
+def test_it_can_not_be_applied_to_when_down(tmp_path: Path) -> None:
+    with pytest.raises(ProxyDown):
+        Proxy(tmp_path / "none").apply(make_edge(tmp_path, []))
+    assert Proxy(tmp_path / "none").drift(make_edge(tmp_path, []))
+
+
+def test_no_secret_on_the_command_line(site: Site) -> None:
+    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert site.edge.secret not in shown
+    assert password_hash("demo") not in shown
