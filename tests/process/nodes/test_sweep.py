@@ -1,0 +1,64 @@
+"""Many nodes at once, some of which are not well."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from probes import sweep as module
+from probes.reading import Reading
+from probes.sweep import Target, sweep
+from tests.contract.test_driver import free_port
+from tests.process.nodes.conftest import Node
+
+
+def silent() -> socket.socket:
+    """Accepts connections (the kernel does) and never says a word, as a stopped cupsd."""
+    return socket.create_server(("127.0.0.1", 0), backlog=100)
+
+
+def test_each_hanging_node_costs_its_own_deadline_only(office: Node) -> None:
+    with silent() as hanging:
+        port = hanging.getsockname()[1]
+        targets = [Target(f"h{place}", "127.0.0.1", port) for place in range(50)]
+        targets += [Target("well", office.spec.host, office.spec.port), Target("away", "127.0.0.1", free_port())]
+        begun = time.monotonic()
+        readings = asyncio.run(sweep(targets, 0.5))
+        assert time.monotonic() - begun < 1.5
+    assert readings["well"].error is None
+    assert readings["well"].latency is not None
+    assert readings["well"].latency < 0.5
+    assert "Connect" in str(readings["away"].error)
+    assert {readings[f"h{place}"].error for place in range(50)} == {"no answer within 0.5 s"}
+
+
+def test_silence_of_the_prober_itself_is_no_silence_of_the_node(office: Node) -> None:
+    async def with_a_pause() -> Reading:
+        asyncio.get_running_loop().call_later(0.0, time.sleep, module.HELD_UP + 0.5)
+        target = Target("n", office.spec.host, office.spec.port)
+        return (await sweep([target], 0.2))["n"]
+
+    assert asyncio.run(with_a_pause()).error is None
+
+
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhtml", b""]
+)
+def test_a_stranger_behind_the_port_is_an_error_in_words(said: bytes) -> None:
+    async def answered() -> Reading:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(10)
+            writer.write(said)
+            writer.close()
+
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        async with server:
+            target = Target("n", "127.0.0.1", server.sockets[0].getsockname()[1])
+            return (await sweep([target], 1.0))["n"]
+
+    error = asyncio.run(answered()).error
+    assert error
+    assert "127.0.0.1" in error or "not IPP" in error
