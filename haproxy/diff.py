@@ -126,7 +126,7 @@ def changes(old: Edge | Observed, new: Edge) -> Plan:
     before = observed(old) if isinstance(old, Edge) else old
     if before.fingerprint == fingerprint(new):
         return Plan(tuple(_slot_steps(before, new)))
-    after_reload = observed(between(before, new))
+    after_reload = _unproved(before, new, observed(between(before, new)))
     reload = Reload("something other than the servers' addresses and weights changed")
     return Plan((reload, *_slot_steps(after_reload, new)))
 
@@ -134,7 +134,7 @@ def changes(old: Edge | Observed, new: Edge) -> Plan:
 def between(before: Observed, new: Edge) -> Edge:
     """The edge to reload with: everything of `new`, but each slot's occupant as it is now.
 
-    A slot whose occupant is another one starts empty; one whose weight differs starts with the smaller.
+    A slot whose occupant is another one starts with weight 0; one whose weight differs starts with the smaller.
     """
     return replace(new, servers=tuple(_carry(before, server) for server in new.servers))
 
@@ -148,10 +148,22 @@ def observed(edge: Edge) -> Observed:
 
 
 def _carry(before: Observed, server: Server) -> Server:
+    weight = before.pool[server.slot].weight if _known(before, server) else 0
+    return replace(server, weight=min(weight, server.weight))
+
+
+def _known(before: Observed, server: Server) -> bool:
+    """Whether the slot's occupant was there, and checked, before."""
     line = before.pool.get(server.slot)
-    known = line and not line.maintenance and (not is_address(server.host) or _at(line, server))
-    weight = min(line.weight, server.weight) if line and known else 0
-    return replace(server, weight=weight)
+    return line is not None and not line.maintenance and (not is_address(server.host) or _at(line, server))
+
+
+def _unproved(before: Observed, new: Edge, after: Observed) -> Observed:
+    """A new worker calls every server up; those it was not told of before are planned for like slots in maintenance."""
+    fresh = {server.slot for server in new.servers if not _known(before, server)}
+    return replace(
+        after, pool={n: replace(line, maintenance=line.maintenance or n in fresh) for n, line in after.pool.items()}
+    )
 
 
 def _line(server: Server | None) -> Line:

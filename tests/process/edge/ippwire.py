@@ -59,7 +59,7 @@ def read(answer: bytes) -> Iterable[tuple[str, bytes]]:
             at += 1
             continue
         name_length = struct.unpack_from(">H", answer, at + 1)[0]
-        current = answer[at + 3 : at + 3 + name_length].decode() or current
+        current = answer[at + 3 : at + 3 + name_length].decode(errors="replace") or current
         length = struct.unpack_from(">H", answer, at + 3 + name_length)[0]
         start = at + 5 + name_length
         yield current, answer[start : start + length]
