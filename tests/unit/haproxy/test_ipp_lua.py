@@ -1,0 +1,102 @@
+"""The Lua parser against an independent reading, on thousands of mutated requests."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from haproxy.render import HERE
+from tests.process.edge import fuzz, ippwire
+from tests.process.edge.ippwire import attribute, user
+from tests.unit.haproxy.ipp_reference import verdict
+
+pytestmark = pytest.mark.skipif(not shutil.which("lua5.3"), reason="lua5.3 is not installed")
+
+DRIVER = """
+package.path = "%s/?.lua"
+local ipp = require("ipp")
+local function unhex(s) return (s:gsub("..", function(h) return string.char(tonumber(h, 16)) end)) end
+local function hex(s) return (s:gsub(".", function(c) return string.format("%%02x", c:byte()) end)) end
+for line in io.lines() do
+    local body = unhex(line)
+    local r = ipp.parse(body)
+    if r.error then print("bad " .. r.error)
+    elseif r.more then print("more")
+    else
+        local from, length, text = ipp.stamp(body, r, "demo")
+        print("ok " .. (r.slot or "-") .. " " .. hex(body:sub(1, from) .. text .. body:sub(from + length + 1)))
+    end
+end
+"""
+
+
+def lua(requests: list[bytes]) -> list[list[str]]:
+    program = DRIVER % (Path(HERE) / "lua")
+    lines = "\n".join(request.hex() for request in requests) + "\n"
+    result = subprocess.run(["lua5.3", "-e", program], input=lines, capture_output=True, text=True, check=True)
+    return [line.split(" ", 1) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_readings_agree_and_one_owner_is_left(seed: int) -> None:
+    rng = random.Random(seed)
+    requests = [fuzz.mutated(rng) for _ in range(3000)]
+    stricter = ("requesting-user-name stands", "spelled", "different nodes", "can not be read")
+    for request, answer in zip(requests, lua(requests), strict=True):
+        expected, _ = verdict(request)
+        if answer[0] == "bad" and any(word in answer[1] for word in stricter):
+            continue  # well-framed, but refused for what it means
+        if answer[0] == "bad" and expected == "more":
+            continue  # a fault before the place where it breaks off: refusing early is right
+        assert answer[0] == expected, (request.hex(), answer)
+        if answer[0] == "ok":
+            assert_stamped(request, bytes.fromhex(answer[1].split()[1]))
+
+
+def assert_stamped(before: bytes, after: bytes) -> None:
+    """One owner, the right one; everything that is not an owner's claim is as it was, in the same order."""
+    kind, attributes = verdict(after)
+    assert kind == "ok"
+    owners = [found for found in attributes if found.name.lower() == b"requesting-user-name"]
+    assert [(found.group, found.values) for found in owners] == [(1, [(0x42, b"demo")])]
+    creates = before[3] in (2, 3, 4, 5) and before[2] == 0
+    if creates:
+        assert not [found for found in attributes if found.name.lower() == b"job-originating-user-name"]
+    claims = {b"requesting-user-name", *([b"job-originating-user-name", b"job-id"] if creates else [])}
+    kept = [found for found in attributes if found.name.lower() not in claims]
+    assert kept == [found for found in verdict(before)[1] if found.name.lower() not in claims]
+
+
+def test_every_prefix_of_a_sound_request_asks_for_more() -> None:
+    request = ippwire.print_job(
+        user("x"), attribute(0x34, "c", b"") + attribute(0x4A, "", "m") + attribute(0x21, "", 1)
+    )
+    whole = ippwire.print_job(user("x"), document=b"")
+    assert {answer[0] for answer in lua([whole[:at] for at in range(len(whole))])} == {"more"}
+    assert lua([request])[0][0] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "slot"),
+    [
+        (attribute(0x21, "job-id", 1_000_000), "0"),
+        (attribute(0x21, "job-id", 1_000_001), "1"),
+        (attribute(0x21, "Job-Id", 2_000_000), "1"),
+        (attribute(0x21, "job-id", -5), "0"),
+        (attribute(0x45, "job-uri", "ipps://h:1/jobs/3000001"), "3"),
+        (attribute(0x45, "job-uri", "ipp://h/printers/x"), "0"),
+        (attribute(0x44, "x", "2100066a6f622d6964"), "-"),
+        (attribute(0x21, "notify-subscription-ids", 2_000_001) + attribute(0x21, "", 2_000_002), "2"),
+    ],
+)
+def test_the_slot_is_found_by_parsing(attributes: bytes, slot: str) -> None:
+    answer = lua([ippwire.request(0x0009, attributes)])[0]
+    assert answer[1].split()[0] == slot
+
+
+def test_new_work_is_never_routed_by_an_id() -> None:
+    assert lua([ippwire.print_job(attribute(0x21, "job-id", 2_000_001))])[0][1].startswith("- ")
