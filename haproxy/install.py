@@ -91,6 +91,11 @@ class Proxy:
             sentences.append("the certificate on disk is not the one that the worker has loaded")
         return sentences + describe(self.runtime.observe(), edge)
 
+    def trim_log(self, limit: int = 50_000_000) -> bool:
+        """Keep the log from filling the disk: call it now and then. `limit` in bytes; two files of that size stay."""
+        with files.usable(self.folder):
+            return process.trim_log(self.folder, limit)
+
     def _apply(self, edge: Edge) -> Applied:
         before = self.runtime.observe()
         plan = self._plan(before, edge)

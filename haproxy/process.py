@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -108,4 +109,17 @@ def _gone(target: Identity, seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
+    return True
+
+
+def trim_log(folder: Path, limit: int) -> bool:
+    """Move a log of more than `limit` bytes to `haproxy.log.1`, in place of the one before; whether it was moved.
+
+    HAProxy keeps its handle, which appends: the file is copied and emptied. Lines written in between are lost.
+    """
+    log = folder / LOG
+    if not log.exists() or log.stat().st_size <= limit:
+        return False
+    shutil.copy2(log, log.with_name(f"{LOG}.1"))
+    os.truncate(log, 0)
     return True

@@ -33,7 +33,7 @@ for name in ([[job-originating-user-name job-originating-host-name job-uuid job-
     job-k-octets-processed job-k-octets-completed job-printer-up-time job-printer-state-message
     job-printer-state-reasons number-of-documents number-of-intervening-jobs output-device-assigned time-at-creation
     time-at-processing time-at-completed date-time-at-creation date-time-at-processing date-time-at-completed
-    job-cancel-after-owner notify-subscriber-user-name]]):gmatch("%S+") do
+    notify-subscriber-user-name]]):gmatch("%S+") do
     SERVER_ONLY[name] = true
 end
 local OWNER_ID = { ["job-id"] = 0x21, ["notify-job-id"] = 0x21, ["notify-subscription-id"] = 0x21,
@@ -71,7 +71,7 @@ local function slot_of(id) return id < 1 and 0 or (id - 1) // SLOT_IDS end
 local function slot_in(tag, body, at, length)
     if tag == 0x21 then return slot_of(unpack(">i4", body, at)) end
     local uri = sub(body, at, at + length - 1)
-    if uri:find("%z") then return nil end
+    if uri:find("\0", 1, true) then return nil end
     local id = uri:match("^%a[%w+.-]*://[^/]*/jobs/(%d+)$")
     if not id then return 0 end
     return #id <= 10 and slot_of(tonumber(id)) or 0
@@ -148,7 +148,7 @@ function ipp.parse(body)
             else
                 close_cut(i)
                 name = lower(sub(body, i + 3, i + 2 + name_length))
-                if name:find("%z") then return bad("an attribute's name holds a zero byte") end
+                if name:find("\0", 1, true) then return bad("an attribute's name holds a zero byte") end
                 tag_of = KIND[tag] or tag
                 if name == OWNER then
                     if group ~= OPERATION then return bad("requesting-user-name stands in the wrong group") end

@@ -12,6 +12,7 @@ import argparse
 import multiprocessing
 import random
 import re
+import signal
 import struct
 import sys
 import tempfile
@@ -171,6 +172,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended, too
     with tempfile.TemporaryDirectory() as folder, running_site(Path(folder)) as site:
         start = time.monotonic()
         _, faults = fuzz(site, given.requests, given.seed)
