@@ -174,8 +174,9 @@ class Proxy:
         log = self.folder / process.LOG
         start = log.stat().st_size if log.exists() else 0
         command = [self.binary, "-W", "-C", str(self.folder), "-S", f"unix@{MASTER},mode,600", "-f", CONFIG]
-        child = process.launch(self.folder, command)
-        process.record(self.folder, child.pid)
+        with files.usable(self.folder):
+            child = process.launch(self.folder, command)
+            process.record(self.folder, child.pid)
 
         def serves() -> bool:
             if child.poll() is not None:

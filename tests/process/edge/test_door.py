@@ -54,6 +54,21 @@ def test_lp_upgrades_to_tls(site: Site, encryption: list[str], tmp_path: Path) -
     assert site.client().owner_of(job) == b"demo"
 
 
+def test_cups_own_commands_work_through_the_door(site: Site) -> None:
+    jobs = [site.client().print() for _ in range(2)]
+    door = ["-h", f"localhost:{site.edge.port}", "-U", "demo"]
+    for job in jobs:  # one on each node
+        code, shown = with_password(["lp", "-E", *door, "-i", f"office-{job}", "-H", "hold"], "demo")
+        assert code == 0, shown
+        code, shown = with_password(["cancel", "-E", *door, f"office-{job}"], "demo")
+        assert code == 0, shown
+        asked = ippwire.request(9, ippwire.printer(), attribute(0x21, "job-id", job))
+        assert ippwire.integers(site.client().ipp(asked), "job-state") == [7]
+    code, shown = with_password(["lpstat", "-E", *door, "-p"], "demo")
+    assert code == 0, shown
+    assert "office" in shown
+
+
 def test_plain_http_is_told_to_use_tls(site: Site) -> None:
     with socket.create_connection(("127.0.0.1", site.edge.port), timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
