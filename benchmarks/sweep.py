@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.sweep [--nodes 10 100 1000 5000] [--jobs 3] [--rounds 5]
 
 Nodes are simulated by an IPP responder in a process of its own, each node an address of 127.1/16: real sockets and
-real bytes (those of
-CUPS 2.4: queues and open jobs as our readings ask for them, or a full Get-Printer-Attributes of 7 KB). Compared are
-    sweep        queues and open jobs of every node (probes.sweep)
+real bytes (those of CUPS 2.4: queues and open jobs as our readings ask for them, or a full Get-Printer-Attributes of
+7 KB). Compared are
+    sweep        queues and open jobs of every node (probes.sweep), two requests
     pyipp        `await IPP(...).printer()` for all nodes at once, one shared session: queue state only, no jobs
     pyipp full   the same without `requested-attributes`, as execute() does by default
     pycups       getPrinters() and getJobs() for one node after another, in one process (up to 100 nodes: it is slow)

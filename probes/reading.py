@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from probes.wire import Attributes, number, text, texts
+from probes.attributes import Attributes, number, text, texts
 
 QUEUE_ATTRIBUTES = (
     "printer-name",

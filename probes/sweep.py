@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import aiohttp
+
 from probes import ipp
 from probes.errors import ProbeError
-from probes.http import Server
+from probes.ipp import Server
 from probes.reading import Reading
 
 AT_ONCE = 512
@@ -34,30 +36,26 @@ class Target:
 async def sweep(targets: Iterable[Target], deadline: float) -> dict[str, Reading]:
     """A reading for each target, by name. deadline: seconds for one node, counted from its turn. Raises nothing."""
     turn = asyncio.Semaphore(AT_ONCE)
-    requests: dict[str, tuple[bytes, bytes]] = {}
-    visits = []
-    for target in targets:
-        if target.user not in requests:
-            requests[target.user] = ipp.queues_request(target.user), ipp.open_jobs_request(target.user)
-        visits.append(_visit(target, requests[target.user], deadline, turn))
-    return {reading.node: reading for reading in await asyncio.gather(*visits)}
+    async with ipp.session() as http:
+        readings = await asyncio.gather(*(_visit(http, target, deadline, turn) for target in targets))
+    return {reading.node: reading for reading in readings}
 
 
-async def _visit(target: Target, requests: tuple[bytes, bytes], deadline: float, turn: asyncio.Semaphore) -> Reading:
+async def _visit(http: aiohttp.ClientSession, target: Target, deadline: float, turn: asyncio.Semaphore) -> Reading:
     async with turn:
-        reading, late = await _look(target, requests, deadline)
+        reading, late = await _look(http, target, deadline)
         if late > HELD_UP:  # it was us: the machine slept, or this process did not get to run
-            reading, _ = await _look(target, requests, deadline)
+            reading, _ = await _look(http, target, deadline)
     return reading
 
 
-async def _look(target: Target, requests: tuple[bytes, bytes], deadline: float) -> tuple[Reading, float]:
+async def _look(http: aiohttp.ClientSession, target: Target, deadline: float) -> tuple[Reading, float]:
     """A reading, and by how many seconds its time-out came too late (0 when there was none)."""
     server = Server(target.host, target.port, target.user, target.tls, target.verify)
     due = time.monotonic() + deadline
     try:
         async with asyncio.timeout(deadline):
-            return await ipp.look(server, requests, target.name), 0.0
+            return await ipp.look(http, server, target.name), 0.0
     except TimeoutError:
         now = time.monotonic()
         return Reading(target.name, now, error=f"no answer within {deadline:g} s"), now - due

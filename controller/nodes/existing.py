@@ -13,10 +13,11 @@ from controller.nodes import settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.proof import OWNER, proof_job
 from haproxy.model import SLOT_IDS, first_id, slot_of
-from probes import ipp, wire
+from probes import ipp
+from probes.attributes import number, text
 from probes.cups import Token
 from probes.errors import Overdue, ProbeError, Unreachable
-from probes.wire import number, text
+from probes.ipp import Request
 
 CHECK_SECONDS = 3.0
 """Deadline of each question."""
@@ -70,9 +71,9 @@ class ExistingDriver:
     def _some_queue(self, spec: NodeSpec, server: ipp.Server, headers: dict[str, str]) -> str:
         """A queue that takes jobs. Its absence is an error: without one there is no proof."""
         wanted = {"requested-attributes": ["printer-name", "printer-is-accepting-jobs", "printer-is-shared"]}
-        request = ipp.encode(IppOperation.CUPS_GET_PRINTERS, OWNER, wanted)
+        request = Request(IppOperation.CUPS_GET_PRINTERS, wanted)
         try:
-            queues = ipp.question(server, request, CHECK_SECONDS, headers).of(wire.PRINTER_GROUP)
+            queues = ipp.question(server, request, CHECK_SECONDS, headers)["printers"]
         except (Unreachable, Overdue) as error:
             raise self._needs(spec, str(error), _reach_steps(spec, self.proxies, self.tls)) from error
         except ProbeError as error:

@@ -8,10 +8,10 @@ from pyipp.enums import IppOperation
 
 from controller.nodes.driver import NodeError
 from haproxy.model import SLOT_IDS, first_id, slot_of
-from probes import ipp, wire
+from probes import ipp
+from probes.attributes import number
 from probes.errors import ProbeError, Refused
-from probes.http import Server
-from probes.wire import number
+from probes.ipp import Request, Server
 
 OWNER = "cupsfleet"
 """Owner of proof jobs; never the controller's token, for an owner's name is seen by many."""
@@ -34,19 +34,18 @@ def prove(host: str, port: int, slot: int, queue: str, deadline: float = 10.0) -
 def proof_job(server: Server, queue: str, deadline: float, headers: dict[str, str] | None = None) -> int:
     """The id of a job that was created, held, and cancelled by its owner. Raises NodeError."""
     until = time.monotonic() + deadline
-    where = f"{server.host}:{server.port}"
     name, held = {"job-name": "cupsfleet proof"}, {"job-hold-until": "indefinite"}
-    create = ipp.encode(IppOperation.CREATE_JOB, server.user, name, queue, job=held)
+    create = Request(IppOperation.CREATE_JOB, name, queue, job=held)
     try:
-        jobs = ipp.question(server, create, deadline, headers or {}).of(wire.JOB_GROUP)
+        jobs = ipp.question(server, create, deadline, headers)["jobs"]
         job = number(jobs[0], "job-id") if jobs else 0
         if not job:
-            raise NodeError(f"{where} has no queue {queue}")
+            raise NodeError(f"{server} has no queue {queue}")
         # Purged, so that the history that people see stays theirs.
-        cancel = ipp.encode(IppOperation.CANCEL_JOB, server.user, {"job-id": job, "purge-job": True}, queue)
-        ipp.question(server, cancel, max(0.1, until - time.monotonic()), headers or {})
+        cancel = Request(IppOperation.CANCEL_JOB, {"job-id": job, "purge-job": True}, queue)
+        ipp.question(server, cancel, max(0.1, until - time.monotonic()), headers)
     except Refused as error:
-        raise NodeError(f"{where} refused a held job in {queue}, or its cancellation by its owner: {error}") from error
+        raise NodeError(f"{server} refused a held job in {queue}, or its cancellation by its owner: {error}") from error
     except ProbeError as error:
-        raise NodeError(f"{where} did not handle a held job: {error}") from error
+        raise NodeError(f"{server} did not handle a held job: {error}") from error
     return job

@@ -15,13 +15,15 @@ from pathlib import Path
 from pyipp.enums import IppOperation
 
 from controller.nodes.driver import NodeError
-from probes import ipp, wire
+from probes import ipp
+from probes.attributes import Attributes, number, text
 from probes.cups import Call, Token, call
 from probes.errors import ProbeError
-from probes.wire import Attributes, number, text
+from probes.ipp import Request
 
 MARK = "cupsfleet"
 _STOPPED = 5
+_QUEUE_PATHS = ("/printers/", "/classes/")
 _ATTRIBUTES = (
     "printer-name device-uri printer-info printer-location printer-is-shared printer-state "
     f"printer-is-accepting-jobs queued-job-count {MARK}-default"
@@ -41,6 +43,14 @@ class Queue:
     location: str = ""
     shared: bool = True
     """Must be true where the proxy is not on the node's own machine."""
+
+    @property
+    def leads_to_queue(self) -> bool:
+        """Whether the device is another server's queue; CUPS shares such a one as DefaultShared says, and for good
+        (scheduler/printers.c, load_ppd: CUPS_PRINTER_REMOTE)."""
+        scheme, _, rest = self.device.partition("://")
+        path = "/" + rest.partition("/")[2]
+        return self.model == "raw" and scheme in ("ipp", "ipps", "http", "https") and path.startswith(_QUEUE_PATHS)
 
     @property
     def mark(self) -> str:
@@ -114,7 +124,7 @@ def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], lis
     elif differing:
         calls.append(_add(queue, with_model=False))
         words += [f"{word} corrected" for word in differing]
-    if standing is None or bool(number(now, "printer-is-shared")) != queue.shared:
+    if not queue.leads_to_queue and (standing is None or bool(number(now, "printer-is-shared")) != queue.shared):
         calls.append(Call("setPrinterShared", (queue.name, queue.shared)))
         words += ["sharing corrected"] if standing else []
     if standing is None or number(now, "printer-state") == _STOPPED:
@@ -152,9 +162,9 @@ def _is_surplus(name: str, attributes: Attributes, queues: Sequence[Queue]) -> b
 
 def _standing(host: str, port: int, token: Token, deadline: float) -> dict[str, Attributes]:
     server = ipp.Server(token.host or host, port, token.user, token.tls)
-    request = ipp.encode(IppOperation.CUPS_GET_PRINTERS, token.user, {"requested-attributes": _ATTRIBUTES})
-    groups = ipp.question(server, request, deadline).of(wire.PRINTER_GROUP)
-    return {text(group, "printer-name"): group for group in groups}
+    request = Request(IppOperation.CUPS_GET_PRINTERS, {"requested-attributes": _ATTRIBUTES})
+    printers = ipp.question(server, request, deadline)["printers"]
+    return {text(printer, "printer-name"): printer for printer in printers}
 
 
 def _ppd(model: str) -> bytes:

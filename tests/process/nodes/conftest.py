@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from pyipp.enums import IppOperation
 
 from controller import processes
 from controller.nodes import queues
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue
+from probes import ipp
 from probes.reading import OpenJob, Reading
 from probes.sweep import Target, sweep
 from tests.contract.test_driver import free_port
@@ -93,6 +95,14 @@ class Node:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=DEADLINE, check=False)
         assert done.returncode == 0, done.stderr
         return int(done.stdout.split()[3].rsplit("-", 1)[1])
+
+    def ask(
+        self, user: str, operation: IppOperation, job: dict[str, Any] | None = None, **attributes: Any
+    ) -> ipp.Answer:
+        """An operation on the queue `office`; job_id=5 is the attribute job-id, job holds attributes of the job."""
+        server = ipp.Server(self.spec.host, self.spec.port, user)
+        named = {name.replace("_", "-"): value for name, value in attributes.items()}
+        return ipp.question(server, ipp.Request(operation, named, "office", job=job or {}), DEADLINE)
 
     def reading(self, user: str | None = None, deadline: float = 5.0) -> Reading:
         name = user or self.driver.token(self.spec).user

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from haproxy.model import slot_of
 from probes import ipp
 from probes.cups import Call, Token, call
 from probes.errors import Overdue, ProbeError, Refused
-from probes.http import Connection
 from tests.process.nodes.conftest import DEADLINE, Node, Printer, eventually
 
 HELD = ("-H", "hold")
@@ -143,13 +141,12 @@ def test_another_account_is_refused_at_the_socket(office: Node) -> None:
 
 
 def test_no_operation_that_changes_the_server_passes_without_it(office: Node) -> None:
-    server = ipp.Server(office.spec.host, office.spec.port, "alice")
     for name in settings.ADMINISTRATOR_OPERATIONS:
         member = name.replace("-", "_").upper()
         if operation := getattr(IppOperation, member, None):
             # Those that CUPS does not know answer with an IPP status, the others with HTTP 401.
             with pytest.raises(Refused):
-                ipp.question(server, ipp.encode(operation, "alice", {"job-id": 3_000_001}, "office"), DEADLINE)
+                office.ask("alice", operation, job_id=3_000_001)
 
 
 OWNERS = [
@@ -162,28 +159,23 @@ OWNERS = [
 
 @pytest.mark.parametrize("operation", OWNERS)
 def test_a_job_obeys_its_owner_and_the_operator_only(office: Node, operation: IppOperation) -> None:
-    server = ipp.Server(office.spec.host, office.spec.port, "")
     for allowed in ("alice", office.driver.token(office.spec).user):
         job = office.lp("alice", *HELD)
-        wanted = {"job-id": job, "document-number": 1}
         for stranger in ("bob", "root", "cupsfleet", ""):
             with pytest.raises(Refused):
-                ipp.question(server, ipp.encode(operation, stranger, wanted, "office"), DEADLINE)
-        answer = ipp.question(server, ipp.encode(operation, allowed, wanted, "office"), DEADLINE)
-        assert answer.data == (b"page\n" if operation == IppOperation.CUPS_GET_DOCUMENT else b"")
+                office.ask(stranger, operation, job_id=job, document_number=1)
+        answer = office.ask(allowed, operation, job_id=job, document_number=1)
+        assert answer["data"] == (b"page\n" if operation == IppOperation.CUPS_GET_DOCUMENT else b"")
 
 
 def test_the_operator_moves_a_job(office: Node, printer: Printer) -> None:
     office.declare(Queue("office", printer.device), Queue("other", printer.device))
     job = office.lp("alice", *HELD)
     token = office.driver.token(office.spec)
-    server = ipp.Server(office.spec.host, office.spec.port, token.user)
     target = {"job-printer-uri": "ipp://localhost/printers/other"}
     with pytest.raises(Refused):
-        ipp.question(server, ipp.encode(IppOperation.CUPS_MOVE_JOB, "bob", {"job-id": job}, "office", job=target), 5)
-    ipp.question(
-        server, ipp.encode(IppOperation.CUPS_MOVE_JOB, token.user, {"job-id": job}, "office", job=target), DEADLINE
-    )
+        office.ask("bob", IppOperation.CUPS_MOVE_JOB, target, job_id=job)
+    office.ask(token.user, IppOperation.CUPS_MOVE_JOB, target, job_id=job)
     assert office.jobs()[job].queue == "other"
 
 
@@ -197,8 +189,7 @@ def test_the_operators_name_is_in_no_log(office: Node) -> None:
     name = office.driver.token(office.spec).user
     office.declare(Queue("office", "socket://127.0.0.1:1"))
     job = office.lp("alice", *HELD)
-    server = ipp.Server(office.spec.host, office.spec.port, name)
-    ipp.question(server, ipp.encode(IppOperation.CANCEL_JOB, name, {"job-id": job}, "office"), DEADLINE)
+    office.ask(name, IppOperation.CANCEL_JOB, job_id=job)
     logs = [path for path in (office.spec.folder / "log").iterdir() if name in path.read_text()]
     assert logs == []
 
@@ -304,12 +295,11 @@ def test_a_missing_backend_is_an_error_in_words(node: Node) -> None:
 
 def test_finished_jobs_are_paged_in_the_order_of_their_ids(office: Node) -> None:
     server = ipp.Server(office.spec.host, office.spec.port, office.driver.token(office.spec).user)
-    jobs = [_cancelled(server) for _ in range(12)]
+    jobs = [_cancelled(office) for _ in range(12)]
 
     async def collect() -> list[int]:
-        with closing(Connection(server)) as connection:
-            found = ipp.finished_jobs(connection, ("job-uuid",), jobs[3])
-            return [int(job["job-id"][0]) async for job in found]
+        async with ipp.session() as http:
+            return [job["job-id"] async for job in ipp.finished_jobs(http, server, ("job-uuid",), jobs[3])]
 
     page, ipp.PAGE = ipp.PAGE, 5
     try:
@@ -318,11 +308,10 @@ def test_finished_jobs_are_paged_in_the_order_of_their_ids(office: Node) -> None
         ipp.PAGE = page
 
 
-def _cancelled(server: ipp.Server) -> int:
-    created = ipp.question(server, ipp.encode(IppOperation.CREATE_JOB, "alice", {}, "office"), DEADLINE)
-    job = created.of(2)[0]["job-id"][0]
-    ipp.question(server, ipp.encode(IppOperation.CANCEL_JOB, "alice", {"job-id": job}, "office"), DEADLINE)
-    return int(job)
+def _cancelled(office: Node) -> int:
+    job: int = office.ask("alice", IppOperation.CREATE_JOB)["jobs"][0]["job-id"]
+    office.ask("alice", IppOperation.CANCEL_JOB, job_id=job)
+    return job
 
 
 def test_a_wrong_call_is_not_taken_for_a_refusal(office: Node) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from controller.nodes.driver import NodeError
 from controller.nodes.queues import Queue, plan
+from probes.attributes import Attributes
 from probes.cups import Call
-from probes.wire import Attributes
 
 OFFICE = Queue("office", "socket://10.0.0.1:9100", options=(("sides", "two-sided-long-edge"),))
 
@@ -27,9 +27,7 @@ def standing(queue: Queue, **changes: int | str) -> Attributes:
         "queued-job-count": 0,
         "cupsfleet-default": queue.mark,
     }
-    return {
-        name: [value] for name, value in {**attributes, **{k.replace("_", "-"): v for k, v in changes.items()}}.items()
-    }
+    return attributes | {name.replace("_", "-"): value for name, value in changes.items()}
 
 
 def test_nothing_to_do() -> None:
