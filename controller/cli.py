@@ -81,8 +81,9 @@ def up(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     path = config.resolve() if config else None
-    load(path, port)
+    settings = load(path, port)
     place.prepare()
+    lifetime.check_ports(place, settings)
     for name, password in lifetime.first_users(place, with_demo=path is None):
         out.print(f"user {name}, password {password}")
     if detach:

@@ -139,7 +139,7 @@ class Door:
         door = settings.front_door
         return Edge(
             port=port,
-            listen=door.listen,
+            listen=_every_address() if door.listen == "*" else door.listen,
             certificate=door.certificate or self.state.certificate,
             users=self.users(),
             servers=servers,
@@ -208,6 +208,16 @@ def stop_proxies(state: State) -> None:
     """End every proxy that has a folder here."""
     for folder in sorted(state.folder.glob("proxy-*")):
         Proxy(folder).stop()
+
+
+def _every_address() -> str:
+    """`::` covers both families where this machine has IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return "*"
+    return "::"
 
 
 def _unprivileged() -> str | None:

@@ -11,11 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from controller.config import Settings
 from controller.daemon import Configuration, Daemon, stop_everything
 from controller.notify import Listener
+from controller.processes import start_tick
 from controller.state import State
 from controller.store import Store
 from controller.users import Users, ensure_first_users
+from haproxy.errors import PortTaken
+from haproxy.install import Proxy, check_free
 
 START_DEADLINE = 60.0
 """Seconds until `up --detach` gives up waiting for the first ready nodes."""
@@ -33,6 +37,17 @@ class LifetimeError(Exception):
 
 def first_users(place: State, with_demo: bool) -> list[tuple[str, str]]:
     return ensure_first_users(place, with_demo)
+
+
+def check_ports(place: State, settings: Settings) -> None:
+    """Raise LifetimeError when a port of the front door belongs to somebody else."""
+    door = settings.front_door
+    for number, port in enumerate((door.port, *door.more_ports), 1):
+        if not Proxy(place.proxy(number)).running():
+            try:
+                check_free(door.listen, port)
+            except PortTaken as error:
+                raise LifetimeError(str(error)) from None
 
 
 def serve(place: State, config: Path | None, port: int | None, announce: Callable[[], None]) -> None:
@@ -97,7 +112,7 @@ def stop(place: State) -> str:
         return "no controller ran; whatever it had left running is stopped"
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_DEADLINE
-    while place.controller() is not None:
+    while start_tick(pid) is not None:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             stop_everything(place)

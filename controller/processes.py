@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ from pathlib import Path
 LOG_BYTES = 1_000_000
 """A log larger than this is set aside (as NAME.old, one generation) when its program is started."""
 POLL_SECONDS = 0.02
+_EXITING = 0x4
+"""PF_EXITING of linux/sched.h."""
 MARK = "CUPSFLEET_NODE"
 """Environment variable that every process of a node carries, filters and backends included."""
 
@@ -29,6 +32,7 @@ def spawn(
     log: Path,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
 ) -> int:
     """Start `command` detached, write its record, return its process id.
 
@@ -45,6 +49,7 @@ def spawn(
             env=env,
             start_new_session=True,
             pass_fds=tuple(pass_fds),
+            cwd=cwd,
         )
     _children[process.pid] = process
     write_atomically(record, json.dumps({"pid": process.pid, "started": start_tick(process.pid)}))
@@ -52,12 +57,16 @@ def spawn(
 
 
 def running(record: Path) -> bool:
-    """Whether the very process that the record describes still runs; a zombie does not."""
-    return recorded_pid(record) is not None
+    """Whether the very process that the record describes runs; a zombie does not, nor one that was just killed."""
+    pid = recorded_pid(record)
+    return pid is not None and not _dying(pid)
 
 
 def recorded_pid(record: Path) -> int | None:
-    """The id of the recorded process while it runs, else None (also for a missing or broken record)."""
+    """The id of the recorded process until it is gone, else None (also for a missing or broken record).
+
+    While it is dying it still holds its ports.
+    """
     try:
         entry = json.loads(record.read_text())
         pid, started = int(entry["pid"]), entry["started"]
@@ -69,7 +78,7 @@ def recorded_pid(record: Path) -> int | None:
 def end(record: Path, deadline: float = 5.0) -> None:
     """End the recorded process and its group: SIGTERM, and SIGKILL after `deadline` seconds. Removes the record.
 
-    Members of the group that outlive their leader are killed at once.
+    Members of the group that outlive their leader are killed at once. Returns when the ports are free.
     """
     pid = recorded_pid(record)
     if pid is not None:
@@ -119,8 +128,25 @@ def start_tick(pid: int) -> int | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    fields = stat[stat.rindex(")") + 2 :].split()  # the name before it may hold blanks and brackets
+    fields = _after_name(stat)
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _dying(pid: int) -> bool:
+    """Whether the process won't run its own code again: a SIGKILL awaits it, or the kernel is clearing it away."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    pending = (int(bits, 16) for bits in re.findall(r"^S(?:ig|hd)Pnd:\s*(\w+)", status, re.MULTILINE))
+    killed = any(bits >> (signal.SIGKILL - 1) & 1 for bits in pending)
+    return killed or bool(int(_after_name(stat)[6]) & _EXITING)
+
+
+def _after_name(stat: str) -> list[str]:
+    """The fields of /proc/PID/stat from the third on; the name before them may hold blanks and brackets."""
+    return stat[stat.rindex(")") + 2 :].split()
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
@@ -159,5 +185,5 @@ def _signal_group(pid: int, number: int) -> None:
 def _gone(record: Path, deadline: float) -> None:
     """Wait until the recorded process has ended, or the deadline has passed."""
     until = time.monotonic() + deadline
-    while running(record) and time.monotonic() < until:
+    while recorded_pid(record) is not None and time.monotonic() < until:
         time.sleep(POLL_SECONDS)

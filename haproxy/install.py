@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from haproxy import process
 from haproxy.diff import Observed, Plan, Reload, between, changes, observed
 from haproxy.errors import ConfigRefused, PortTaken, ProxyDown, ProxyError, ReloadFailed
 from haproxy.model import Edge
-from haproxy.render import CONFIG, is_address, render_files
+from haproxy.render import CONFIG, bind_line, is_address, render_files
 from haproxy.runtime import MASTER, Runtime
 
 LOADED = "loaded"
@@ -57,6 +58,8 @@ class Proxy:
                 return self._apply(edge)
             self._install(render_files(edge))
             self._remember_certificates(edge)
+            check_free(edge.listen, edge.port)
+            check_free("127.0.0.1", edge.stats_port)
             self._launch(edge)
             return Applied(Plan((Reload("the proxy was not running"),)), self.runtime.worker())
 
@@ -101,6 +104,8 @@ class Proxy:
         plan = self._plan(before, edge)
         last_good = files.read(self.folder, render_files(edge))
         if plan.reloads:
+            if bind_line(edge) not in last_good.get(CONFIG, ""):
+                check_free(edge.listen, edge.port)
             middle = between(before, edge)
             self._install(render_files(middle))
             self._or_restore(last_good, lambda: self._reload(edge))
@@ -234,6 +239,26 @@ def describe(actual: Observed, edge: Edge) -> list[str]:
     if dict(actual.slots_map) != dict(wanted.slots_map):
         sentences.append(f"the slots' map holds {dict(actual.slots_map)}, should be {dict(wanted.slots_map)}")
     return sentences
+
+
+def check_free(host: str, port: int) -> None:
+    """Raise PortTaken when somebody listens there.
+
+    HAProxy itself would not notice another HAProxy of the same account: both listen with SO_REUSEPORT, and the kernel
+    deals out connections between them.
+    """
+    address = {"*": "0.0.0.0", "::": "::"}.get(host, host)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address == "::":
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise PortTaken(
+                f"port {port} on {host} can't be used by the proxy ({error.strerror}); "
+                "end what listens there or choose another port"
+            ) from error
 
 
 def _folder_mode(edge: Edge) -> int:

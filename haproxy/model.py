@@ -73,6 +73,7 @@ class Edge:
     secret: str
     """Proves to the dashboard that a request came through the door, and opens the statistics page."""
     listen: str = "*"
+    """Local address: `*` for every IPv4 address, `::` for every address of both families."""
     host_header: str = "localhost"
     """The host that nodes see and put into the URIs they hand out; `:port` is added when rendered."""
     source_address: str | None = None

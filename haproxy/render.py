@@ -63,6 +63,14 @@ def render_map(edge: Edge) -> str:
     return "".join(f"{server.slot} {server.name}\n" for server in sorted(edge.servers))
 
 
+def bind_line(edge: Edge) -> str:
+    """Where the door listens. `::` means every address of both families."""
+    if edge.listen == "::":
+        return f"bind :::{edge.port} v4v6"
+    host = f"[{edge.listen}]" if ":" in edge.listen else edge.listen
+    return f"bind {host}:{edge.port}"
+
+
 def fingerprint(edge: Edge) -> str:
     """Names everything about an edge that only a reload can change; the worker reports it in `show info`."""
     fixed = tuple(_fixed_part(server) for server in sorted(edge.servers) if needs_reload(server))
@@ -95,6 +103,7 @@ def _render(edge: Edge, mark: str) -> str:
     users = sorted(edge.users)
     return _template().render(
         edge=edge,
+        bind=bind_line(edge),
         certificate=str(edge.certificate.absolute()),
         fingerprint=mark,
         sockets=SOCKETS,

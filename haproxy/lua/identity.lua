@@ -44,6 +44,19 @@ local function read(txn)
     return body, request
 end
 
+-- libcups sends headers and attributes in two writes, and a 401 that overtakes the second one ends its request
+-- instead of starting its login. So a refusal waits for the attributes, but must not ask for them: after a
+-- `100 Continue` the document would follow, and a 401 in the middle of it is tried again for ever.
+local ARRIVAL_MILLISECONDS = 300
+
+core.register_action("ipp_arrived", { "http-req" }, function(txn)
+    local waited = 0
+    while waited < ARRIVAL_MILLISECONDS and ipp.parse(txn.f:req_body() or "").more do
+        core.msleep(2)
+        waited = waited + 2
+    end
+end)
+
 local function stamp(txn, body, request, user)
     local offset, length, text = ipp.stamp(body, request, user)
     local total = announced(txn)
