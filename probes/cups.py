@@ -54,14 +54,16 @@ def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: fl
     Overdue, Unreachable, Refused (with the IPP status) or ProbeError for a wrong call.
     """
     server = {
-        "host": str(token.socket or token.host or host),
+        "host": f"/proc/self/cwd/{token.socket.name}" if token.socket else token.host or host,
         "port": port,
         "user": token.user,
         "password": token.password,
         "tls": token.tls,
     }
     request = {"server": server, "calls": [[one.method, one.arguments, one.options] for one in calls]}
-    answer = _run(json.dumps(request), deadline, f"{host}:{port}")
+    # A socket's address holds 107 bytes, and its path may be longer: the child runs beside it.
+    place = token.socket.parent if token.socket else Path("/")
+    answer = _run(json.dumps(request), place, deadline, f"{host}:{port}")
     if "error" not in answer:
         return list(answer["results"])
     message = f"{host}:{port}: {answer['error']}"
@@ -70,16 +72,20 @@ def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: fl
     raise _KINDS.get(answer["kind"], ProbeError)(message)
 
 
-def _run(request: str, deadline: float, server: str) -> dict[str, Any]:
-    process = subprocess.Popen(
-        # -I keeps the caller's folder and PYTHON* variables out; the child needs only pycups.
-        [sys.executable, "-I", str(_CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(),
-        text=True,
-    )
+def _run(request: str, place: Path, deadline: float, server: str) -> dict[str, Any]:
+    try:
+        process = subprocess.Popen(
+            # -I keeps the caller's folder and PYTHON* variables out; the child needs only pycups.
+            [sys.executable, "-I", str(_CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            cwd=place,
+            text=True,
+        )
+    except OSError as error:
+        raise Unreachable(f"{server}: {error}") from None
     try:
         out, complaint = process.communicate(request, timeout=deadline)
     except subprocess.TimeoutExpired:

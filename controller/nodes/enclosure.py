@@ -1,6 +1,6 @@
 """Runs a command in a view of the file system where one folder can be reached by everybody. Root only.
 
-    python enclosure.py ANCESTOR FOLDER COMMAND …
+    python enclosure.py ANCESTOR FOLDER COMMAND …        runs it with FOLDER as its working directory
 
 cupsd started by root runs filters and backends as `lp`, which must be able to enter every folder above the spool.
 Below a folder of mode 700 (/root, `mktemp -d`) it can't. Here ANCESTOR, the first one that bars the way, is covered
@@ -52,5 +52,5 @@ if __name__ == "__main__":
             f"{sys.argv[1]} can't be entered by the account lp, and this system does not allow the view that would "
             f"help ({error.strerror}): choose another --state, below folders of mode 755, such as /var/lib/cupsfleet"
         )
-    os.chdir("/")
+    os.chdir(sys.argv[2])  # in the new view
     os.execv(sys.argv[3], sys.argv[3:])

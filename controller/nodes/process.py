@@ -64,17 +64,18 @@ class ProcessDriver:
         self.cupsd = cupsd
 
     def start(self, spec: NodeSpec) -> None:
-        folder = spec.folder.resolve()
-        if processes.running(_record(folder)):
-            self._check_adopted(spec, folder)
+        folder = _folder(spec)
+        if self._adopted(spec, folder):
             return
+        processes.end(_record(folder), STOP_SECONDS)
         self._end_leftovers(folder)
         try:
             self._prepare(spec, folder)
-            processes.spawn(self._command(folder), _record(folder), _output(folder), _environment(folder))
+            processes.spawn(self._command(folder), _record(folder), _output(folder), _environment(folder), cwd=folder)
         except OSError as error:
             raise NodeError(f"{spec.name} could not be started in {folder}: {error}") from error
-        _wait_until_listening(spec, folder)
+        if not _listens(spec, folder) and not processes.running(_record(folder)):
+            raise NodeError(f"cupsd of {spec.name} ended at once: {_last_words(folder)}")
 
     def alive(self, spec: NodeSpec) -> bool | None:
         return processes.running(_record(spec.folder.resolve()))
@@ -104,8 +105,13 @@ class ProcessDriver:
         folder = spec.folder.resolve()
         return Token(_operator(folder), socket=settings.admin_socket(folder))
 
-    def _check_adopted(self, spec: NodeSpec, folder: Path) -> None:
-        """The files say what the running cupsd was started with, for they are only written before a start."""
+    def _adopted(self, spec: NodeSpec, folder: Path) -> bool:
+        """Whether the node runs already, and not only for as long as it takes to end.
+
+        The files say what the running cupsd was started with, for they are only written before a start.
+        """
+        if not processes.running(_record(folder)):
+            return False
         running = settings.read(folder)
         wanted = settings.render(spec, folder, _operator(folder), self.allow)
         if running and _addresses(running.cupsd) != _addresses(wanted.cupsd):
@@ -113,6 +119,7 @@ class ProcessDriver:
                 f"{spec.name} already runs in {folder}, but at {', '.join(_addresses(running.cupsd))} instead of "
                 f"{spec.host}:{spec.port}: stop it before it is given another address"
             )
+        return _listens(spec, folder)
 
     def _end_leftovers(self, folder: Path) -> None:
         try:
@@ -219,16 +226,16 @@ def _check_port_free(spec: NodeSpec) -> None:
             raise NodeError(f"{spec.name} can't listen on {spec.host}:{spec.port}: {error.strerror}") from error
 
 
-def _wait_until_listening(spec: NodeSpec, folder: Path) -> None:
+def _listens(spec: NodeSpec, folder: Path) -> bool:
+    """Whether the node's port is open, or will be soon; it is not when the process ends. A stopped one listens."""
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        if not processes.running(_record(folder)):
-            raise NodeError(f"cupsd of {spec.name} ended at once: {_last_words(folder)}")
+    while processes.running(_record(folder)) and time.monotonic() < until:
         try:
             socket.create_connection((spec.host, spec.port), timeout=0.2).close()
-            return
+            return processes.running(_record(folder))
         except OSError:
             time.sleep(0.01)
+    return False
 
 
 def _last_words(folder: Path) -> str:
@@ -244,6 +251,14 @@ def _addresses(cupsd_conf: str) -> list[str]:
 
 def _environment(folder: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", processes.MARK: settings.mark_of(folder)}
+
+
+def _folder(spec: NodeSpec) -> Path:
+    """The node's folder, resolved. Raises NodeError where no node can live."""
+    folder = spec.folder.resolve()
+    if trouble := settings.usable_path(folder):
+        raise NodeError(trouble)
+    return folder
 
 
 def _record(folder: Path) -> Path:

@@ -21,8 +21,9 @@ MAX_JOBS = 2000
 """Jobs in memory, finished ones included. Each change of a job rewrites them all into job.cache, which costs the node
 2 ms with 2,000 jobs and 7 ms with 5,000 (measured). Beyond, finished ones are forgotten; were all open, a new job would
 be refused: at 20 s a job that is eleven hours of printing."""
-SOCKET_PATH = 107
-"""Longest path of a domain socket, in bytes (sys/un.h)."""
+FOLDER_BYTES = 800
+"""Longest folder: cupsd keeps paths in 1,024 bytes, and the longest that it makes below a node's folder has 60."""
+SOCKET = Path("run/cups.sock")
 HISTORY_SECONDS = 86_400
 """For how long a finished job can be asked for. Its document is deleted at once."""
 
@@ -103,19 +104,19 @@ def render(spec: NodeSpec, folder: Path, operator: str, allow: tuple[str, ...]) 
     """The files for a node.
 
     folder: the node's, resolved. operator: the name under which the controller handles jobs.
-    allow: addresses of proxies, beside loopback. Raises NodeError for text that would break a file.
+    allow: addresses of proxies, beside loopback.
     """
-    if any(mark in str(folder) for mark in '\n"#\\ '):
-        raise NodeError(
-            f"the folder {str(folder)!r} holds a blank or a mark that CUPS can't read; choose another --state"
-        )
     host = f"[{spec.host}]" if ":" in spec.host else spec.host
     values = {
-        "listen": [f"{host}:{spec.port}", admin_socket(folder)],
+        # The node runs in its folder. By its own path the socket would fit below short folders only (107 bytes).
+        "listen": [f"{host}:{spec.port}", f"/proc/self/cwd/{SOCKET}"],
         "allow": [*allow, host],  # from this machine, a connection to a host's own address comes from that address
         "account": account(),
         "operator": operator,
-        "folder": folder,
+        # In CUPS's files a line's first # starts a comment unless a backslash stands before it (cups/file.c) …
+        "folder": str(folder).replace("#", "\\#", 1),
+        # … and in the names of logs % starts a variable, unless it is doubled (scheduler/log.c).
+        "log": str(folder).replace("#", "\\#", 1).replace("%", "%%") + "/log",
         "mark_name": MARK,
         "mark": mark_of(folder),
         "root": os.geteuid() == 0,
@@ -135,17 +136,30 @@ def render(spec: NodeSpec, folder: Path, operator: str, allow: tuple[str, ...]) 
 def read(folder: Path) -> Files | None:
     """What the node in this folder was last started with."""
     try:
-        return Files((folder / "etc/cupsd.conf").read_text(), (folder / "etc/cups-files.conf").read_text())
+        cupsd, cups_files = (
+            (folder / "etc" / name).read_text(errors="surrogateescape") for name in ("cupsd.conf", "cups-files.conf")
+        )
+        return Files(cupsd, cups_files)
     except OSError:
         return None
 
 
 def admin_socket(folder: Path) -> Path:
     """The domain socket over which the account that runs the node, and nobody else, administers it."""
-    path = folder / "run/cups.sock"
-    if len(os.fsencode(path)) > SOCKET_PATH:
-        raise NodeError(f"{path} is longer than the {SOCKET_PATH} bytes of a socket's path; choose a shorter --state")
-    return path
+    return folder / SOCKET
+
+
+def usable_path(folder: Path) -> str:
+    """'' if nodes can live in or below this folder (resolved), else a sentence that says why not."""
+    if any(ord(mark) < 0x20 or ord(mark) == 0x7F for mark in str(folder)):
+        return f"the folder {str(folder)!r} holds a control character, which CUPS can't read; choose another --state"
+    if any(mark in str(folder) for mark in ":;"):  # cupsd looks for filters in a list of folders (cups/file.c)
+        return f"the folder {folder} holds a : or ;, by which CUPS separates folders; choose another --state"
+    if len(os.fsencode(folder)) > FOLDER_BYTES:
+        return (
+            f"the folder {folder} is longer than the {FOLDER_BYTES} bytes that CUPS can handle; choose another --state"
+        )
+    return ""
 
 
 def account() -> str:

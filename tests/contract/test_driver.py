@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +27,6 @@ class KillableProcessDriver(ProcessDriver):
         pid = processes.recorded_pid(spec.folder / "process")
         assert pid
         os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + 5
-        while self.alive(spec) and time.monotonic() < until:
-            time.sleep(0.01)
 
 
 def free_port() -> int:

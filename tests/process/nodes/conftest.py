@@ -81,7 +81,6 @@ class Node:
 
     def kill(self) -> None:
         os.kill(self.pid(), signal.SIGKILL)
-        eventually(lambda: not self.driver.alive(self.spec))
 
     def pid(self) -> int:
         pid = processes.recorded_pid(self.spec.folder / "process")

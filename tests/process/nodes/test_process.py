@@ -17,14 +17,16 @@ from pyipp.enums import IppOperation
 
 from controller import processes
 from controller.nodes import process, proof, settings
-from controller.nodes.driver import NodeError
+from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue
 from haproxy.model import slot_of
 from probes import ipp
 from probes.cups import Call, Token, call
 from probes.errors import Overdue, ProbeError, Refused
+from tests.contract.test_driver import free_port
 from tests.process.nodes.conftest import DEADLINE, Node, Printer, eventually
+from tests.process.nodes.test_models import PPD
 
 HELD = ("-H", "hold")
 
@@ -106,6 +108,56 @@ def test_a_running_node_is_adopted_by_the_next_controller(office: Node) -> None:
     another.stop(office.spec)
     another.start(office.spec)
     assert not another.outdated(office.spec)
+
+
+def test_a_start_right_after_a_kill_adopts_no_dying_process(office: Node) -> None:
+    for _ in range(5):
+        pid = office.pid()
+        os.kill(pid, signal.SIGKILL)
+        office.start()
+        assert office.pid() != pid
+        assert office.reading().error is None
+
+
+def test_one_that_is_ending_is_not_adopted(office: Node) -> None:
+    """It has closed its port, and lives on for a second."""
+    pid = office.pid()
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: office.reading().error)
+    office.start()
+    assert office.pid() != pid
+    assert office.reading().error is None
+
+
+@pytest.mark.parametrize(
+    "name", ["two words", "Bürö", "#1 a\\b#", "100%s", '"it\'s" $HOME, `x` <a> & *', "d" * 200, f"{'deep/' * 100}end"]
+)
+def test_a_state_folder_may_have_any_name(tmp_path: Path, printer: Printer, name: str) -> None:
+    driver = ProcessDriver()
+    node = Node(driver, NodeSpec("n1", 1, 1_000_001, "127.0.0.1", free_port(), tmp_path / name / "nodes/n1"))
+    printer.start()
+    try:
+        node.start()
+        node.declare(Queue("office", printer.device, model=str(PPD) if PPD.exists() else "raw"))
+        node.lp("alice")
+        eventually(printer.printed, 20)
+        eventually((node.spec.folder / "log/page_log").exists)
+        assert not driver.outdated(node.spec)
+        node.kill()
+        node.start()
+        assert node.reading().error is None
+    finally:
+        driver.remove(node.spec)
+    assert sorted(path.name for path in node.spec.folder.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("a\nb", "control character"), ("a:b", "holds a :"), ("a;b", "holds a :"), ("deep/" * 200, "longer than")],
+)
+def test_a_folder_that_cups_cannot_read_is_refused_in_words(node: Node, name: str, word: str) -> None:
+    with pytest.raises(NodeError, match=rf"{word}.*choose another --state"):
+        node.driver.start(replace(node.spec, folder=node.spec.folder / name))
 
 
 def test_a_recycled_process_id_is_not_taken_for_the_node(office: Node, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,17 @@ def test_another_process_under_the_same_id_is_left_alone(record: Path) -> None:
     assert tick
     record.write_text(json.dumps({"pid": os.getpid(), "started": tick + 1}))
     processes.end(record)  # would end this test
+
+
+def test_one_that_was_just_killed_runs_no_more(record: Path) -> None:
+    """Not even in the instant in which the kernel still shows it as running."""
+    for _ in range(100):
+        pid = spawn(record, "sleep", "60")
+        assert processes.running(record)
+        os.kill(pid, signal.SIGKILL)
+        assert not processes.running(record)
+        processes.end(record)
+        assert processes.start_tick(pid) is None
 
 
 def test_marked_processes_are_found_wherever_they_went(record: Path) -> None:
