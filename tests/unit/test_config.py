@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "fleet.toml"
 
 
 @pytest.fixture
-def write(tmp_path: Path):  # type: ignore[no-untyped-def]
+def write(tmp_path: Path):
     def write(text: str) -> Path:
         path = tmp_path / "fleet.toml"
         path.write_text(text)
@@ -29,7 +29,7 @@ def mistakes(path: Path | None) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_environment_over_file_over_default(write, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_environment_over_file_over_default(write, monkeypatch) -> None:
     path = write("[nodes]\nmin = 4\nmax = 9")
     monkeypatch.setenv("CUPSFLEET_NODES__MIN", "5")
     settings = load(path)
@@ -44,7 +44,7 @@ def test_the_port_on_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("written", "seconds"), [('"30s"', 30.0), ('"5m"', 300.0), ('"500ms"', 0.5), ('"1h"', 3600.0), ("7", 7.0)]
 )
-def test_durations(write, written, seconds) -> None:  # type: ignore[no-untyped-def]
+def test_durations(write, written, seconds) -> None:
     settings = load(write(f"[nodes]\nstart_timeout = {written}"))
     assert settings.nodes.start_timeout == seconds
 
@@ -66,14 +66,14 @@ def test_durations(write, written, seconds) -> None:  # type: ignore[no-untyped-
         ("[nodes\nmin = 2", ["is not TOML", "line 1"]),
     ],
 )
-def test_a_mistake_names_field_value_and_what_is_allowed(write, text, parts) -> None:  # type: ignore[no-untyped-def]
+def test_a_mistake_names_field_value_and_what_is_allowed(write, text, parts) -> None:
     path = write(text)
     (sentence,) = mistakes(path)
     assert sentence.startswith(f"{path}: ")
     assert [part for part in parts if part not in sentence] == []
 
 
-def test_all_mistakes_are_named_at_once(write) -> None:  # type: ignore[no-untyped-def]
+def test_all_mistakes_are_named_at_once(write) -> None:
     assert len(mistakes(write('[nodes]\nmin = 0\nmax = "many"\n[health]\ninterval = 0'))) == 3
 
 
@@ -95,7 +95,7 @@ def test_missing_and_unreadable_files_are_told_apart(tmp_path: Path) -> None:
     assert "UTF-8" in mistakes(tmp_path / "latin.toml")[0]
 
 
-def test_relative_paths_lie_beside_the_file(write) -> None:  # type: ignore[no-untyped-def]
+def test_relative_paths_lie_beside_the_file(write) -> None:
     path = write('[front_door]\ncertificate = "door.pem"\n[[printers]]\nname="a"\ndevice="socket://x:1"\nmodel="a.ppd"')
     (path.parent / "a.ppd").touch()
     settings = load(path)

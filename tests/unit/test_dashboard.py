@@ -29,7 +29,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     return state
 
 
-def see(state: State, *sights) -> None:  # type: ignore[no-untyped-def]
+def see(state: State, *sights) -> None:
     store = Store(state.database)
     seen = snapshot(*sights)
     publish(store, seen, decide(seen, settings()), settings(), [])

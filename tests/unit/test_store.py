@@ -21,7 +21,7 @@ NODE = Node("node-1", 1, "process", "127.0.0.1", 6001, reason="nodes.min is 2")
 
 
 @pytest.fixture
-def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+def store(tmp_path: Path):
     store = Store(tmp_path / "cupsfleet.db", create=True)
     yield store
     store.close()
@@ -37,7 +37,7 @@ def test_the_database_is_its_owners_alone(store: Store, tmp_path: Path) -> None:
 
 
 def test_no_fleet_is_said_with_the_next_command(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no fleet in .*cupsfleet up --state"):
+    with pytest.raises(StoreError, match=r"there is no fleet in .*cupsfleet up --state"):
         Store(tmp_path / "cupsfleet.db")
 
 
@@ -108,9 +108,13 @@ def test_a_recorded_pass_can_be_replayed(store: Store) -> None:
 
 
 def test_an_error_inside_a_transaction_changes_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.transaction():
-        store.put_node(NODE)
-        raise RuntimeError
+    def fail() -> None:
+        with store.transaction():
+            store.put_node(NODE)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert store.nodes() == ()
 
 

@@ -12,7 +12,7 @@ from controller.snapshot import Goal, NodeState
 from tests.builders import command, settings, sight, snapshot
 
 
-def steps(*sights, **rest):  # type: ignore[no-untyped-def]
+def steps(*sights, **rest):
     return decide(snapshot(*sights, **rest), settings()).steps
 
 
@@ -51,7 +51,7 @@ def test_no_slot_left_is_a_note_not_an_error() -> None:
         (sight(1, NodeState.READY, queues="older"), Declare),
     ],
 )
-def test_the_next_step_of_a_life(node, expected) -> None:  # type: ignore[no-untyped-def]
+def test_the_next_step_of_a_life(node, expected) -> None:
     assert kinds(steps(node, sight(2), sight(3))) == [expected]
 
 
@@ -65,7 +65,7 @@ def test_the_next_step_of_a_life(node, expected) -> None:  # type: ignore[no-unt
         sight(1, NodeState.DEAD, alive=False, error="refused", deaths=4, in_state=3.9),
     ],
 )
-def test_waiting_is_a_decision_too(node) -> None:  # type: ignore[no-untyped-def]
+def test_waiting_is_a_decision_too(node) -> None:
     assert steps(node, sight(2), sight(3)) == ()
 
 
@@ -120,7 +120,7 @@ class TestRetire:
             sight(1, NodeState.DRAINING, goal=Goal.RETIRE, error="timed out"),
         ],
     )
-    def test_it_stays_while_it_may_have_work(self, node) -> None:  # type: ignore[no-untyped-def]
+    def test_it_stays_while_it_may_have_work(self, node) -> None:
         assert steps(node, sight(2), sight(3)) == ()
 
     def test_it_leaves_with_nothing_left(self) -> None:
@@ -132,7 +132,7 @@ class TestRetire:
 
 
 class TestCommands:
-    def answer(self, *sights, **rest):  # type: ignore[no-untyped-def]
+    def answer(self, *sights, **rest):
         (found,) = decide(snapshot(*sights, **rest), settings(maximum=2)).answers
         return found
 
@@ -162,7 +162,7 @@ class TestCommands:
             ("drain", sight(1, NodeState.DRAINING, goal=Goal.DRAIN), "done"),
         ],
     )
-    def test_a_running_one_ends_with_its_node(self, verb, node, state) -> None:  # type: ignore[no-untyped-def]
+    def test_a_running_one_ends_with_its_node(self, verb, node, state) -> None:
         others = [sight(2), sight(3), *([node] if node else [])]
         running = command(verb, "node-1", state="running", node="node-1", age=4000.0)
         assert self.answer(*others, commands=(running,)).state == state
