@@ -8,7 +8,7 @@ import pwd
 import socket
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from controller.config import Settings
 from controller.decide.weights import weight
@@ -16,8 +16,8 @@ from controller.ports import Ports
 from controller.snapshot import Node, NodeState, ProxySight
 from controller.state import State
 from controller.users import UserError, Users, stamp
+from haproxy.diff import Plan as ProxyPlan
 from haproxy.diff import Reload
-from haproxy.diff import Step as ProxyStep
 from haproxy.errors import ProxyError
 from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
@@ -165,7 +165,7 @@ class Door:
             return [f"{subject}: {error}"] if self._note(subject, str(error)) else []
         self._edges[number] = edge
         self._note(subject, "")
-        return [f"{subject}: {_words(step)}" for step in applied.plan.steps]
+        return [f"{subject}: {_words(applied.plan)}"] if applied.changed else []
 
     def _note(self, subject: str, problem: str) -> bool:
         """Remember what is wrong with a subject ('' for nothing); whether that is news."""
@@ -196,12 +196,12 @@ def _by_slot(proxy: int, servers: Iterable[ServerStats]) -> dict[int, ProxySight
     }
 
 
-def _words(step: ProxyStep) -> str:
-    """A proxy's step as an event says it."""
-    if isinstance(step, Reload):
-        return f"reloaded, for {step.reason}"
-    values = ", ".join(f"{name} {value}" for name, value in asdict(step).items())
-    return f"{type(step).__name__} {values}"
+def _words(plan: ProxyPlan) -> str:
+    """What was done to a proxy, as an event says it."""
+    reloads = [f"reloaded, for {step.reason}" for step in plan.steps if isinstance(step, Reload)]
+    slots = sorted({step.slot for step in plan.steps if not isinstance(step, Reload)})
+    changed = f"changed at run time: slot {', '.join(map(str, slots))}"
+    return ", then ".join([*reloads, *([changed] if slots else [])])
 
 
 def stop_proxies(state: State) -> None:

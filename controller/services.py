@@ -89,6 +89,7 @@ class Services:
             "browser.gatherUsageStats": "false",
             "client.toolbarMode": "viewer",
             "client.showErrorDetails": "none",
+            "theme.primaryColor": "#1f6f8b",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         command = (sys.executable, "-m", "streamlit", "run", str(app), *arguments)

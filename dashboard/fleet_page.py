@@ -45,6 +45,7 @@ def _views(state: State) -> Views:
 def _overview(state: State) -> None:
     status = _views(state).status()
     st.markdown(f"#### {sentence(status)}")
+    st.markdown(f"People print to `{status['front_door']['url']}`" if status["front_door"]["url"] else "")
     for problem in status["problems"]:
         st.warning(problem, icon=":material/warning:")
     ready = sum(node["state"] == "ready" for node in status["nodes"])
@@ -64,7 +65,7 @@ def _node_table(state: State) -> None:
         st.info("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
         return
     for cell, heading in zip(st.columns(WIDTHS), HEADINGS, strict=True):
-        cell.markdown(f"**{heading}**")
+        cell.markdown(f"**{heading}**" if heading else "")
     for node in nodes:
         _node_row(node)
 

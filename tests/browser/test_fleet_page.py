@@ -1,0 +1,88 @@
+"""The page in a real browser, through the front door, on a real fleet."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from ssl import CERT_NONE, create_default_context
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from controller.store import Store
+from tests.process.fleet import Fleet, eventually
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, fleet: Fleet) -> Iterator[Page]:
+    credentials = {"username": "admin", "password": fleet.password("admin")}
+    context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"https://localhost:{fleet.port}/fleet/")
+    expect(page.get_by_text("nodes are ready")).to_be_visible(timeout=30_000)
+    yield page
+    context.close()
+
+
+def test_a_node_is_added_and_retired_by_click(page: Page, fleet: Fleet) -> None:
+    before = {node["name"] for node in fleet.status()["nodes"]}
+    page.get_by_role("button", name="Add a node").click()
+    (name,) = eventually(lambda: {node["name"] for node in fleet.nodes()} - before)
+    retire = page.locator(f".st-key-retire-{name} button")
+    expect(retire).to_be_visible(timeout=10_000)
+    retire.click()
+    confirm = page.get_by_role("button", name=f"Retire {name}")
+    expect(page.get_by_text("It has no open job.")).to_be_visible()
+    confirm.click()
+    eventually(lambda: name not in {node["name"] for node in fleet.status()["nodes"]}, deadline=30)
+    expect(retire).to_have_count(0, timeout=10_000)
+    assert {node["name"] for node in fleet.nodes()} == before
+    asked = [(row["asked_by"], row["verb"]) for row in commands(fleet)]
+    assert asked[:2] == [("admin", "retire"), ("admin", "add")]
+
+
+def test_a_dialog_survives_the_refresh(page: Page, fleet: Fleet) -> None:
+    name = fleet.nodes()[0]["name"]
+    page.locator(f".st-key-retire-{name} button").click()
+    confirm = page.get_by_role("button", name=f"Retire {name}")
+    expect(confirm).to_be_visible()
+    page.wait_for_timeout(5_000)  # two refreshes of the page
+    expect(confirm).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(confirm).to_have_count(0)
+
+
+@pytest.mark.parametrize(("user", "status"), [("demo", 403), (None, 401)])
+def test_only_administrators_see_it(fleet: Fleet, user: str | None, status: int) -> None:
+    passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
+    url = f"https://localhost:{fleet.port}/fleet/"
+    if user:
+        passwords.add_password(None, url, user, fleet.password(user), is_authenticated=True)
+    context = create_default_context()
+    context.check_hostname, context.verify_mode = False, CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context), urllib.request.HTTPBasicAuthHandler(passwords)
+    )
+    forged = urllib.request.Request(url, headers={"X-Fleet-User": "admin", "X-Fleet-Secret": "guess"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        opener.open(forged, timeout=10)
+    assert caught.value.code == status
+    caught.value.close()
+
+
+def commands(fleet: Fleet) -> list[dict[str, str]]:
+    store = Store(fleet.state / "cupsfleet.db")
+    found = store.commands()
+    store.close()
+    return found
