@@ -53,7 +53,7 @@ talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 def main() -> None:
     """Run a command; every failure is one sentence and an exit code."""
     try:
-        app()
+        app(prog_name="cupsfleet")
     except ConfigError as error:
         _fail(str(error), BAD_CONFIG)
     except (StateError, StoreError) as error:

@@ -20,7 +20,7 @@ from controller import services
 from controller.apply import Applier
 from controller.config import ConfigError, Settings, load
 from controller.cycle import Cycle
-from controller.door import Door, own_address, stop_proxies
+from controller.door import Door, host_header, stop_proxies
 from controller.effects import Crew, Effects
 from controller.nodes.driver import Driver, NodeError
 from controller.nodes.existing import ExistingDriver
@@ -42,11 +42,10 @@ HOUSEKEEPING_INTERVAL = 600.0
 
 
 def make_drivers(settings: Settings) -> Mapping[str, Driver]:
-    address = own_address(settings)
-    allow = (address,) if address else ()
     return {
-        "process": ProcessDriver(allow=allow),
-        "existing": ExistingDriver(host_header=settings.front_door.name, proxies=allow),
+        # Nodes listen on loopback, so whoever can connect is on this machine, under whichever of its addresses.
+        "process": ProcessDriver(allow=("all",)),
+        "existing": ExistingDriver(host_header=host_header(settings)),
     }
 
 

@@ -23,6 +23,7 @@ from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
 from haproxy.stats import ServerStats, read
 
+LOCAL = "localhost"
 STATISTICS_DEADLINE = 1.0
 """Seconds to wait for a proxy's statistics in each pass."""
 DRIFT_INTERVAL = 30
@@ -45,13 +46,18 @@ def servers_of(nodes: Iterable[Node], settings: Settings) -> tuple[Server, ...]:
     )
 
 
+def host_header(settings: Settings) -> str:
+    """The name that nodes are called by, and that they call themselves in their answers."""
+    return settings.front_door.name if own_address(settings) else LOCAL
+
+
 def own_address(settings: Settings) -> str | None:
     """The local address to reach loopback nodes from, when the door has a public name.
 
     A cupsd takes only `localhost` for a name from a peer on 127/8 (scheduler/client.c, valid_host), and its answers
     carry the name it was called by. From this machine's own outward address any name may be used.
     """
-    if settings.front_door.name == "localhost":
+    if settings.front_door.name == LOCAL:
         return None
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -80,6 +86,9 @@ class Door:
     def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports) -> list[str]:
         """Make every proxy match; returns what changed, in words. A proxy that refuses keeps its last good state."""
         servers = servers_of(nodes, settings)
+        name = settings.front_door.name
+        unreachable = f"this machine has no address but loopback, so nodes tell clients {LOCAL} instead of {name}"
+        self._note("name", unreachable if host_header(settings) != name else "")
         said: list[str] = []
         with self._lock:
             self._passes += 1
@@ -147,7 +156,7 @@ class Door:
             dashboard_port=ports.of("dashboard"),
             stats_port=ports.of(f"stats-{number}"),
             secret=self.state.secret(),
-            host_header=door.name,
+            host_header=host_header(settings),
             source_address=own_address(settings),
             check_timeout=settings.health.deadline,
             run_as=_unprivileged(),

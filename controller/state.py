@@ -5,8 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+
+SPACE_NEEDED = 64 * 2**20
+"""Bytes that must be free before a fleet is started."""
 
 
 class StateError(Exception):
@@ -71,11 +76,17 @@ class State:
                 folder.mkdir(exist_ok=True)
             write_private(self.folder / ".writable", "x" * 65536)
             (self.folder / ".writable").unlink()
+            free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise StateError(
                 f"the state folder {self.folder} can't be written: {error.strerror}; "
                 "free or allow space there, or choose another one with --state"
             ) from None
+        if free < SPACE_NEEDED:
+            raise StateError(
+                f"the state folder {self.folder} has {free // 2**20} MB left and spools need room, at least "
+                f"{SPACE_NEEDED // 2**20} MB; free space there, or choose another one with --state"
+            )
 
     def exists(self) -> bool:
         return self.database.is_file()

@@ -32,20 +32,27 @@ class Driver(Protocol):
 
     @property
     def owns_queues(self) -> bool:
-        """Whether the queues are the controller's to declare; if not, they must be there."""
+        """Whether the queues are the controller's to declare (as `token`); if not, they must be there."""
 
     def start(self, spec: NodeSpec) -> None:
         """Bring the server up with its own spool, or adopt the one that already runs for this spec.
 
-        Leftovers of an earlier life (filters, backends) are ended before. Returns when the process runs, not when
-        it answers: that is for the prober to see.
+        One that is dying is not adopted: its end is awaited. Leftovers of an earlier life (filters, backends) are
+        ended before. Returns when the process runs, not when it answers: that is for the prober to see.
         """
 
     def alive(self, spec: NodeSpec) -> bool | None:
-        """Whether the server's process runs; None where this driver can't know."""
+        """Whether the server's process runs; None where this driver can't know. Costs no request."""
+
+    def outdated(self, spec: NodeSpec) -> bool:
+        """Whether the server runs with settings that a new start would change. It goes on with its own meanwhile, and
+        nothing restarts it for that: drain, stop and start it some time."""
 
     def token(self, spec: NodeSpec) -> Token:
-        """As whom the controller administers the node and handles its jobs; `token.user` may see every job."""
+        """As whom the controller administers the node and handles its jobs; `token.user` may see every job.
+
+        Known before the first start, and the same for the life of the node's folder.
+        """
 
     def stop(self, spec: NodeSpec) -> None:
         """End the server and everything it started; its folder stays."""

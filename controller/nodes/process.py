@@ -50,8 +50,8 @@ class Backend:
 class ProcessDriver:
     """Implements controller.nodes.driver.Driver.
 
-    allow: addresses of proxies that may connect beside loopback.
-    A started node whose settings would now be rendered differently goes on with its own; `outdated` tells.
+    allow: addresses of proxies that may connect beside loopback. backends: programs of ours, for every node.
+    cupsd: the program, if not the system's.
     """
 
     owns_queues = True
@@ -95,7 +95,6 @@ class ProcessDriver:
             raise NodeError(f"the folder of {spec.name} could not be removed: {error}") from error
 
     def outdated(self, spec: NodeSpec) -> bool:
-        """Whether the node runs with settings that a new start would change: drain, stop and start it some time."""
         folder = spec.folder.resolve()
         wanted = settings.render(spec, folder, _operator(folder), self.allow)
         return processes.running(_record(folder)) and wanted.differ_from(folder)
