@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from controller.config import ConfigError, Settings, load
 from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies
 from controller.effects import Crew, Effects
-from controller.nodes.driver import Driver, NodeError
+from controller.nodes.driver import Driver
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
 from controller.notify import notify
@@ -32,6 +33,7 @@ from controller.snapshot import NodeState
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.users import ensure_certificate
+from controller.views import publish_stop
 
 log = logging.getLogger("cupsfleet")
 
@@ -214,17 +216,20 @@ class Daemon:
 def stop_everything(state: State) -> None:
     """End all that `up` started and that outlives the controller: doors first, so that nobody is let in meanwhile."""
     stop_proxies(state)
-    store = Store(state.database)
-    drivers = make_drivers(Settings())
-    effects = Effects(state, drivers, lambda printer: printer.device)
-    specs = [(drivers[node.driver], effects.spec(node, store)) for node in store.nodes()]
-    store.close()
+    store = Store(state.database, create=True)
+    effects = Effects(state, make_drivers(Settings()), lambda printer: printer.device)
+    nodes = store.nodes()
     with futures.ThreadPoolExecutor(16) as pool:
-        for ended in [pool.submit(driver.stop, spec) for driver, spec in specs]:
-            try:
-                ended.result()
-            except NodeError as error:
-                log.error("%s", error)
+        stopping = {node: pool.submit(effects.drivers[node.driver].stop, effects.spec(node, store)) for node in nodes}
+    for node, stopped in stopping.items():
+        if error := stopped.exception():
+            log.error("%s could not be stopped: %s", node.name, error)
+        elif node.state is not NodeState.ORDERED:
+            with store.transaction():
+                reason = "the fleet was stopped"
+                store.put_node(replace(node, state=NodeState.STOPPED, since=time.time(), deaths=0, reason=reason))
+    publish_stop(store)
+    store.close()
     services.end_all(state)
 
 

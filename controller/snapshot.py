@@ -23,6 +23,8 @@ class NodeState(StrEnum):
     """It takes no new work and finishes its own."""
     DEAD = "dead"
     """It is gone; it takes no new work and waits to be started again."""
+    STOPPED = "stopped"
+    """The fleet was stopped, and it with the fleet; its jobs wait in its spool."""
     RETIRED = "retired"
     """It left the fleet. Its name is never used again."""
 

@@ -9,7 +9,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a fleet is started."""
 

@@ -40,6 +40,19 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
             store.put_fact("jobs", jobs)
 
 
+def publish_stop(store: Store) -> None:
+    """Write down that the fleet was stopped on purpose: what was seen before is not true any more."""
+    sight = store.fact("sight")
+    if sight is None:
+        return
+    gone = {"state": NodeState.STOPPED.value, "weight": 0, "open_jobs": None, "reason": "the fleet was stopped"}
+    sight["nodes"] = [{**node, **gone, "proxies": []} for node in sight["nodes"]]
+    sight["scaling"] = {**sight["scaling"], "actual": 0}
+    sight["problems"], sight["stopped"] = [], True
+    with store.transaction():
+        store.put_fact("sight", sight)
+
+
 def _node_row(sight: NodeSight) -> dict[str, Any]:
     node, reading = sight.node, sight.reading
     return {
@@ -111,7 +124,7 @@ class Views:
             "nodes": sight["nodes"],
             "scaling": {**sight["scaling"], **sight.get("limits", {})},
             "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
-            "problems": [*_controller_problems(pid, age, sight.get("interval", 0.0)), *sight["problems"]],
+            "problems": [*_controller_problems(pid, age, sight), *sight["problems"]],
         }
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -133,11 +146,13 @@ class Views:
         return self.store.commands(limit)
 
 
-def _controller_problems(pid: int | None, age: float | None, interval: float) -> list[str]:
+def _controller_problems(pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
+    if pid is None and sight.get("stopped"):
+        return ["the fleet is stopped; start it with: cupsfleet up"]
     if age is None:
         return ["the controller has not looked at the fleet yet"]
     if pid is None:
         return [f"no controller runs; printing goes on, nothing is repaired. What you see is {age:.0f} s old"]
-    if age > interval + STALE_AFTER:
+    if age > sight["interval"] + STALE_AFTER:
         return [f"the controller (process {pid}) has not reported for {age:.0f} s"]
     return []

@@ -166,7 +166,7 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
     match node.state:
         case NodeState.ORDERED if goal is Goal.RETIRE:
             yield Remove(node.name, "it was retired before it started")
-        case NodeState.ORDERED:
+        case NodeState.ORDERED | NodeState.STOPPED:
             yield Start(node.name, node.reason)
         case NodeState.STARTING if sight.answers:
             yield Prove(node.name, "it answers")

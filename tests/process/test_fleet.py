@@ -229,6 +229,9 @@ class TestDeaths:
         pids.append(own_fleet.controller())
         assert own_fleet.run("down").returncode == 0
         assert [pid for pid in pids if processes.start_tick(pid) is not None] == []
+        own_fleet.up()
+        assert [node["name"] for node in own_fleet.nodes()] == ["node-1", "node-2"]
+        own_fleet.done("down")
         again = own_fleet.run("down")
         assert again.returncode == 0
         with pytest.raises(OSError, match="refused"):

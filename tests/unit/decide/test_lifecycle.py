@@ -42,6 +42,9 @@ def test_no_slot_left_is_a_note_not_an_error() -> None:
     ("node", "expected"),
     [
         (sight(1, NodeState.ORDERED), Start),
+        (sight(1, NodeState.ORDERED, goal=Goal.RETIRE), Remove),
+        (sight(1, NodeState.STOPPED), Start),
+        (sight(1, NodeState.STOPPED, goal=Goal.RETIRE), Start),
         (sight(1, NodeState.STARTING), Prove),
         (sight(1, NodeState.PROVING), Admit),
         (sight(1, NodeState.READY, alive=False, error="refused"), TakeOut),
