@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ logging.getLogger("pyipp").setLevel(logging.WARNING)
 PAGE = 500
 """Jobs that CUPS gives at most in one answer about finished ones."""
 NOT_FOUND = 0x0406
+_NO_PRINT_SERVER = (404, 405, 501)
+"""HTTP statuses of servers that know no printing; CUPS gives others."""
 
 Answer: TypeAlias = dict[str, Any]
 """pyipp's: `printers` and `jobs` (a list of Attributes each), `status-code`, and `data` after the attributes."""
@@ -117,7 +120,9 @@ async def ask(http: aiohttp.ClientSession, server: Server, request: Request) -> 
     except IPPConnectionUpgradeRequired:
         raise Refused(f"{server} insists on TLS") from None
     except IPPResponseError as error:
-        raise Refused(f"{server} answers with HTTP status {error.args[1]['status-code']}") from None
+        status = error.args[1]["status-code"]
+        kind = Unintelligible if status in _NO_PRINT_SERVER else Refused
+        raise kind(f"{server} answers with HTTP status {status}") from None
     except (IPPConnectionError, aiohttp.ClientError, OSError, ValueError) as error:
         raise _broken(server, error.__cause__ or error) from None
     answer = decode(body, server)
@@ -177,12 +182,14 @@ def decode(body: bytes, server: object) -> Answer:
     try:
         return dict(pyipp.parser.parse(body, contains_data=True))
     except Exception as error:  # of many kinds: the parser checks nothing beforehand
-        raise Unintelligible(f"{server} does not answer in IPP ({len(body)} bytes): {error!r}") from None
+        raise Unintelligible(f"{server} does not answer in IPP") from error
 
 
 def _broken(server: Server, cause: BaseException) -> Unreachable | Unintelligible:
     if isinstance(cause, aiohttp.ClientResponseError | UnicodeDecodeError):
         return Unintelligible(f"{server} does not answer in HTTP")
+    if type(cause) is aiohttp.ClientConnectorError and cause.errno and cause.errno > 0:  # subclasses tell of TLS
+        return Unreachable(f"{server}: {os.strerror(cause.errno)}")  # its own words name the address once more
     return Unreachable(f"{server}: {cause or type(cause).__name__}")
 
 

@@ -17,6 +17,8 @@ class FakeDriver:
     failing: set[str] = field(default_factory=set)
     calls: list[tuple[str, str]] = field(default_factory=list)
 
+    owns_queues = True
+
     def start(self, spec: NodeSpec) -> None:
         self._called("start", spec)
         running = self.running.get(spec.name)
@@ -31,6 +33,9 @@ class FakeDriver:
 
     def alive(self, spec: NodeSpec) -> bool | None:
         return spec.name in self.running
+
+    def outdated(self, spec: NodeSpec) -> bool:
+        return False
 
     def token(self, spec: NodeSpec) -> Token:
         return Token(f"fleet-{spec.name}")

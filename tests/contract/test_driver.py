@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +35,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(params=[FakeDriver, KillableProcessDriver])
+KINDS: list[Callable[[], Killable]] = [FakeDriver, KillableProcessDriver]
+
+
+@pytest.fixture(params=KINDS)
 def driver(request: pytest.FixtureRequest) -> Killable:
     made: Killable = request.param()
     return made
@@ -51,6 +54,13 @@ def spec(driver: Killable, tmp_path: Path) -> Iterator[NodeSpec]:
 def test_a_started_node_is_alive(driver: Killable, spec: NodeSpec) -> None:
     driver.start(spec)
     assert driver.alive(spec)
+
+
+def test_a_started_node_is_not_outdated(driver: Killable, spec: NodeSpec) -> None:
+    assert not driver.outdated(spec)
+    driver.start(spec)
+    assert not driver.outdated(spec)
+    assert driver.owns_queues
 
 
 def test_starting_twice_is_starting_once(driver: Killable, spec: NodeSpec) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +14,15 @@ import pytest
 from pyipp.enums import IppOperation
 
 from controller import processes
-from controller.nodes import process, proof, settings
-from controller.nodes.driver import NodeError, NodeSpec
+from controller.nodes import proof, settings
+from controller.nodes.driver import NodeError
 from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue
 from haproxy.model import slot_of
 from probes import ipp
 from probes.cups import Call, Token, call
 from probes.errors import Overdue, ProbeError, Refused
-from tests.contract.test_driver import free_port
 from tests.process.nodes.conftest import DEADLINE, Node, Printer, eventually
-from tests.process.nodes.test_models import PPD
 
 HELD = ("-H", "hold")
 
@@ -129,37 +125,6 @@ def test_one_that_is_ending_is_not_adopted(office: Node) -> None:
     assert office.reading().error is None
 
 
-@pytest.mark.parametrize(
-    "name", ["two words", "Bürö", "#1 a\\b#", "100%s", '"it\'s" $HOME, `x` <a> & *', "d" * 200, f"{'deep/' * 100}end"]
-)
-def test_a_state_folder_may_have_any_name(tmp_path: Path, printer: Printer, name: str) -> None:
-    driver = ProcessDriver()
-    node = Node(driver, NodeSpec("n1", 1, 1_000_001, "127.0.0.1", free_port(), tmp_path / name / "nodes/n1"))
-    printer.start()
-    try:
-        node.start()
-        node.declare(Queue("office", printer.device, model=str(PPD) if PPD.exists() else "raw"))
-        node.lp("alice")
-        eventually(printer.printed, 20)
-        eventually((node.spec.folder / "log/page_log").exists)
-        assert not driver.outdated(node.spec)
-        node.kill()
-        node.start()
-        assert node.reading().error is None
-    finally:
-        driver.remove(node.spec)
-    assert sorted(path.name for path in node.spec.folder.parent.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "word"),
-    [("a\nb", "control character"), ("a:b", "holds a :"), ("a;b", "holds a :"), ("deep/" * 200, "longer than")],
-)
-def test_a_folder_that_cups_cannot_read_is_refused_in_words(node: Node, name: str, word: str) -> None:
-    with pytest.raises(NodeError, match=rf"{word}.*choose another --state"):
-        node.driver.start(replace(node.spec, folder=node.spec.folder / name))
-
-
 def test_a_recycled_process_id_is_not_taken_for_the_node(office: Node, tmp_path: Path) -> None:
     record = office.spec.folder / "process"
     office.driver.stop(office.spec)
@@ -177,19 +142,6 @@ def test_administration_needs_the_right_account(office: Node) -> None:
         call(host, port, Token("alice", password="guess"), stop, DEADLINE)
     call(host, port, token, stop, DEADLINE)
     assert office.reading().queues[0].state == 5
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_another_account_is_refused_at_the_socket(office: Node) -> None:
-    """Inside the node's own view, where no folder of mode 700 is in the way."""
-    socket = settings.admin_socket(office.spec.folder.resolve())
-    enter = ["nsenter", "-t", str(office.pid()), "-m"]
-    become = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-    for command in (["lpadmin", "-x", "office"], ["lpadmin", "-U", "root", "-x", "office"]):
-        asked = [*enter, *become, command[0], "-h", str(socket), *command[1:]]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
-        assert done.returncode != 0
-    assert [queue.name for queue in office.reading().queues] == ["office"]
 
 
 def test_no_operation_that_changes_the_server_passes_without_it(office: Node) -> None:
@@ -287,32 +239,6 @@ def test_a_queue_with_open_jobs_and_one_of_others_stay(office: Node, printer: Pr
     assert job in office.jobs()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's filters run under another account")
-def test_below_a_folder_of_mode_700_it_prints_in_a_view_of_its_own(office: Node, printer: Printer) -> None:
-    assert process.first_barrier(office.spec.folder) is not None
-    printer.start()
-    office.lp("alice")
-    eventually(printer.printed)
-    views = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in (os.getpid(), office.pid())}
-    assert len(views) == 2
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_an_ordinary_user_runs_a_node(tmp_path: Path, printer: Printer) -> None:
-    printer.start()
-    home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/nodes-of-nobody-XXXX"], text=True).strip())
-    shutil.chown(home, "nobody", "nogroup")
-    script = Path(__file__).with_name("as_user.py")
-    command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", sys.executable, str(script)]
-    try:
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
-        subprocess.run([*command, str(home), printer.device], check=True, timeout=30, env=environment, cwd="/")
-        [document] = eventually(printer.printed)
-        assert document.read_text() == "printed by nobody\n"
-    finally:
-        shutil.rmtree(home)
-
-
 def test_a_cupsd_that_ends_at_once_is_an_error_with_its_words(node: Node, tmp_path: Path) -> None:
     broken = tmp_path / "cupsd"
     broken.write_text("#!/bin/sh\necho cannot go on; exit 1\n")
@@ -369,18 +295,6 @@ def _cancelled(office: Node) -> int:
 def test_a_wrong_call_is_not_taken_for_a_refusal(office: Node) -> None:
     with pytest.raises(ProbeError, match="nosuch"):
         call(office.spec.host, office.spec.port, Token("alice"), [Call("nosuch")], DEADLINE)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's filters run under another account")
-def test_where_views_are_forbidden_another_state_is_asked_for(tmp_path: Path) -> None:
-    """As in a container without CAP_SYS_ADMIN."""
-    script = Path(__file__).with_name("as_user.py")
-    command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, str(script), str(tmp_path), "socket://127.0.0.1"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
-    assert done.returncode != 0
-    assert "can't be entered by the account lp" in done.stderr
-    assert "choose another --state" in done.stderr
 
 
 def test_a_stopped_and_started_node_prints_what_it_held(office: Node, printer: Printer) -> None:
