@@ -44,6 +44,8 @@ logging.getLogger("pyipp").setLevel(logging.WARNING)
 
 PAGE = 500
 """Jobs that CUPS gives at most in one answer about finished ones."""
+GOODBYE = 0.05
+"""Seconds for the end of a TLS connection that the server closed; aiohttp would leave it to the garbage collector."""
 NOT_FOUND = 0x0406
 _NO_PRINT_SERVER = (404, 405, 501)
 """HTTP statuses of servers that know no printing; CUPS gives others."""
@@ -106,7 +108,11 @@ async def ask(http: aiohttp.ClientSession, server: Server, request: Request) -> 
 
     Has no deadline: wrap it in asyncio.timeout. Raises Unreachable, Refused, Unintelligible.
     """
-    client = IPP(
+    return await _exchange(_client(http, server), server, request)
+
+
+def _client(http: aiohttp.ClientSession, server: Server) -> IPP:
+    return IPP(
         server.host,
         port=server.port,
         base_path="/",
@@ -115,6 +121,9 @@ async def ask(http: aiohttp.ClientSession, server: Server, request: Request) -> 
         session=http,
         request_timeout=None,  # its own would not cover the body of the answer
     )
+
+
+async def _exchange(client: IPP, server: Server, request: Request) -> Answer:
     try:
         body = await client.raw(request.operation, request.message(server.user))
     except IPPConnectionUpgradeRequired:
@@ -135,8 +144,9 @@ async def ask(http: aiohttp.ClientSession, server: Server, request: Request) -> 
 async def look(http: aiohttp.ClientSession, server: Server, node: str) -> Reading:
     """One reading: queues, then open jobs. Raises as `ask` does."""
     begun = time.monotonic()
-    queues = await ask(http, server, QUEUES)
-    jobs = await ask(http, server, OPEN_JOBS)
+    client = _client(http, server)
+    queues = await _exchange(client, server, QUEUES)
+    jobs = await _exchange(client, server, OPEN_JOBS)
     now = time.monotonic()
     return reading.succeeded(node, now, now - begun, queues["printers"], jobs["jobs"])
 
@@ -168,8 +178,12 @@ def question(server: Server, request: Request, deadline: float, headers: Mapping
     """Ask once, from ordinary code. deadline: seconds for everything. Raises Overdue, and as `ask` does."""
 
     async def once() -> Answer:
-        async with session(headers) as http, asyncio.timeout(deadline):
-            return await ask(http, server, request)
+        try:
+            async with session(headers) as http, asyncio.timeout(deadline):
+                return await ask(http, server, request)
+        finally:
+            if server.tls:
+                await asyncio.sleep(GOODBYE)
 
     try:
         return asyncio.run(once())
