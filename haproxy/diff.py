@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from haproxy.model import Edge, Server
 from haproxy.render import EMPTY_HOST, EMPTY_PORT, fingerprint, is_address
 
-BACKENDS = ("pool", "owner")
+BACKENDS = ("pool", "reads", "owner")
+"""Each holds every slot: for new work, plain reads, and work that is bound to a job. The last two track the first."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,17 @@ class Observed:
 
     fingerprint: str
     pool: Mapping[int, Line]
+    reads: Mapping[int, Line]
     owner: Mapping[int, Line]
     slots_map: Mapping[int, str]
+
+    def lines(self, slot: int) -> tuple[Line, ...]:
+        """The slot's line in each backend, in the order of BACKENDS."""
+        return self.pool[slot], self.reads[slot], self.owner[slot]
+
+    def weights(self, slot: int) -> set[int]:
+        """Weights where they count: `owner` balances nothing."""
+        return {self.pool[slot].weight, self.reads[slot].weight}
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Maintain:
 
 @dataclass(frozen=True)
 class SetWeight:
-    """Share of new work, 0…256; 0 gives none and leaves bound work alone."""
+    """Share of new work and of reads, 0…256; 0 gives none and leaves bound work alone."""
 
     slot: int
     weight: int
@@ -144,7 +154,7 @@ def observed(edge: Edge) -> Observed:
     occupants = {server.slot: server for server in edge.servers}
     lines = {slot: _line(occupants.get(slot)) for slot in range(1, edge.max_slots + 1)}
     slots_map = {server.slot: server.name for server in edge.servers}
-    return Observed(fingerprint(edge), lines, lines, slots_map)
+    return Observed(fingerprint(edge), lines, lines, lines, slots_map)
 
 
 def _carry(before: Observed, server: Server) -> Server:
@@ -182,18 +192,18 @@ def _slot_steps(before: Observed, new: Edge) -> Iterator[Step]:
 
 
 def _occupied(before: Observed, slot: int, server: Server) -> Iterator[Step]:
-    pool, owner = before.pool[slot], before.owner[slot]
+    pool = before.pool[slot]
     fixed = not is_address(server.host)
-    if not pool.maintenance and (fixed or (_at(pool, server) and _at(owner, server))):
+    if not pool.maintenance and (fixed or all(_at(line, server) for line in before.lines(slot))):
         if pool.drained:
             yield Enable(slot)
         yield from _mapped(before, server)
-        if pool.weight != server.weight:
+        if before.weights(slot) != {server.weight}:
             yield SetWeight(slot, server.weight)
         return
     if not pool.maintenance:
         yield Maintain(slot)
-    if pool.weight != 0:
+    if before.weights(slot) != {0}:
         yield SetWeight(slot, 0)
     if not fixed:
         yield from _addresses(before, slot, server.host, server.port)
@@ -208,7 +218,7 @@ def _emptied(before: Observed, slot: int) -> Iterator[Step]:
     pool = before.pool[slot]
     if not pool.maintenance:
         yield Maintain(slot)
-    if pool.weight != 0:
+    if before.weights(slot) != {0}:
         yield SetWeight(slot, 0)
     if slot in before.slots_map:
         yield UnmapSlot(slot)
@@ -224,8 +234,8 @@ def _mapped(before: Observed, server: Server) -> Iterator[Step]:
 
 
 def _addresses(before: Observed, slot: int, host: str, port: int) -> Iterator[Step]:
-    for backend, lines in zip(BACKENDS, (before.pool, before.owner), strict=True):
-        if (lines[slot].host, lines[slot].port) != (host, port):
+    for backend, line in zip(BACKENDS, before.lines(slot), strict=True):
+        if (line.host, line.port) != (host, port):
             yield SetAddress(slot, backend, host, port)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from haproxy import folder as files
 from haproxy import process
-from haproxy.diff import Observed, Plan, Reload, between, changes, observed
+from haproxy.diff import BACKENDS, Observed, Plan, Reload, between, changes, observed
 from haproxy.errors import ConfigRefused, PortTaken, ProxyDown, ProxyError, ReloadFailed
 from haproxy.model import Edge
 from haproxy.render import CONFIG, bind_line, is_address, render_files
@@ -227,13 +227,16 @@ def describe(actual: Observed, edge: Edge) -> list[str]:
     if actual.fingerprint != wanted.fingerprint:
         sentences.append("the worker runs another configuration than the edge asks for")
     names = {server.slot for server in edge.servers if not is_address(server.host)}
-    for backend, have, want in (("pool", actual.pool, wanted.pool), ("owner", actual.owner, wanted.owner)):
+    for backend in BACKENDS:
+        have, want = getattr(actual, backend), getattr(wanted, backend)
         for slot in sorted(set(have) | set(want)):
             line = have.get(slot)
             if line and slot in names and want.get(slot):
                 line = replace(line, host=want[slot].host, port=want[slot].port)
-            if backend == "owner":  # follows the pool in everything but its address
-                line = line and replace(want.get(slot, line), host=line.host, port=line.port)
+            if backend != "pool":  # follows the pool in everything but its address and, for reads, its weight
+                followed = want.get(slot, line)
+                weight = line.weight if line and backend == "reads" else followed and followed.weight
+                line = line and replace(followed, host=line.host, port=line.port, weight=weight)
             if line != want.get(slot):
                 sentences.append(f"server {backend}/n{slot} is {line}, should be {want.get(slot)}")
     if dict(actual.slots_map) != dict(wanted.slots_map):

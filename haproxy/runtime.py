@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haproxy.diff import (
+    BACKENDS,
     DeclareDown,
     Enable,
     Line,
@@ -73,8 +74,14 @@ class Runtime:
 
     def observe(self) -> Observed:
         """What the current worker does."""
-        pool, owner = parse_servers(self.ask("show servers state"))
-        return Observed(self.info().get("description", ""), pool, owner, parse_map(self.ask(f"show map {MAP}")))
+        servers = parse_servers(self.ask("show servers state"))
+        return Observed(
+            fingerprint=self.info().get("description", ""),
+            pool=servers["pool"],
+            reads=servers["reads"],
+            owner=servers["owner"],
+            slots_map=parse_map(self.ask(f"show map {MAP}")),
+        )
 
     def info(self) -> dict[str, str]:
         """Answer to `show info`."""
@@ -133,7 +140,8 @@ def command_for(step: Step) -> tuple[str, str]:
         case DeclareDown(slot):
             return f"set server pool/n{slot} health down", NOTHING
         case SetWeight(slot, weight):
-            return f"set server pool/n{slot} weight {weight}", NOTHING
+            both = (f"set server {backend}/n{slot} weight {weight}" for backend in ("pool", "reads"))
+            return "; ".join(both), NOTHING
         case SetAddress(slot, backend, host, port):
             return f"set server {backend}/n{slot} addr {host} port {port}", ADDRESS_CHANGED
         case MapSlot(slot):
@@ -144,19 +152,19 @@ def command_for(step: Step) -> tuple[str, str]:
             raise ValueError(f"a reload is no runtime command: {reason}")
 
 
-def parse_servers(text: str) -> tuple[dict[int, Line], dict[int, Line]]:
-    """The lines of `pool` and `owner` by slot, from `show servers state` (columns by their names)."""
+def parse_servers(text: str) -> dict[str, dict[int, Line]]:
+    """The lines of each backend with slots by slot, from `show servers state` (columns by their names)."""
     rows = text.splitlines()
     heading = next((row for row in rows if row.startswith("# ")), None)
     if heading is None:
         raise RuntimeRefused("`show servers state` came without its heading; this HAProxy is not one we know")
     names = heading[2:].split()
-    found: dict[str, dict[int, Line]] = {"pool": {}, "owner": {}}
+    found: dict[str, dict[int, Line]] = {backend: {} for backend in BACKENDS}
     for row in rows[rows.index(heading) + 1 :]:
         fields = dict(zip(names, row.split(), strict=False))
         if fields.get("be_name") in found:
             found[fields["be_name"]][int(fields["srv_name"][1:])] = _line(fields)
-    return found["pool"], found["owner"]
+    return found
 
 
 def _line(fields: dict[str, str]) -> Line:

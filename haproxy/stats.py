@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import requests
 
+from haproxy.diff import BACKENDS
 from haproxy.errors import ProxyDown
 from haproxy.model import Edge
 
@@ -90,7 +91,7 @@ def read(edge: Edge, deadline: float = DEADLINE) -> Stats:
 def parse(text: str) -> Stats:
     """The CSV as values; rows and columns that are not ours are passed over."""
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("# "))))
-    servers = tuple(_server(row) for row in rows if row["pxname"] in ("pool", "owner") and _slot(row) is not None)
+    servers = tuple(_server(row) for row in rows if row["pxname"] in BACKENDS and _slot(row) is not None)
     return Stats(servers, tuple(_frontend(row) for row in rows if row["svname"] == "FRONTEND"))
 
 

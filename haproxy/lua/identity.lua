@@ -3,6 +3,7 @@
 -- The action `ipp_identity` runs when the user is proved; it sets
 --   txn.op      operation, four hexadecimal digits            txn.slot    slot that owns the job named, if any
 --   txn.refuse  status to refuse with, if any                 txn.why     the sentence that goes with it
+--   txn.reads   set when nothing has to be stamped and no job is named
 --   txn.edit    what the filter has to do to the body: offset, length, replacement
 -- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
 -- can't be changed, in an action the body can't).
@@ -74,7 +75,11 @@ core.register_action("ipp_identity", { "http-req" }, function(txn)
         return refuse(txn, 403, "this operation is not open to users; the fleet's controller manages printers")
     end
     if request.slot and request.slot > 0 then txn:set_var("txn.slot", tostring(request.slot)) end
-    if ipp.needs_stamp(request.op) then stamp(txn, body, request, user) end
+    if ipp.needs_stamp(request.op) then
+        stamp(txn, body, request, user)
+    elseif not request.slot then
+        txn:set_var("txn.reads", true)
+    end
 end)
 
 local Stamp = { id = "ipp identity", flags = filter.FLT_CFG_FL_HTX }

@@ -59,18 +59,21 @@ def drifted(draw: st.DrawFn) -> Observed:
         )
 
     pool = {slot: line(slot, own) for slot, own in base.pool.items()}
+    reads = {slot: line(slot, own) for slot, own in base.reads.items()}
     owner = {slot: line(slot, own) for slot, own in base.owner.items()}
     slots_map = dict(base.slots_map) | draw(
         st.dictionaries(st.integers(1, 9), st.sampled_from(["n1", "n9"]), max_size=2)
     )
-    return Observed(base.fingerprint, pool, owner, slots_map)
+    return Observed(base.fingerprint, pool, reads, owner, slots_map)
 
 
 @dataclass
 class Slot:
     pool: tuple[str, int]
+    reads: tuple[str, int]
     owner: tuple[str, int]
     weight: int
+    weight_for_reads: int
     maintenance: bool
     drained: bool
     checked: bool
@@ -90,8 +93,10 @@ class Worker:
         self.slots = {
             number: Slot(
                 (line.host, line.port),
+                (state.reads[number].host, state.reads[number].port),
                 (state.owner[number].host, state.owner[number].port),
                 line.weight,
+                state.reads[number].weight,
                 line.maintenance,
                 line.drained,
                 (number, line.host, line.port) in self.trusted,
@@ -111,7 +116,7 @@ class Worker:
             case DeclareDown(slot):
                 self.slots[slot].up = False
             case SetWeight(slot, weight):
-                self.slots[slot].weight = weight
+                self.slots[slot].weight = self.slots[slot].weight_for_reads = weight
             case SetAddress(slot, backend, host, port):
                 assert self.slots[slot].maintenance, "an address changes only in maintenance"
                 setattr(self.slots[slot], backend, (host, port))
@@ -124,7 +129,9 @@ class Worker:
 
     def assert_safe(self) -> None:
         for number, slot in self.slots.items():
-            takes_work = slot.up and slot.weight > 0 and not slot.drained and not slot.maintenance
+            takes_work = (
+                slot.up and slot.weight + slot.weight_for_reads > 0 and not slot.drained and not slot.maintenance
+            )
             assert not takes_work or slot.checked, f"slot {number} gets new work before a check has passed"
 
     def assert_like(self, edge: Edge) -> None:
@@ -133,8 +140,9 @@ class Worker:
         assert self.slots_map == wanted.slots_map
         for number, line in wanted.pool.items():
             slot = self.slots[number]
-            assert slot.pool == slot.owner == (line.host, line.port)
-            assert (slot.weight, slot.maintenance, slot.drained) == (line.weight, line.maintenance, False)
+            assert slot.pool == slot.reads == slot.owner == (line.host, line.port)
+            assert slot.weight == slot.weight_for_reads == line.weight
+            assert (slot.maintenance, slot.drained) == (line.maintenance, False)
 
 
 @given(drifted(), edges())
