@@ -7,12 +7,12 @@ the loop, so that one that hangs holds up no other; its outcome is taken up at t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from controller.config import Settings
+from controller.config import Settings, split_address
 from controller.door import Door
 from controller.effects import Crew, Effects
-from controller.plan import Admit, Aim, Declare, Drain, Order, Plan, Prove, Remove, Restart, Start, Step, TakeOut
+from controller.plan import Admit, Aim, Declare, Drain, Leave, Order, Plan, Prove, Remove, Restart, Start, Step, TakeOut
 from controller.ports import Ports, free
 from controller.snapshot import Goal, Node, NodeState
 from controller.store import Store
@@ -25,8 +25,6 @@ class Applier:
     effects: Effects
     ports: Ports
     crew: Crew
-    _leaving: set[str] = field(default_factory=set)
-    """Nodes that are out of the proxies' sight for good while their server is being ended."""
 
     def settle(self, settings: Settings) -> None:
         """Take up what effects have come to since the last pass."""
@@ -36,6 +34,7 @@ class Applier:
             with self.store.transaction():
                 for step, result, error in finished:
                     self._settle(nodes[step.node], step, result, error, settings)
+            self.crew.forget(step.node for step, _, _ in finished)
 
     def apply(self, plan: Plan, settings: Settings) -> None:
         """Record what changes at once, tell the proxies, then begin the effects. Safe to repeat at any point."""
@@ -46,14 +45,12 @@ class Applier:
                 self.store.event("command", f"command {answer.command} {answer.state}: {answer.outcome}", answer.node)
             for step in plan.steps:
                 self._record(step, nodes)
-        self._leaving |= {step.node for step in plan.steps if isinstance(step, Remove)}
         self.tell_proxies(settings)
         for step in plan.steps:
             self._begin(step, settings)
 
     def tell_proxies(self, settings: Settings) -> None:
-        nodes = [node for node in self.store.nodes() if node.name not in self._leaving]
-        for word in self.door.sync(settings, nodes, self.ports):
+        for word in self.door.sync(settings, self.store.nodes(), self.ports):
             self.store.event("proxy", word)
         known = self.door.known_users()
         if known and known != self.store.fact("users"):
@@ -74,6 +71,8 @@ class Applier:
                 node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths)
             case Drain() if node:
                 node = _enter(node, NodeState.DRAINING, step.reason)
+            case Leave() if node:
+                node = _enter(node, NodeState.LEAVING, step.reason)
             case _:
                 return
         assert node is not None
@@ -82,9 +81,8 @@ class Applier:
         self.store.event(type(step).__name__.lower(), step.reason, step.node)
 
     def _ordered(self, step: Order) -> Node:
-        host, _, port = step.address.rpartition(":")
         driver = "existing" if step.address else "process"
-        address = (host, int(port)) if step.address else ("127.0.0.1", self.ports.for_node())
+        address = split_address(step.address) if step.address else ("127.0.0.1", self.ports.for_node())
         return _enter(Node(step.node, step.slot, driver, *address), NodeState.ORDERED, step.reason)
 
     def _begin(self, step: Step, settings: Settings) -> None:
@@ -92,7 +90,7 @@ class Applier:
         node = next((node for node in self.store.nodes() if node.name == step.node), None)
         if node is None:
             return
-        if isinstance(step, Restart):
+        if isinstance(step, Start | Restart):
             node = self._with_free_port(node)
         if work := self.effects.work(step, node, self.effects.spec(node, self.store), settings):
             self.crew.begin(step, work)
@@ -111,6 +109,7 @@ class Applier:
         if error:
             self._failed(node, step, error)
             return
+        node = replace(node, failure="")
         match step:
             case Start() | Restart():
                 self.store.put_node(_enter(node, NodeState.STARTING, step.reason))
@@ -124,16 +123,15 @@ class Applier:
                 self.store.put_node(replace(node, queues=self.effects.fingerprint(settings)))
                 self.store.event("declared", step.reason, node.name)
             case Remove():
-                self._leaving.discard(node.name)
+                self.store.saw_id(node.slot, result)
                 self.store.retire_node(node, step.reason)
                 self.store.event("retired", step.reason, node.name)
 
     def _failed(self, node: Node, step: Step, error: str) -> None:
-        verb = type(step).__name__.lower()
-        reason = f"{verb} failed: {error}"
-        if node.reason != reason:
-            self.store.put_node(replace(node, reason=reason))
-            self.store.event("failed", reason, node.name)
+        failure = f"{type(step).__name__.lower()} failed: {error}"
+        if node.failure != failure:
+            self.store.put_node(replace(node, failure=failure))
+            self.store.event("failed", failure, node.name)
 
 
 def _enter(node: Node, state: NodeState, reason: str) -> Node:

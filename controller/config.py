@@ -22,6 +22,7 @@ STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE_DIR"
 """Read by the start script and the command line, not settings."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)):(?P<port>\d{1,5})")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
@@ -49,10 +50,15 @@ Seconds = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `1.2.3.4:631` or `[::1]:631`. Raises ValueError."""
+    if not (match := _ADDRESS.fullmatch(text)) or not 1 <= int(match["port"]) <= 65535:
+        raise ValueError("HOST:PORT, for example print2.example.org:631 or [2001:db8::2]:631")
+    return match["ipv6"] or match["host"], int(match["port"])
+
+
 def _address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
-        raise ValueError("HOST:PORT, for example print2.example.org:631")
+    split_address(value)
     return value
 
 

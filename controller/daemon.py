@@ -8,8 +8,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +22,9 @@ from controller import services
 from controller.apply import Applier
 from controller.config import ConfigError, Settings, load
 from controller.cycle import Cycle
-from controller.door import Door, host_header, stop_proxies
+from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
-from controller.nodes.driver import Driver
+from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
 from controller.notify import notify
@@ -34,11 +35,14 @@ from controller.state import State
 from controller.store import Store, StoreError
 from controller.users import ensure_certificate
 from controller.views import publish_stop
+from haproxy.errors import ProxyError
 
 log = logging.getLogger("cupsfleet")
 
 WATCH_INTERVAL = 0.5
 """Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
+STALL_INTERVALS = 5.0
+"""Intervals without a pass after which the scheduler is taken to wait for a clock that was set back."""
 HOUSEKEEPING_INTERVAL = 600.0
 """Seconds between two checkpoints of the database and clearings of old history."""
 
@@ -112,10 +116,12 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         scheduler = self._schedule(settings)
-        self._stop.wait()
+        while not self._stop.wait(WATCH_INTERVAL):
+            self._keep_time()
         notify("STOPPING=1")
         scheduler.shutdown(wait=True)
         self.applier.crew.stop()
+        self.cycle.observer.close()
         self.store.close()
         stop_everything(self.state)
         os.close(lock)
@@ -141,10 +147,19 @@ class Daemon:
         self._pass = scheduler.add_job(
             self._run_pass, "interval", seconds=interval, executor="pass", next_run_time=_now()
         )
-        scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
+        self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
+        self._begun = {job.id: time.monotonic() for job in (self._pass, self._look)}
         scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
         scheduler.start()
         return scheduler
+
+    def _keep_time(self) -> None:
+        """The scheduler goes by the wall clock: when that is set back, both jobs are called by the monotonic one."""
+        limit = STALL_INTERVALS * self.configuration.settings.health.interval
+        for job in (self._pass, self._look):
+            if time.monotonic() - self._begun.get(job.id, 0.0) > limit:
+                self._begun[job.id] = time.monotonic()
+                job.modify(next_run_time=_now())
 
     def _wake_up(self) -> None:
         """An effect has ended: take it up now, not an interval later."""
@@ -154,19 +169,27 @@ class Daemon:
     def _run_pass(self) -> None:
         if self._stop.is_set():
             return
+        self._begun[self._pass.id] = time.monotonic()
         try:
             self._refresh()
             plan = self.cycle.run(self.configuration.settings, self._problems())
-            self._failing = ""
+            self._report_failure("")
             if not plan.idle:
                 log.info(plan.sentence())
             self._announce_when_ready()
         except Exception as error:  # whatever a pass met, the next one has its chance
-            if self._failing != str(error):
+            if not self._failing.endswith(str(error)):
                 expected = isinstance(error, StoreError | OSError)
                 log.error("this pass could not be finished: %s", error, exc_info=not expected)
                 notify(f"STATUS=a pass could not be finished: {error}")
-            self._failing = str(error)
+            self._report_failure(f"a pass could not be finished: {error}")
+
+    def _report_failure(self, sentence: str) -> None:
+        """For those who look from outside, if the database lets us."""
+        if sentence != self._failing:
+            self._failing = sentence
+            with suppress(StoreError), self.store.transaction():
+                self.store.put_fact("failing", sentence)
 
     def _refresh(self) -> None:
         interval = self.configuration.settings.health.interval
@@ -174,6 +197,8 @@ class Daemon:
             log.warning(said)
             self.store.event("configuration", said)
         settings = self.configuration.settings
+        if settings.front_door.certificate is None:
+            ensure_certificate(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
             self._pass.reschedule("interval", seconds=settings.health.interval)
         for said in [*self.services.ensure(settings), *self._drain_news()]:
@@ -185,9 +210,10 @@ class Daemon:
 
     def _problems(self) -> list[str]:
         own = [self.configuration.problem] if self.configuration.problem else []
-        return [*own, *self.door.problems()]
+        return [*own, *self.door.problems(), *self.services.problems()]
 
     def _watch(self) -> None:
+        self._begun[self._look.id] = time.monotonic()
         if not self._stop.is_set():
             self._news.extend(self.door.watch())
 
@@ -196,8 +222,9 @@ class Daemon:
             with self.store.transaction():
                 self.store.forget(self.configuration.settings.state.keep_events)
             self.store.checkpoint()
-        except StoreError as error:
-            log.error("old history could not be cleared: %s", error)
+            trim_logs(self.state)
+        except (StoreError, ProxyError) as error:
+            log.error("old history and logs could not be cleared: %s", error)
 
     def _announce_when_ready(self) -> None:
         """Jobs can be printed when as many nodes are ready as should be, and every proxy obeys."""
@@ -214,23 +241,33 @@ class Daemon:
 
 
 def stop_everything(state: State) -> None:
-    """End all that `up` started and that outlives the controller: doors first, so that nobody is let in meanwhile."""
+    """End all that `up` started and that outlives the controller: doors first, so that nobody is let in meanwhile.
+
+    Goes by the folders, so that it works whatever the database or the configuration looks like.
+    """
     stop_proxies(state)
-    store = Store(state.database, create=True)
-    effects = Effects(state, make_drivers(Settings()), lambda printer: printer.device)
-    nodes = store.nodes()
+    driver = ProcessDriver()
+    folders = [folder for folder in state.nodes.iterdir() if folder.is_dir()]
     with futures.ThreadPoolExecutor(16) as pool:
-        stopping = {node: pool.submit(effects.drivers[node.driver].stop, effects.spec(node, store)) for node in nodes}
-    for node, stopped in stopping.items():
-        if error := stopped.exception():
-            log.error("%s could not be stopped: %s", node.name, error)
-        elif node.state is not NodeState.ORDERED:
-            with store.transaction():
-                reason = "the fleet was stopped"
-                store.put_node(replace(node, state=NodeState.STOPPED, since=time.time(), deaths=0, reason=reason))
+        specs = [NodeSpec(folder.name, 0, 0, "127.0.0.1", 0, folder) for folder in folders]
+        stopping = {spec.name: pool.submit(driver.stop, spec) for spec in specs}
+    failed = {name: error for name, stopped in stopping.items() if (error := stopped.exception())}
+    for name, error in failed.items():
+        log.error("%s could not be stopped: %s", name, error)
+    services.end_all(state)
+    _record_stop(state, failed)
+
+
+def _record_stop(state: State, failed: Container[str]) -> None:
+    """What was stopped on purpose did not die."""
+    store = Store(state.database, create=True)
+    with store.transaction():
+        for node in store.nodes():
+            if node.state not in (NodeState.ORDERED, NodeState.LEAVING) and node.name not in failed:
+                stopped = replace(node, state=NodeState.STOPPED, since=time.time(), deaths=0, failure="")
+                store.put_node(replace(stopped, reason="the fleet was stopped"))
     publish_stop(store)
     store.close()
-    services.end_all(state)
 
 
 def _now() -> datetime:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from controller.config import Settings
 from controller.decide.weights import weight
-from controller.ports import Ports
+from controller.ports import Ports, free
 from controller.snapshot import Node, NodeState, ProxySight
 from controller.state import State
 from controller.users import UserError, Users, stamp
+from haproxy import old_workers
 from haproxy.diff import Plan as ProxyPlan
 from haproxy.diff import Reload
 from haproxy.errors import ProxyError
@@ -31,7 +32,11 @@ DRIFT_INTERVAL = 30
 
 
 def servers_of(nodes: Iterable[Node], settings: Settings) -> tuple[Server, ...]:
-    """The nodes as the proxies know them: all but those that have no server yet."""
+    """The nodes as the proxies know them: all but those that have no server yet, or none any more.
+
+    One that is dead or comes back keeps its place, so that requests for its jobs are answered with 503 and not by
+    another node, which would not know them.
+    """
     ca_file = settings.nodes.ca_file
     return tuple(
         Server(
@@ -42,7 +47,7 @@ def servers_of(nodes: Iterable[Node], settings: Settings) -> tuple[Server, ...]:
             ca_file=ca_file if node.driver == "existing" else None,
         )
         for node in sorted(nodes, key=lambda node: node.slot)
-        if node.state not in (NodeState.ORDERED, NodeState.STARTING, NodeState.RETIRED)
+        if node.state not in (NodeState.ORDERED, NodeState.LEAVING, NodeState.RETIRED)
     )
 
 
@@ -74,8 +79,9 @@ class Door:
 
     state: State
     _edges: dict[int, Edge] = field(default_factory=dict)
-    _users: tuple[User, ...] = ()
+    _users: tuple[User, ...] | None = None
     _passes: int = 0
+    _obeyed: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _problems: dict[str, str] = field(default_factory=dict)
     """What is wrong now, by subject."""
@@ -92,11 +98,23 @@ class Door:
         said: list[str] = []
         with self._lock:
             self._passes += 1
-            for number, port in enumerate((settings.front_door.port, *settings.front_door.more_ports), 1):
-                edge = self._edge(settings, servers, number, port, ports)
+            users = self.users()
+            wanted = () if users is None else (settings.front_door.port, *settings.front_door.more_ports)
+            for number, port in enumerate(wanted, 1):
+                try:
+                    edge = self._edge(settings, servers, users or (), number, port, ports)
+                except ValueError as error:
+                    self._note(f"proxy {number}", f"proxy {number} can't be told: {error}")
+                    continue
                 said += self._tell(number, edge)
-            self._close_surplus(1 + len(settings.front_door.more_ports))
+            if wanted:
+                said += self._close_surplus(len(wanted))
+            self._obeyed = bool(wanted) and not any(f"proxy {n}" in self._problems for n in range(1, len(wanted) + 1))
         return said
+
+    def obeyed(self) -> bool:
+        """Whether every proxy did what the last `sync` told it."""
+        return self._obeyed
 
     def watch(self) -> list[str]:
         """Start again every proxy that is gone. Returns what was done, in words."""
@@ -104,7 +122,8 @@ class Door:
         with self._lock:
             for number, edge in self._edges.items():
                 if not self.proxy(number).running():
-                    said.append(f"proxy {number} is gone")
+                    known = f"proxy {number}" in self._problems
+                    said += [] if known else [f"proxy {number} is gone"]
                     said += self._tell(number, edge)
         return said
 
@@ -120,7 +139,7 @@ class Door:
                 self._note(f"statistics of proxy {number}", str(error))
                 continue
             self._note(f"statistics of proxy {number}", "")
-            for slot, sight in _by_slot(number, stats.servers).items():
+            for slot, sight in _by_slot(number, stats.servers, self._old_sessions(number)).items():
                 found.setdefault(slot, []).append(sight)
         return {slot: tuple(sights) for slot, sights in found.items()}
 
@@ -135,32 +154,56 @@ class Door:
             stamps = {stamp(edge.users) for edge in self._edges.values()}
             return stamps.pop() if len(stamps) == 1 and not self._problems else None
 
-    def users(self) -> tuple[User, ...]:
-        """The user list; when its file can't be read, the last one that could."""
+    def _old_sessions(self, number: int) -> dict[int, int] | None:
+        """Sessions by slot in workers that a reload left behind; None when they can't be asked."""
         try:
+            return old_workers.sessions(self.proxy(number).runtime)
+        except ProxyError:
+            return None
+
+    def users(self) -> tuple[User, ...] | None:
+        """The user list; when its file is missing or broken, the last one that was good, or None when none was."""
+        try:
+            if not self.state.users.exists():
+                raise UserError(f"{self.state.users} is missing; put it back, or begin a new list with: user add NAME")
             self._users = Users(self.state.users).all()
             self._note("users", "")
         except (UserError, OSError) as error:
-            self._note("users", f"the user list can't be read, the last one stays in force: {error}")
+            self._note("users", f"the user list can't be used, the proxies keep the last one: {error}")
         return self._users
 
-    def _edge(self, settings: Settings, servers: tuple[Server, ...], number: int, port: int, ports: Ports) -> Edge:
+    def _edge(
+        self,
+        settings: Settings,
+        servers: tuple[Server, ...],
+        users: tuple[User, ...],
+        number: int,
+        port: int,
+        ports: Ports,
+    ) -> Edge:
         door = settings.front_door
         return Edge(
             port=port,
             listen=_every_address() if door.listen == "*" else door.listen,
             certificate=door.certificate or self.state.certificate,
-            users=self.users(),
+            users=users,
             servers=servers,
-            max_slots=settings.slots,
+            max_slots=max([settings.slots, *(server.slot for server in servers)]),
             dashboard_port=ports.of("dashboard"),
-            stats_port=ports.of(f"stats-{number}"),
+            stats_port=self._stats_port(number, ports),
             secret=self.state.secret(),
             host_header=host_header(settings),
             source_address=own_address(settings),
             check_timeout=settings.health.deadline,
             run_as=_unprivileged(),
         )
+
+    def _stats_port(self, number: int, ports: Ports) -> int:
+        """A port of ours that somebody else took while the proxy was down is given up for another one."""
+        port = ports.of(f"stats-{number}")
+        if number not in self._edges and not self.proxy(number).running() and not free("127.0.0.1", port):
+            return ports.move(f"stats-{number}")
+        return port
 
     def _tell(self, number: int, edge: Edge) -> list[str]:
         """Start or change a proxy, unless it is known to be right. A failure is a problem until it succeeds."""
@@ -186,20 +229,32 @@ class Door:
                 self._problems.pop(subject, None)
         return news
 
-    def _close_surplus(self, count: int) -> None:
-        for number in [number for number in self._edges if number > count]:
-            self.proxy(number).stop()
-            del self._edges[number]
+    def _close_surplus(self, count: int) -> list[str]:
+        """End proxies beyond `count`, also those that an earlier controller had."""
+        said = []
+        for number in _proxy_numbers(self.state):
+            if number > count:
+                if self.proxy(number).running():
+                    self.proxy(number).stop()
+                    said.append(f"proxy {number} is ended, for no port is configured for it")
+                self._edges.pop(number, None)
+                for subject in (f"proxy {number}", f"statistics of proxy {number}"):
+                    self._note(subject, "")
+        return said
 
 
-def _by_slot(proxy: int, servers: Iterable[ServerStats]) -> dict[int, ProxySight]:
-    """One sight per slot: the check is the pool's, the sessions are those of both backends."""
+def _by_slot(proxy: int, servers: Iterable[ServerStats], old: Mapping[int, int] | None) -> dict[int, ProxySight]:
+    """One sight per slot: the check is the pool's, the sessions are those of all backends and workers."""
     rows = list(servers)
-    sessions: dict[int, int] = {}
+    sessions: dict[int, int] = dict(old or {})
     for row in rows:
         sessions[row.slot] = sessions.get(row.slot, 0) + row.current_sessions + row.queue
+
+    def seen(slot: int) -> int | None:
+        return None if old is None else sessions[slot]
+
     return {
-        row.slot: ProxySight(proxy, row.up and row.check_status.endswith("OK"), sessions[row.slot], row.check_status)
+        row.slot: ProxySight(proxy, row.up and row.check_status.endswith("OK"), seen(row.slot), row.check_status)
         for row in rows
         if row.backend == "pool"
     }
@@ -215,8 +270,19 @@ def _words(plan: ProxyPlan) -> str:
 
 def stop_proxies(state: State) -> None:
     """End every proxy that has a folder here."""
-    for folder in sorted(state.folder.glob("proxy-*")):
-        Proxy(folder).stop()
+    for number in _proxy_numbers(state):
+        Proxy(state.proxy(number)).stop()
+
+
+def trim_logs(state: State) -> None:
+    """Keep the proxies' logs from filling the disk. Raises ProxyError."""
+    for number in _proxy_numbers(state):
+        Proxy(state.proxy(number)).trim_log()
+
+
+def _proxy_numbers(state: State) -> list[int]:
+    names = (folder.name.removeprefix("proxy-") for folder in state.folder.glob("proxy-*"))
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def _every_address() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,7 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds before an effect that failed is tried again; doubled at each failure in a row."""
 
 Work = Callable[[], int | None]
-"""Returns the id of the proof job, if it made one."""
+"""Returns the highest id that it found to be given out, if it looked."""
 
 
 @dataclass
@@ -50,14 +50,16 @@ class Crew:
 
     def finished(self) -> list[tuple[Step, int, str]]:
         """Each effect that has ended: its step, its result, and the error as a sentence ('' for success)."""
-        ended = [(step, *_outcome(future)) for step, future in self._work.values() if future.done()]
-        for step, _, error in ended:
-            del self._work[step.node]
-            _, pause = self._pauses.pop(step.node, (0.0, FIRST_RETRY / 2))
-            if error:
+        return [(step, *_outcome(future)) for step, future in self._work.values() if future.done()]
+
+    def forget(self, nodes: Iterable[str]) -> None:
+        """The outcomes for these nodes are written down; they may be given other work, after a pause if they failed."""
+        for node in nodes:
+            _, future = self._work.pop(node)
+            _, pause = self._pauses.pop(node, (0.0, FIRST_RETRY / 2))
+            if future.exception():
                 pause = min(2 * pause, LONGEST_RETRY)
-                self._pauses[step.node] = (time.monotonic() + pause, pause)
-        return ended
+                self._pauses[node] = (time.monotonic() + pause, pause)
 
     def retry_in(self, node: str) -> float:
         """Seconds until what last failed on this node may be tried again."""
@@ -119,7 +121,9 @@ class Effects:
 
     def fingerprint(self, settings: Settings) -> str:
         """Changes whenever a declaration does."""
-        return hashlib.sha256(repr(self.declarations(settings)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr([_content(queue) for queue in self.declarations(settings)]).encode()).hexdigest()[
+            :16
+        ]
 
     def work(self, step: Step, node: Node, spec: NodeSpec, settings: Settings) -> Work | None:
         """What the step has to do at the node; None when it changes the record or the proxies only."""
@@ -134,13 +138,29 @@ class Effects:
             case Declare():
                 return partial(_declare, driver, spec, wanted)
             case Remove():
-                return partial(driver.remove, spec)
+                return partial(_remove, driver, spec)
         return None
+
+
+def _remove(driver: Driver, spec: NodeSpec) -> int:
+    """Returns the highest id that the server knew to be given out, of jobs and of subscriptions."""
+    driver.stop(spec)
+    highest = driver.highest_id(spec)
+    driver.remove(spec)
+    return highest
 
 
 def _restart(driver: Driver, spec: NodeSpec) -> None:
     driver.stop(spec)
     driver.start(spec)
+
+
+def _content(queue: queues.Queue) -> tuple[queues.Queue, str]:
+    """A declaration with what its PPD file holds now; a file that can't be read is the declaring step's to complain."""
+    try:
+        return queue, queue.mark
+    except NodeError:
+        return queue, ""
 
 
 def _declare(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> None:

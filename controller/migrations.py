@@ -22,6 +22,7 @@ def m001_fleet(db: Database) -> None:
             "goal": str,
             "since": float,
             "reason": str,
+            "failure": str,
             "deaths": int,
             "queues": str,
         },

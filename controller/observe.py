@@ -16,6 +16,9 @@ from haproxy.model import slot_of
 from probes.reading import Reading
 from probes.sweep import sweep
 
+_NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING)
+"""States in which there is no server to be asked."""
+
 
 @dataclass
 class _Memory:
@@ -40,11 +43,13 @@ class Observer:
     effects: Effects
     crew: Crew
     _memories: dict[str, _Memory] = field(default_factory=dict)
+    _runner: asyncio.Runner = field(default_factory=asyncio.Runner)
+    """One event loop for all passes: closing one would wait for look-ups of names that nobody answers."""
 
     def look(self, settings: Settings) -> Snapshot:
         nodes = self.store.nodes()
-        targets = [self.effects.target(node, self.store) for node in nodes if node.state is not NodeState.ORDERED]
-        readings = asyncio.run(sweep(targets, settings.health.deadline))
+        targets = [self.effects.target(node, self.store) for node in nodes if node.state not in _NO_SERVER]
+        readings = self._runner.run(sweep(targets, settings.health.deadline))
         proxies = self.door.sights()
         now = time.monotonic()
         self._remember_ids(nodes, readings)
@@ -72,10 +77,15 @@ class Observer:
             free_slots=self.store.free_slots(settings.slots),
             next_name=self.store.next_name(),
             queues=self.effects.fingerprint(settings),
+            proxies=1 + len(settings.front_door.more_ports),
+            proxies_obey=self.door.obeyed(),
         )
 
+    def close(self) -> None:
+        self._runner.close()
+
     def _alive(self, node: Node) -> bool | None:
-        if node.state is NodeState.ORDERED:
+        if node.state in _NO_SERVER:
             return None
         return self.effects.alive(node, self.store)
 
@@ -83,11 +93,11 @@ class Observer:
         memory = self._memories.setdefault(node.name, _Memory((node.state, node.since), now, now))
         if memory.entered != (node.state, node.since):
             memory.entered, memory.entered_at, memory.idle_readings = (node.state, node.since), now, 0
-        if reading is None or reading.error:
-            memory.idle_readings = 0
-        else:
+        answered = reading is not None and not reading.error
+        if answered:
             memory.answered_at = now
-            memory.idle_readings = 0 if reading.jobs else memory.idle_readings + 1
+        idle = reading is not None and answered and not reading.jobs and self.door.obeyed()
+        memory.idle_readings = memory.idle_readings + 1 if idle else 0
         return memory
 
     def _remember_ids(self, nodes: tuple[Node, ...], readings: Mapping[str, Reading]) -> None:

@@ -57,8 +57,13 @@ class Drain(Step):
 
 
 @dataclass(frozen=True)
+class Leave(Step):
+    """It has no work left: take it out of every proxy."""
+
+
+@dataclass(frozen=True)
 class Remove(Step):
-    """It has no work left: take it out of every proxy, end it, free its slot."""
+    """No proxy knows it any more: end its server and free its slot."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -52,7 +53,12 @@ def spawn(
             cwd=cwd,
         )
     _children[process.pid] = process
-    write_atomically(record, json.dumps({"pid": process.pid, "started": start_tick(process.pid)}))
+    entry = {"pid": process.pid, "started": start_tick(process.pid), "boot": boot_id()}
+    try:
+        write_atomically(record, json.dumps(entry))
+    except OSError:
+        process.kill()  # nobody could find it again
+        raise
     return process.pid
 
 
@@ -70,6 +76,8 @@ def recorded_pid(record: Path) -> int | None:
     try:
         entry = json.loads(record.read_text())
         pid, started = int(entry["pid"]), entry["started"]
+        if entry["boot"] != boot_id():
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return pid if started is not None and start_tick(pid) == started else None
@@ -119,11 +127,16 @@ def marked(mark: str) -> Iterator[int]:
             yield pid
 
 
+def boot_id() -> str:
+    """Names the time since the machine was started: ids and ticks of an earlier one mean nothing now."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def start_tick(pid: int) -> int | None:
     """Ticks after boot at which the process started; None when there is none, or only its zombie."""
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
-        del _children[pid]
+        _children.pop(pid, None)  # two threads may ask at once
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -151,7 +164,7 @@ def _after_name(stat: str) -> list[str]:
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace the file as a whole: a reader sees the old text or the new one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     scratch.unlink(missing_ok=True)
     with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(text.encode(errors="surrogateescape"))

@@ -8,21 +8,32 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 
 from controller import processes
 from controller.config import Printer, Settings
-from controller.ports import Ports
+from controller.ports import Ports, free
 from controller.state import State
+
+PYTHON = (sys.executable, "-P", "-m")
+"""-P: a file of the caller's working folder is never taken for one of our modules."""
+SETTLED = 10.0
+"""Seconds after which a started service counts as running well."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds between two starts of a service that keeps ending; doubled each time."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A program that should run."""
+    """A program that should run. `part` names its port in controller.ports."""
 
     name: str
+    part: str
+    port: int
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
 
@@ -33,10 +44,20 @@ class Service:
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
 
 
-@dataclass(frozen=True)
+@dataclass
+class _Attempt:
+    """The last start of a service. Times are monotonic seconds."""
+
+    at: float
+    pause: float = FIRST_PAUSE
+
+
+@dataclass
 class Services:
     state: State
     ports: Ports
+    _attempts: dict[str, _Attempt] = field(default_factory=dict)
+    _problems: dict[str, str] = field(default_factory=dict)
 
     def device(self, printer: Printer) -> str:
         """The device URI of a printer's queue: a virtual one's leads to its sink."""
@@ -44,17 +65,48 @@ class Services:
             return printer.device
         return f"socket://127.0.0.1:{self.ports.of(f'printer-{printer.name}')}"
 
+    def problems(self) -> list[str]:
+        return list(self._problems.values())
+
     def ensure(self, settings: Settings) -> list[str]:
         """Start what should run and does not, end what should not. Returns what was done, in words."""
         wanted = list(self._wanted(settings))
         said = self._end_surplus({service.record_name for service in wanted})
         for service in wanted:
-            record = self.state.processes / service.record_name
-            if not processes.running(record):
-                log = self.state.logs / f"{service.name}.log"
-                processes.spawn(service.command, record, log, {**os.environ, **dict(service.environment)})
-                said.append(f"{service.name} is started")
+            said += self._ensure(service)
         return said
+
+    def _ensure(self, service: Service) -> list[str]:
+        """One that keeps ending is started less and less often; one whose port was taken moves to another."""
+        now = time.monotonic()
+        last = self._attempts.get(service.name)
+        if processes.running(self.state.processes / service.record_name):
+            if last and now - last.at > SETTLED:
+                self._attempts.pop(service.name)
+                self._problems.pop(service.name, None)
+            return []
+        if last and now - last.at < last.pause:
+            return []
+        again = last is not None and now - last.at < SETTLED + last.pause
+        self._attempts[service.name] = _Attempt(
+            now, min(2 * last.pause, LONGEST_PAUSE) if last and again else FIRST_PAUSE
+        )
+        log = self.state.logs / f"{service.name}.log"
+        if last and again:
+            self._problems[service.name] = f"{service.name} ends right after its start; see {log}"
+        if not free("127.0.0.1", service.port):
+            self.ports.move(service.part)
+            return [f"port {service.port} of {service.name} was taken; it moves to another one"]
+        return self._start(service, log)
+
+    def _start(self, service: Service, log: Path) -> list[str]:
+        environment = {**os.environ, **dict(service.environment)}
+        try:
+            processes.spawn(service.command, self.state.processes / service.record_name, log, environment)
+        except OSError as error:
+            self._problems[service.name] = f"{service.name} can't be started: {error}"
+            return []
+        return [f"{service.name} is started"]
 
     def _end_surplus(self, wanted: set[str]) -> list[str]:
         said = []
@@ -71,18 +123,19 @@ class Services:
         yield self._dashboard()
 
     def _virtual_printer(self, printer: Printer, settings: Settings) -> Service:
-        port = self.ports.of(f"printer-{printer.name}")
+        part = f"printer-{printer.name}"
+        port = self.ports.of(part)
         speed = settings.virtual_printer
         options = ["--folder", str(self.state.printed / printer.name), "--port", str(port)]
         options += ["--pages-per-minute", str(speed.pages_per_minute), "--parallel", speed.parallel]
-        command = (sys.executable, "-m", "controller.virtual_printer", *options)
-        return Service(f"printer-{printer.name}", command)
+        return Service(part, part, port, (*PYTHON, "controller.virtual_printer", *options))
 
     def _dashboard(self) -> Service:
         app = resources.files("dashboard") / "app.py"
+        port = self.ports.of("dashboard")
         options = {
             "server.address": "127.0.0.1",
-            "server.port": str(self.ports.of("dashboard")),
+            "server.port": str(port),
             "server.baseUrlPath": "fleet",
             "server.headless": "true",
             "server.fileWatcherType": "none",
@@ -92,8 +145,8 @@ class Services:
             "theme.primaryColor": "#1f6f8b",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        command = (sys.executable, "-m", "streamlit", "run", str(app), *arguments)
-        return Service("dashboard", command, (("CUPSFLEET_STATE_DIR", str(self.state.folder)),))
+        command = (*PYTHON, "streamlit", "run", str(app), *arguments)
+        return Service("dashboard", "dashboard", port, command, (("CUPSFLEET_STATE_DIR", str(self.state.folder)),))
 
 
 def end_all(state: State) -> None:

@@ -25,6 +25,8 @@ class NodeState(StrEnum):
     """It is gone; it takes no new work and waits to be started again."""
     STOPPED = "stopped"
     """The fleet was stopped, and it with the fleet; its jobs wait in its spool."""
+    LEAVING = "leaving"
+    """It has no work left and is out of every proxy; its server is being ended."""
     RETIRED = "retired"
     """It left the fleet. Its name is never used again."""
 
@@ -54,6 +56,8 @@ class Node:
     """Wall clock time, in seconds, at which it entered its state; for people only."""
     reason: str = ""
     """Why it is in this state."""
+    failure: str = ""
+    """What last failed on it, until it succeeds."""
     deaths: int = 0
     """How often it died since it last served for a while."""
     queues: str = ""
@@ -61,7 +65,7 @@ class Node:
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,9 @@ class ProxySight:
     proxy: int
     up: bool
     """The proxy's own IPP check passes."""
-    sessions: int
-    """Connections and waiting requests, those for the node's own jobs included."""
+    sessions: int | None
+    """Connections and waiting requests, those for the node's own jobs and those in workers that a reload left behind
+    included; None when they can't be known."""
     check: str = ""
     """The proxy's word for its last check, such as `L4CON` or `L7OK`."""
 
@@ -87,13 +92,13 @@ class NodeSight:
     reading: Reading | None = None
     """The newest answer (or failure to answer) to the prober."""
     idle_readings: int = 0
-    """Fresh readings in a row that showed no open job."""
+    """Fresh readings in a row that showed no open job, taken while every proxy did what it was told."""
     silent_for: float = 0.0
     """Seconds since it last answered the prober, or since the controller first looked."""
     in_state: float = 0.0
     """Seconds in its present state, or since the controller first looked."""
     proxies: tuple[ProxySight, ...] = ()
-    """What the proxies say that could be asked."""
+    """What the proxies say that could be asked; one that could not is missing."""
     retry_in: float = 0.0
     """Seconds until what last failed on it may be tried again."""
     busy: bool = False
@@ -138,3 +143,7 @@ class Snapshot:
     """Number of the next node's name."""
     queues: str = ""
     """Fingerprint of the queue declarations as configured."""
+    proxies: int = 1
+    """How many proxies there are."""
+    proxies_obey: bool = True
+    """Whether every proxy did what it was last told."""

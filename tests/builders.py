@@ -51,7 +51,7 @@ def sight(
     driver: str = "process",
     address: tuple[str, int] | None = None,
     queues: str = QUEUES,
-    sessions: int = 0,
+    sessions: int | None = 0,
     **seen: Any,
 ) -> NodeSight:
     """A node as seen in a pass. `error` makes it silent, `up` is what the one proxy says of it."""
@@ -67,9 +67,14 @@ def sight(
     return NodeSight(node=node, **{**defaults, **seen})
 
 
-def snapshot(*sights: NodeSight, commands: tuple[Command, ...] = (), free_slots: tuple[int, ...] = (8, 9)) -> Snapshot:
+def snapshot(
+    *sights: NodeSight,
+    commands: tuple[Command, ...] = (),
+    free_slots: tuple[int, ...] = (8, 9),
+    proxies_obey: bool = True,
+) -> Snapshot:
     number = max([0, *(int(sight.node.name[5:]) for sight in sights)]) + 1
-    return Snapshot(sights, commands, free_slots, next_name=number, queues=QUEUES)
+    return Snapshot(sights, commands, free_slots, next_name=number, queues=QUEUES, proxies_obey=proxies_obey)
 
 
 def command(verb: str, argument: str = "", age: float = 1.0, state: str = "asked", node: str = "") -> Command:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.config import Settings
+from controller.config import Settings, split_address
 from controller.decide.health import Life, judge
-from controller.decide.scaling import scale
+from controller.decide.scaling import counts, scale
 from controller.plan import (
     Admit,
     Aim,
     Answer,
     Declare,
     Drain,
+    Leave,
     Order,
     Plan,
     Prove,
@@ -46,6 +47,10 @@ def decide(snapshot: Snapshot, settings: Settings) -> Plan:
     return Plan(draft.scale, tuple(draft.steps), tuple(draft.answers), tuple(draft.notes))
 
 
+GOALS = {"add": Goal.SERVE, "retire": Goal.RETIRE, "drain": Goal.DRAIN, "resume": Goal.SERVE}
+"""What each command makes of a node."""
+
+
 @dataclass
 class _Draft:
     """A plan in the making: what was ordered so far counts for what comes after."""
@@ -74,7 +79,8 @@ class _Draft:
             self._aim(command)
 
     def meant_to_serve(self) -> int:
-        return sum(1 for goal in self.goals.values() if goal is Goal.SERVE) + self.ordered
+        nodes = [sight.node for sight in self.snapshot.nodes]
+        return sum(1 for node in nodes if counts(node, self.goals[node.name])) + self.ordered
 
     def order(self, reason: str, address: str = "") -> str | None:
         """Order a node; the new name, or None when no slot is free."""
@@ -102,7 +108,9 @@ class _Draft:
 
     def _add(self, command: Command) -> None:
         limit = self.settings.nodes.max
-        if self.meant_to_serve() >= limit:
+        if command.argument and not _is_address(command.argument):
+            self._refuse(command, f"{command.argument!r} is no address; allowed is HOST:PORT or [IPV6]:PORT")
+        elif self.meant_to_serve() >= limit:
             self._refuse(command, f"{self.meant_to_serve()} nodes serve or are coming and nodes.max is {limit}")
         elif any(sight.node.address == command.argument for sight in self.snapshot.nodes):
             self._refuse(command, f"{command.argument} is in the fleet already")
@@ -112,18 +120,22 @@ class _Draft:
             self._refuse(command, "no slot is free; one becomes free when a draining node has left")
 
     def _aim(self, command: Command) -> None:
-        goals = {"retire": Goal.RETIRE, "drain": Goal.DRAIN, "resume": Goal.SERVE}
-        goal, name = goals.get(command.verb), command.argument
+        goal, name = GOALS.get(command.verb), command.argument
         if goal is None:
-            self._refuse(command, f"{command.verb!r} is no command; allowed are add, {', '.join(goals)}")
+            self._refuse(command, f"{command.verb!r} is no command; allowed are {', '.join(GOALS)}")
         elif name not in self.goals:
             self._refuse(command, f"there is no node {name}; known are {', '.join(sorted(self.goals)) or 'none'}")
+        elif name in self._leaving():
+            self._refuse(command, f"{name} is leaving already")
         elif goal is Goal.RETIRE and self._configured(name):
             self._refuse(command, f"{name} is named by nodes.existing in the configuration; remove it there first")
         else:
             self.goals[name] = goal
             self.steps.append(Aim(name, f"{command.asked_by} asked to {command.verb} it", goal=goal.value))
             self.answers.append(Answer(command.id, "running", f"{name}: {command.verb} begun", name))
+
+    def _leaving(self) -> set[str]:
+        return {sight.node.name for sight in self.snapshot.nodes if sight.node.state is NodeState.LEAVING}
 
     def _configured(self, name: str) -> bool:
         existing = self.settings.nodes.existing
@@ -147,13 +159,13 @@ class _Draft:
 def _progress(command: Command, snapshot: Snapshot) -> Iterator[Answer]:
     """Whether a command that was begun has reached its end."""
     node = next((sight.node for sight in snapshot.nodes if sight.node.name == command.node), None)
-    if command.verb == "retire":
-        if node is None:
-            yield Answer(command.id, "done", f"{command.node} has left", command.node)
-        elif node.goal is not Goal.RETIRE:
-            yield Answer(command.id, "failed", f"{command.node} was brought back", command.node)
-    elif node is None:
-        yield Answer(command.id, "failed", f"{command.node} has left", command.node)
+    if node is None:
+        state = "done" if command.verb == "retire" else "failed"
+        yield Answer(command.id, state, f"{command.node} has left", command.node)
+    elif node.goal is not GOALS[command.verb]:
+        yield Answer(command.id, "failed", f"{node.name} was told to {node.goal.value} since", node.name)
+    elif command.verb == "retire":
+        return
     elif node.state is (NodeState.DRAINING if command.verb == "drain" else NodeState.READY):
         yield Answer(command.id, "done", f"{node.name} is {node.state.value}", node.name)
 
@@ -164,8 +176,10 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
     goal = draft.goals[node.name]
     verdict = judge(sight, settings.health)
     match node.state:
+        case NodeState.LEAVING:
+            yield from _be_removed(sight, draft)
         case NodeState.ORDERED if goal is Goal.RETIRE:
-            yield Remove(node.name, "it was retired before it started")
+            yield Leave(node.name, "it was retired before it started")
         case NodeState.ORDERED | NodeState.STOPPED:
             yield Start(node.name, node.reason)
         case NodeState.STARTING if sight.answers:
@@ -178,12 +192,12 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
             yield Admit(node.name, "its queues stand, its proof job ran, every proxy's check passed")
         case NodeState.READY if goal is not Goal.SERVE:
             yield from _leave_service(sight, draft)
-        case NodeState.READY | NodeState.DRAINING if node.queues != draft.snapshot.queues and sight.answers:
-            yield Declare(node.name, "the configured printers changed")
+        case NodeState.DRAINING if goal is Goal.RETIRE:
+            yield from _leave_fleet(sight, draft)
         case NodeState.DRAINING if goal is Goal.SERVE and sight.answers:
             yield Admit(node.name, "it is meant to serve again")
-        case NodeState.DRAINING if goal is Goal.RETIRE:
-            yield from _leave_fleet(sight)
+        case NodeState.READY | NodeState.DRAINING if node.queues != draft.snapshot.queues and sight.answers:
+            yield Declare(node.name, "the configured printers changed")
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
 
@@ -203,9 +217,29 @@ def _leave_service(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
         draft.notes.append(f"{sight.node.name} serves on: {ready} others are ready and {needed} are needed")
 
 
-def _leave_fleet(sight: NodeSight) -> Iterator[Step]:
-    if sight.idle_readings >= IDLE_READINGS and not any(proxy.sessions for proxy in sight.proxies):
-        yield Remove(sight.node.name, "it has no open job and no connection")
+def _leave_fleet(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
+    """What can't be seen counts as work: a missing proxy, or one whose connections are unknown."""
+    if sight.idle_readings < IDLE_READINGS:
+        return
+    if len(sight.proxies) < draft.snapshot.proxies or any(proxy.sessions is None for proxy in sight.proxies):
+        draft.notes.append(f"{sight.node.name} has no open job but stays: a proxy could not be asked for connections")
+    elif not any(proxy.sessions for proxy in sight.proxies):
+        yield Leave(sight.node.name, "it has no open job and no connection")
+
+
+def _be_removed(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
+    if draft.snapshot.proxies_obey:
+        yield Remove(sight.node.name, sight.node.reason)
+    else:
+        draft.notes.append(f"{sight.node.name} is not ended yet: a proxy could not be told that it leaves")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        split_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _take_out(sight: NodeSight, reason: str) -> TakeOut:
@@ -220,9 +254,9 @@ def _revive(sight: NodeSight, goal: Goal, settings: Settings) -> Iterator[Step]:
         0.0 if node.deaths <= 1 else min(2.0 ** (node.deaths - 2), settings.health.restart_backoff_max)
     ):
         return
-    if sight.alive is not None:
-        yield Restart(node.name, f"{node.reason}; death number {node.deaths} since it last served for a while")
-    elif sight.answers:  # someone else's server: it comes back by itself, or it is given up
+    if sight.answers:  # it was only slow, or it is someone else's and came back by itself
         yield Prove(node.name, "it answers again")
+    elif sight.alive is not None:
+        yield Restart(node.name, f"{node.reason}; death number {node.deaths} since it last served for a while")
     elif goal is Goal.RETIRE:
-        yield Remove(node.name, "it is silent and was retired; its jobs stay on that server")
+        yield Leave(node.name, "it is silent and was retired; its jobs stay on that server")

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from controller.config import Nodes
 from controller.plan import Scale
-from controller.snapshot import Goal, NodeState, Snapshot
+from controller.snapshot import Goal, Node, NodeState, Snapshot
+
+_ABSENT = {NodeState.ORDERED, NodeState.STARTING, NodeState.STOPPED, NodeState.DEAD}
+
+
+def counts(node: Node, goal: Goal) -> bool:
+    """Whether a node is one of those that serve or will soon. Someone else's server counts while it is there: nobody
+    here can start it."""
+    return goal is Goal.SERVE and not (node.driver == "existing" and node.state in _ABSENT)
 
 
 def scale(snapshot: Snapshot, nodes: Nodes) -> Scale:
     """Those that are meant to serve, but never fewer than `nodes.min`. Nothing is taken away here."""
-    meant = sum(1 for sight in snapshot.nodes if sight.node.goal is Goal.SERVE)
+    meant = sum(1 for sight in snapshot.nodes if counts(sight.node, sight.node.goal))
     serving = sum(1 for sight in snapshot.nodes if sight.node.state is NodeState.READY)
     if meant < nodes.min:
         return Scale(nodes.min, serving, f"nodes.min is {nodes.min} and {meant} {'is' if meant == 1 else 'are'} there")

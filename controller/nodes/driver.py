@@ -51,8 +51,12 @@ class Driver(Protocol):
     def token(self, spec: NodeSpec) -> Token:
         """As whom the controller administers the node and handles its jobs; `token.user` may see every job.
 
-        Known before the first start, and the same for the life of the node's folder.
+        The same for the life of the node's folder; before the first start it is a name without rights.
         """
+
+    def highest_id(self, spec: NodeSpec) -> int:
+        """The highest id of a job or subscription that the stopped server's files know of; 0 where they can't be
+        read. Ask before `remove`: what comes into the slot later must begin beyond."""
 
     def stop(self, spec: NodeSpec) -> None:
         """End the server and everything it started; its folder stays."""

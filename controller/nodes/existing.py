@@ -68,6 +68,9 @@ class ExistingDriver:
     def token(self, spec: NodeSpec) -> Token:
         return Token(self.user, password=self.password, tls=self.tls)
 
+    def highest_id(self, spec: NodeSpec) -> int:
+        return 0
+
     def stop(self, spec: NodeSpec) -> None:
         """Nothing: the server is not ours."""
 

@@ -45,6 +45,14 @@ def prepare(cache: Path, server_root: Path, spool: Path, next_id: int) -> int:
     return next_job
 
 
+def highest(cache: Path, server_root: Path, spool: Path) -> int:
+    """The highest id of jobs and subscriptions that the files of a stopped server know of; 0 when there are none."""
+    _, next_job = edit_job_cache(_read(cache / "job.cache"), 1, control_files(spool))
+    counters = edit_subscriptions(_read(server_root / "subscriptions.conf"), 1)
+    next_subscription = max(int(found) for found in _NEXT_SUBSCRIPTION.findall(counters))
+    return max(next_job, next_subscription) - 1
+
+
 def without_jobs_gone(text: str, spooled: Iterable[int]) -> str:
     """The cache without entries whose control file is missing.
 

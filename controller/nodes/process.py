@@ -31,6 +31,8 @@ from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
 SOCKET_BACKEND = Path(__file__).with_name("socket_backend.py")
+NOBODY = "cupsfleet"
+"""The controller's name at a node that has not named its operator yet: it has no rights there."""
 STOP_SECONDS = 4.0
 """A cupsd that was asked to end takes about 1.5 s; after this it is killed."""
 START_SECONDS = 3.0
@@ -79,6 +81,10 @@ class ProcessDriver:
 
     def alive(self, spec: NodeSpec) -> bool | None:
         return processes.running(_record(spec.folder.resolve()))
+
+    def highest_id(self, spec: NodeSpec) -> int:
+        folder = spec.folder.resolve()
+        return ids.highest(folder / "cache", folder / "etc", folder / "spool")
 
     def stop(self, spec: NodeSpec) -> None:
         folder = spec.folder.resolve()
@@ -129,6 +135,7 @@ class ProcessDriver:
     def _prepare(self, spec: NodeSpec, folder: Path) -> None:
         _check_port_free(spec)
         _make_folders(folder)
+        _name_operator(folder)
         files = settings.render(spec, folder, _operator(folder), self.allow)
         processes.write_atomically(folder / "etc/cupsd.conf", files.cupsd, 0o640)
         processes.write_atomically(folder / "etc/cups-files.conf", files.cups_files, 0o640)
@@ -196,12 +203,19 @@ def _make_folders(folder: Path) -> None:
 
 
 def _operator(folder: Path) -> str:
-    """A name nobody can guess, kept for the life of the folder. It may be seen in a job's history: no password."""
-    file = folder / "operator"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        processes.write_atomically(file, f"fleet-{secrets.token_hex(16)}\n")
-    return file.read_text().strip()
+    """A name nobody can guess, kept for the life of the folder. It may be seen in a job's history: no password.
+
+    Only read here: who asks about a node that is being removed must not make its folder again.
+    """
+    try:
+        return (folder / "operator").read_text().strip()
+    except FileNotFoundError:
+        return NOBODY
+
+
+def _name_operator(folder: Path) -> None:
+    if _operator(folder) == NOBODY:
+        processes.write_atomically(folder / "operator", f"fleet-{secrets.token_hex(16)}\n")
 
 
 def _refresh_copy(source: Path, copy: Path) -> None:

@@ -40,6 +40,9 @@ class FakeDriver:
     def token(self, spec: NodeSpec) -> Token:
         return Token(f"fleet-{spec.name}")
 
+    def highest_id(self, spec: NodeSpec) -> int:
+        return 0
+
     def stop(self, spec: NodeSpec) -> None:
         self._called("stop", spec)
         self.running.pop(spec.name, None)

@@ -114,6 +114,8 @@ def test_a_running_node_gets_no_other_address(driver: Killable, spec: NodeSpec) 
 
 
 def test_the_token_stays_the_same(driver: Killable, spec: NodeSpec) -> None:
+    driver.start(spec)
     before = driver.token(spec)
+    driver.stop(spec)
     driver.start(spec)
     assert driver.token(spec) == before

@@ -128,7 +128,7 @@ def test_one_that_is_ending_is_not_adopted(office: Node) -> None:
 def test_a_recycled_process_id_is_not_taken_for_the_node(office: Node, tmp_path: Path) -> None:
     record = office.spec.folder / "process"
     office.driver.stop(office.spec)
-    processes.write_atomically(record, f'{{"pid": {os.getpid()}, "started": 1}}')
+    processes.write_atomically(record, f'{{"pid": {os.getpid()}, "started": 1, "boot": "{processes.boot_id()}"}}')
     assert not office.driver.alive(office.spec)
 
 

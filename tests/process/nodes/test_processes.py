@@ -81,7 +81,7 @@ def test_another_process_under_the_same_id_is_left_alone(record: Path) -> None:
     record.parent.mkdir()
     tick = processes.start_tick(os.getpid())
     assert tick
-    record.write_text(json.dumps({"pid": os.getpid(), "started": tick + 1}))
+    record.write_text(json.dumps({"pid": os.getpid(), "started": tick + 1, "boot": processes.boot_id()}))
     processes.end(record)  # would end this test
 
 
@@ -100,7 +100,8 @@ def test_marked_processes_are_found_wherever_they_went(record: Path) -> None:
     spawn(record, "sh", "-c", "setsid setsid sleep 63 & exec sleep 64", mark="unit-test-mark")
     eventually(lambda: len(list(processes.marked("unit-test-mark"))) == 2)
     assert list(processes.marked("unit-test-mar")) == []
-    assert processes.end_marked("unit-test-mark") == 2
+    assert processes.end_marked("unit-test-mark") >= 2  # the shell may still be on its way to the second sleep
+    assert list(processes.marked("unit-test-mark")) == []
     assert list(processes.marked("unit-test-mark")) == []
     assert not processes.running(record)
 

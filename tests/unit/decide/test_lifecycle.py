@@ -7,7 +7,21 @@ from dataclasses import replace
 import pytest
 
 from controller.decide import decide
-from controller.plan import Admit, Aim, Answer, Declare, Drain, Order, Prove, Remove, Restart, Start, Step, TakeOut
+from controller.plan import (
+    Admit,
+    Aim,
+    Answer,
+    Declare,
+    Drain,
+    Leave,
+    Order,
+    Prove,
+    Remove,
+    Restart,
+    Start,
+    Step,
+    TakeOut,
+)
 from controller.snapshot import Goal, NodeState
 from tests.builders import command, settings, sight, snapshot
 
@@ -42,7 +56,10 @@ def test_no_slot_left_is_a_note_not_an_error() -> None:
     ("node", "expected"),
     [
         (sight(1, NodeState.ORDERED), Start),
-        (sight(1, NodeState.ORDERED, goal=Goal.RETIRE), Remove),
+        (sight(1, NodeState.ORDERED, goal=Goal.RETIRE), Leave),
+        (sight(1, NodeState.LEAVING, goal=Goal.RETIRE), Remove),
+        (sight(1, NodeState.DEAD, deaths=5, in_state=9.0), Prove),
+        (sight(1, NodeState.DRAINING, goal=Goal.RETIRE, queues="older"), Leave),
         (sight(1, NodeState.STOPPED), Start),
         (sight(1, NodeState.STOPPED, goal=Goal.RETIRE), Start),
         (sight(1, NodeState.STARTING), Prove),
@@ -66,6 +83,8 @@ def test_the_next_step_of_a_life(node, expected) -> None:
         sight(1, NodeState.PROVING, proxies=()),
         sight(1, NodeState.READY, busy=True, alive=False),
         sight(1, NodeState.DEAD, alive=False, error="refused", deaths=4, in_state=3.9),
+        sight(1, NodeState.LEAVING, goal=Goal.RETIRE, alive=False, error="refused", retry_in=2.0),
+        sight(1, NodeState.STARTING, retry_in=0.5),
     ],
 )
 def test_waiting_is_a_decision_too(node) -> None:
@@ -121,13 +140,27 @@ class TestRetire:
             sight(1, NodeState.DRAINING, goal=Goal.RETIRE, idle_readings=1),
             sight(1, NodeState.DRAINING, goal=Goal.RETIRE, sessions=1),
             sight(1, NodeState.DRAINING, goal=Goal.RETIRE, error="timed out"),
+            sight(1, NodeState.DRAINING, goal=Goal.RETIRE, sessions=None),
+            sight(1, NodeState.DRAINING, goal=Goal.RETIRE, proxies=()),
         ],
     )
     def test_it_stays_while_it_may_have_work(self, node) -> None:
         assert steps(node, sight(2), sight(3)) == ()
 
     def test_it_leaves_with_nothing_left(self) -> None:
-        assert kinds(steps(sight(1, NodeState.DRAINING, goal=Goal.RETIRE), sight(2), sight(3))) == [Remove]
+        assert kinds(steps(sight(1, NodeState.DRAINING, goal=Goal.RETIRE), sight(2), sight(3))) == [Leave]
+
+    def test_its_server_is_ended_only_when_every_proxy_knows(self) -> None:
+        leaving = sight(1, NodeState.LEAVING, goal=Goal.RETIRE)
+        plan = decide(snapshot(leaving, sight(2), sight(3), proxies_obey=False), settings())
+        assert plan.steps == ()
+        assert "a proxy could not be told" in plan.notes[0]
+
+    def test_one_that_leaves_is_not_brought_back(self) -> None:
+        leaving = sight(1, NodeState.LEAVING, goal=Goal.RETIRE)
+        plan = decide(snapshot(leaving, sight(2), sight(3), commands=(command("resume", "node-1"),)), settings())
+        assert kinds(plan.steps) == [Remove]
+        assert plan.answers[0].outcome == "node-1 is leaving already"
 
     def test_resume_brings_it_back(self) -> None:
         found = steps(sight(1, NodeState.DRAINING, goal=Goal.RETIRE), sight(2), commands=(command("resume", "node-1"),))
@@ -152,6 +185,11 @@ class TestCommands:
         found = self.answer(sight(1), sight(2), commands=(command("retire", "node-9"),))
         assert found.outcome == "there is no node node-9; known are node-1, node-2"
 
+    @pytest.mark.parametrize("address", ["print2.example.org", "host:99999", "http://host:631", "a b:631", ":631"])
+    def test_what_is_no_address_is_refused(self, address) -> None:
+        found = self.answer(sight(1), commands=(command("add", address),))
+        assert (found.state, "HOST:PORT" in found.outcome) == ("refused", True)
+
     def test_an_unknown_verb_is_refused(self) -> None:
         assert self.answer(sight(1), sight(2), commands=(command("explode"),)).state == "refused"
 
@@ -163,6 +201,7 @@ class TestCommands:
             ("add", sight(1, NodeState.READY), "done"),
             ("add", None, "failed"),
             ("drain", sight(1, NodeState.DRAINING, goal=Goal.DRAIN), "done"),
+            ("drain", sight(1, NodeState.READY, goal=Goal.SERVE), "failed"),
         ],
     )
     def test_a_running_one_ends_with_its_node(self, verb, node, state) -> None:
@@ -176,6 +215,12 @@ def test_servers_named_in_the_configuration_join() -> None:
     (order,) = plan.steps
     assert isinstance(order, Order)
     assert order.address == "print3.example.org:631"
+
+
+def test_someone_elses_absent_server_does_not_count_for_the_minimum() -> None:
+    absent = sight(1, NodeState.DEAD, driver="existing", error="refused", deaths=1)
+    assert kinds(steps(absent, sight(2))) == [Order]
+    assert kinds(steps(sight(1, driver="existing"), sight(2))) == []
 
 
 def test_someone_elses_dead_server_is_never_restarted() -> None:
