@@ -56,10 +56,10 @@ def context() -> ssl.SSLContext:
 class Client:
     """One person at the door."""
 
-    def __init__(self, port: int, name: str | None = "demo", password: str = "demo") -> None:
+    def __init__(self, port: int, name: str | None = "demo", password: str = "demo", timeout: float = 30) -> None:
         self.port = port
         self.authorization = basic(name, password) if name else None
-        self.connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context())
+        self.connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context())
 
     def __del__(self) -> None:
         self.connection.close()

@@ -21,7 +21,8 @@ WebInterface No
 IdleExitTimeout 0
 DirtyCleanInterval 0
 MaxClients 400
-MaxJobs 0
+MaxJobs {history}
+PreserveJobFiles {keep}
 PreserveJobHistory Yes
 DefaultShared Yes
 ServerAlias *
@@ -99,19 +100,24 @@ def until(what: str, check, seconds: float = 10.0):
 class Node:
     """One cupsd that owns the ids of its slot."""
 
-    def __init__(self, folder: Path, slot: int, port: int | None = None, stopped_queue: bool = True) -> None:
+    def __init__(
+        self, folder: Path, slot: int, port: int | None = None, stopped_queue: bool = True, history: int = 0
+    ) -> None:
+        """history: finished jobs that are remembered, without their documents; 0 for all, with documents."""
         self.folder, self.slot = folder / f"n{slot}", slot
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self._write(stopped_queue)
+        self._write(stopped_queue, history)
 
-    def _write(self, stopped_queue: bool) -> None:
+    def _write(self, stopped_queue: bool, history: int) -> None:
         for name in ("spool", "tmp", "cache", "state", "ssl", "ppd"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "ssl").chmod(0o700)
         for name in ("spool", "tmp", "cache", "state"):
             shutil.chown(self.folder / name, "root", "lp")
-        (self.folder / "cupsd.conf").write_text(CUPSD_CONF.format(port=self.port))
+        (self.folder / "cupsd.conf").write_text(
+            CUPSD_CONF.format(port=self.port, history=history, keep="No" if history else "Yes")
+        )
         (self.folder / "cups-files.conf").write_text(FILES_CONF.format(folder=self.folder))
         (self.folder / "printers.conf").write_text(PRINTERS_CONF.format(state="Stopped" if stopped_queue else "Idle"))
         (self.folder / "cache" / "job.cache").write_text(f"NextJobId {first_id(self.slot)}\n")
