@@ -6,15 +6,23 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a fleet is started."""
+LOCK_PATIENCE = 1.0
+"""Seconds to try for the lock: whoever asks for the controller's process id shares it for a moment."""
 
 
 class StateError(Exception):
     """The state folder can't be used; the message says why and what to do."""
+
+
+class AlreadyRuns(StateError):
+    """Another controller holds the folder; the message names its process."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +81,17 @@ class State:
             self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             for folder in (self.nodes, self.printed, self.logs, self.processes, self.certificate.parent):
                 folder.mkdir(exist_ok=True)
-            write_private(self.folder / ".writable", "x" * 65536)
+            write_private(self.folder / ".writable", "x")
             (self.folder / ".writable").unlink()
-            free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise StateError(
                 f"the state folder {self.folder} can't be written: {error.strerror}; "
                 "free or allow space there, or choose another one with --state"
             ) from None
+
+    def ask_for_room(self) -> None:
+        """Raise StateError when there is too little space to start a fleet."""
+        free = shutil.disk_usage(self.folder).free
         if free < SPACE_NEEDED:
             raise StateError(
                 f"the state folder {self.folder} has {free // 2**20} MB left and spools need room, at least "
@@ -91,31 +102,44 @@ class State:
         return self.database.is_file()
 
     def lock(self) -> int:
-        """Become the one controller of this folder; held until the process ends. Raises StateError when taken."""
+        """Become the one controller of this folder; held until the process ends. Raises AlreadyRuns when taken."""
         handle = os.open(self.folder / "controller.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise StateError(f"a controller already runs for {self.folder}") from None
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+        until = time.monotonic() + LOCK_PATIENCE
+        while not _locked(handle, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                os.close(handle)
+                raise self.already_runs()
+            time.sleep(0.02)
+        os.pwrite(handle, f"{os.getpid():<20}".encode(), 0)  # at once: a reader sees one number or the other
         return handle
+
+    def already_runs(self) -> AlreadyRuns:
+        """What to say to a second controller."""
+        return AlreadyRuns(
+            f"a controller already runs for {self.folder}, process {self.controller() or 'unknown'}; see it with: "
+            f"cupsfleet status --state {self.folder}, end it with: cupsfleet down --state {self.folder}"
+        )
 
     def controller(self) -> int | None:
         """Process id of the controller that holds the lock; None when there is none."""
         try:
             handle = os.open(self.folder / "controller.lock", os.O_RDONLY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.pread(handle, 32, 0)
+            if _locked(handle, fcntl.LOCK_SH):
+                return None
+            text = os.pread(handle, 32, 0).strip()
             return int(text) if text.isdigit() else None
         finally:
             os.close(handle)
-        return None
+
+
+def _locked(handle: int, kind: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def write_private(path: Path, text: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 import secrets
 import socket
 import string
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from controller.state import State, write_private
 from haproxy.model import User
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,126}")
+_HASH = re.compile(r"\$6\$(rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
+"""A whole SHA-512 crypt hash, as haproxy/render.py takes it."""
 _RESERVED = {"anonymous", "root"}
 """Names that mean something else to a CUPS server than a person."""
 _ALPHABET = string.ascii_letters + string.digits
@@ -26,16 +32,38 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Users:
-    """The user list, one line `name:hash:role` each (role `user` or `admin`), in a file of mode 600."""
+    """The user list, one line `name:hash:role` each (role `user` or `admin`), in a file of mode 600.
+
+    Names are equal when only their case differs: a CUPS server compares owners of jobs that way.
+    """
 
     path: Path
 
+    @property
+    def passwords(self) -> Path:
+        """Where the passwords of the first users are kept, a line `name password` each."""
+        return self.path.with_name("passwords")
+
     def all(self) -> tuple[User, ...]:
+        """Everybody, in the order of names. () means that there is no such file, and nothing else.
+
+        Raises UserError for a file that names nobody or has a line that is not understood, OSError for one that
+        can't be read: whoever enforces the list must not take those for "nobody may print".
+        """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return ()
-        return tuple(sorted(_parse(self.path, number, line) for number, line in enumerate(lines, 1) if line.strip()))
+        users: dict[str, User] = {}
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if line.strip():
+                user = _parse(self.path, number, line)
+                if same := users.get(user.name.lower()):
+                    raise UserError(f"{self.path}, line {number}: {user.name} is there already, as {same.name}")
+                users[user.name.lower()] = user
+        if not users:
+            raise UserError(f"{self.path} names nobody; delete it, then: cupsfleet user add NAME --admin")
+        return tuple(sorted(users.values()))
 
     def stamp(self) -> str:
         """Changes whenever a user does."""
@@ -43,32 +71,86 @@ class Users:
 
     def add(self, name: str, password: str, admin: bool = False) -> None:
         """Raises UserError for a name that exists or can't be used, and for an empty password."""
-        if not _NAME.fullmatch(name) or name.lower() in _RESERVED:
-            raise UserError(
-                f"{name!r} can't be a user name; allowed are 1 to 127 letters, digits and _.@+- that begin with a "
-                f"letter or digit, except {' and '.join(sorted(_RESERVED))}"
-            )
-        users = self.all()
-        if any(user.name == name for user in users):
-            raise UserError(f"{name} exists already; a new password is set with: user passwd {name}")
-        self._write((*users, User(name, hash_password(password), admin)))
+        _refuse_name(name)
+        user = User(name, hash_password(password), admin)
+        with self._alone():
+            users = self.all()
+            for other in users:
+                if other.name.lower() == name.lower():
+                    same = "exists already" if other.name == name else f"exists already, as {other.name}"
+                    raise UserError(f"{name} {same}; a new password is set with: user passwd {other.name}")
+            self._write((*users, user))
 
     def remove(self, name: str) -> None:
-        self._write(tuple(user for user in self.all() if user != self._find(name)))
+        """Raises UserError for a name that is unknown, and for the last one of all."""
+        with self._alone():
+            users, found = self._find(name)
+            if len(users) == 1:
+                raise UserError(f"{name} is the only user, so nobody could print; add another one first")
+            self._write(tuple(user for user in users if user != found))
+            self._keep_password(name, None)
 
-    def set_password(self, name: str, password: str) -> None:
-        found, hashed = self._find(name), hash_password(password)
-        self._write(tuple(replace(user, password_hash=hashed) if user == found else user for user in self.all()))
+    def set_password(self, name: str, password: str, keep: bool = False) -> None:
+        """`keep` writes it beside the user list too, if that has kept a password of this user; else that one goes."""
+        hashed = hash_password(password)
+        with self._alone():
+            users, found = self._find(name)
+            self._write(tuple(replace(user, password_hash=hashed) if user == found else user for user in users))
+            self._keep_password(name, password if keep else None)
 
-    def _find(self, name: str) -> User:
-        for user in self.all():
+    def begin(self, made: list[tuple[str, str, bool]]) -> bool:
+        """Make the first users from (name, password, administrator?); False when there is a list already.
+
+        The passwords are kept first: a crash in between leaves no list, and the next start makes both anew.
+        """
+        users = tuple(User(name, hash_password(password), admin) for name, password, admin in made)
+        with self._alone():
+            if self.path.exists():
+                return False
+            write_private(self.passwords, "".join(f"{name} {password}\n" for name, password, _ in made))
+            self._write(users)
+            return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change at a time: another program's waits."""
+        handle = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _find(self, name: str) -> tuple[tuple[User, ...], User]:
+        users = self.all()
+        for user in users:
             if user.name == name:
-                return user
-        raise UserError(f"there is no user {name}; known are {', '.join(user.name for user in self.all()) or 'none'}")
+                return users, user
+        raise UserError(f"there is no user {name}; known are {', '.join(user.name for user in users) or 'none'}")
 
     def _write(self, users: tuple[User, ...]) -> None:
-        lines = (f"{user.name}:{user.password_hash}:{'admin' if user.admin else 'user'}\n" for user in users)
+        lines = (f"{user.name}:{user.password_hash}:{'admin' if user.admin else 'user'}\n" for user in sorted(users))
         write_private(self.path, "".join(lines))
+
+    def _keep_password(self, name: str, password: str | None) -> None:
+        """Correct this user's line in the kept passwords, or take it out; who has none gets none."""
+        try:
+            lines = self.passwords.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return
+        kept = [f"{name} {password}" if line.split(" ")[0] == name else line for line in lines]
+        if password is None:
+            kept = [line for line in lines if line.split(" ")[0] != name]
+        if kept != lines:
+            write_private(self.passwords, "".join(f"{line}\n" for line in kept))
+
+
+def _refuse_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name.lower() in _RESERVED:
+        raise UserError(
+            f"{name!r} can't be a user name; allowed are 1 to 127 letters, digits and _.@+- that begin with a "
+            f"letter or digit, except {' and '.join(sorted(_RESERVED))}"
+        )
 
 
 def stamp(users: tuple[User, ...]) -> str:
@@ -76,11 +158,17 @@ def stamp(users: tuple[User, ...]) -> str:
     return hashlib.sha256(repr(users).encode()).hexdigest()
 
 
-def _parse(path: Path, number: int, line: str) -> User:
-    name, _, rest = line.partition(":")
+def _parse(path: Path, number: int, line: bytes) -> User:
+    name, _, rest = line.decode("ascii", errors="replace").partition(":")
     hashed, _, role = rest.rpartition(":")
-    if not _NAME.fullmatch(name) or not hashed.startswith("$6$") or role not in ("user", "admin"):
-        raise UserError(f"{path}, line {number}: not of the form name:$6$…:user or name:$6$…:admin")
+    if not _HASH.fullmatch(hashed) or role not in ("user", "admin"):
+        raise UserError(
+            f"{path}, line {number}: not of the form name:$6$…:user or name:$6$…:admin with a whole SHA-512 crypt hash"
+        )
+    try:
+        _refuse_name(name)
+    except UserError as error:
+        raise UserError(f"{path}, line {number}: {error}") from None
     return User(name, hashed, role == "admin")
 
 
@@ -110,10 +198,8 @@ def ensure_first_users(state: State, with_demo: bool) -> list[tuple[str, str]]:
         return []
     names = ["demo", "admin"] if with_demo else ["admin"]
     made = [(name, generate_password()) for name in names]
-    write_private(state.passwords, "".join(f"{name} {password}\n" for name, password in made))
-    for name, password in made:
-        Users(state.users).add(name, password, admin=name == "admin")
-    return made
+    begun = Users(state.users).begin([(name, password, name == "admin") for name, password in made])
+    return made if begun else []
 
 
 def ensure_certificate(path: Path, name: str) -> None:

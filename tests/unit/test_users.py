@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 import stat
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from controller import users as users_module
 from controller.state import State
 from controller.users import UserError, Users, ensure_certificate, ensure_first_users, hash_password
 
@@ -47,8 +49,39 @@ def test_a_new_password_replaces_the_old_one_and_nothing_else(users: Users) -> N
 
 def test_a_removed_user_is_gone(users: Users) -> None:
     users.add("alice", "one")
+    users.add("bob", "two")
     users.remove("alice")
+    assert [user.name for user in users.all()] == ["bob"]
+
+
+def test_nobody_is_what_a_missing_file_means_and_nothing_else(users: Users) -> None:
     assert users.all() == ()
+    users.add("alice", "one")
+    with pytest.raises(UserError, match="alice is the only user"):
+        users.remove("alice")
+    users.path.write_text("\n")
+    with pytest.raises(UserError, match="names nobody"):
+        users.all()
+
+
+def test_case_makes_no_other_name(users: Users) -> None:
+    users.add("bob", "one")
+    with pytest.raises(UserError, match="Bob exists already, as bob"):
+        users.add("Bob", "two")
+    (line,) = users.path.read_text().splitlines()
+    users.path.write_text(f"{line}\n{line.replace('bob', 'BOB')}\n")
+    with pytest.raises(UserError, match="line 2: BOB is there already, as bob"):
+        users.all()
+
+
+def test_two_who_add_at_once_lose_nobody(users: Users) -> None:
+    names = [f"user{number}" for number in range(8)]
+    threads = [threading.Thread(target=users.add, args=(name, "one")) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [user.name for user in users.all()] == names
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "-rf", "root", "ROOT", "anonymous", "a\nb", "x" * 128, "a/b", "ä"])
@@ -70,10 +103,15 @@ def test_an_empty_password_is_refused(users: Users) -> None:
         users.add("alice", "")
 
 
-def test_a_broken_list_names_its_line(users: Users) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [b"bob:plaintext:user", b"bob:$6$salt$short:user", b"bob:$6$salt$" + b"x" * 86 + b":boss", b"b\xffb:$6$s$x:user"]
+    + [b"root:$6$salt$" + b"x" * 86 + b":user", b"nothing"],
+)
+def test_a_broken_list_names_its_line(users: Users, line: bytes) -> None:
     users.add("alice", "one")
-    with users.path.open("a") as file:
-        file.write("bob:plaintext:user\n")
+    with users.path.open("ab") as file:
+        file.write(line + b"\n")
     with pytest.raises(UserError, match="line 2"):
         users.all()
 
@@ -86,6 +124,40 @@ def test_first_users_are_made_once(tmp_path: Path) -> None:
     assert stat.S_IMODE(state.passwords.stat().st_mode) == 0o600
     assert [(user.name, user.admin) for user in Users(state.users).all()] == [("admin", True), ("demo", False)]
     assert ensure_first_users(state, with_demo=True) == []
+
+
+def test_a_crash_between_never_leaves_an_administrator_whose_password_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(tmp_path)
+    write = users_module.write_private
+
+    def dying(path: Path, text: str) -> None:
+        write(path, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(users_module, "write_private", dying)
+    with pytest.raises(KeyboardInterrupt):
+        ensure_first_users(state, with_demo=True)
+    monkeypatch.undo()
+    made = dict(ensure_first_users(state, with_demo=True))
+    assert "".join(f"{name} {password}\n" for name, password in made.items()) == state.passwords.read_text()
+    for user in Users(state.users).all():
+        assert matches(user.password_hash, made[user.name])
+
+
+def test_kept_passwords_stay_true(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    admin = dict(ensure_first_users(state, with_demo=True))["admin"]
+    users = Users(state.users)
+    users.set_password("demo", "made up", keep=True)
+    assert state.passwords.read_text() == f"demo made up\nadmin {admin}\n"
+    users.set_password("admin", "a person's own")
+    assert state.passwords.read_text() == "demo made up\n"
+    users.add("alice", "one")
+    users.set_password("alice", "two", keep=True)
+    users.remove("demo")
+    assert state.passwords.read_text() == ""
 
 
 def test_the_certificate_is_good_for_every_name_of_the_door(tmp_path: Path) -> None:
