@@ -10,10 +10,11 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -23,14 +24,19 @@ from controller.migrations import migrations
 from controller.plan import Answer, Plan
 from controller.snapshot import Command, Goal, Node, NodeState, Snapshot
 from haproxy.model import SLOT_IDS, first_id
+from probes.reading import OpenJob
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another writer."""
 SLOT_RESERVE = 100_000
 """Ids that must be left in a slot's range before it is given to another node."""
+PASSES_KEPT = 10_000
+"""Recorded passes that are kept at most, whatever their age: each holds a snapshot of the whole fleet."""
 
 _SNAPSHOT = TypeAdapter(Snapshot)
 _PLAN = TypeAdapter(Plan)
+_SOME_JOB = OpenJob(0, "", "", "", 0, 0, 0, ())
+"""Stands in a recorded reading for each open job: decisions count them, and history need not know whose they were."""
 
 
 class StoreError(Exception):
@@ -42,29 +48,54 @@ class Store:
 
     def __init__(self, path: Path, create: bool = False) -> None:
         """Open the database; `create` makes or migrates it. Raises StoreError."""
+        self.path = path
         if not create and not path.is_file():
             raise StoreError(f"there is no fleet in {path.parent}; start one with: cupsfleet up --state {path.parent}")
-        try:
+        with self._errors("opened"):
             if create and not path.exists():
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
             # The daemon opens it in one thread and runs passes in another, never in both at once.
             connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute("PRAGMA foreign_keys=ON")
-            self._db = Database(connection)
-            if create:
-                migrations.apply(self._db)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: the database can't be opened: {error}") from None
+            try:
+                self._db = _prepared(connection, create)
+            except BaseException:
+                connection.close()
+                raise
 
     def close(self) -> None:
         self._db.close()
 
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Whatever SQLite or the file system says becomes one sentence."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{self.path}: the database can't be {what}: {error}") from None
+        except (ValueError, TypeError) as error:  # rows that this version can't read
+            raise StoreError(f"{self.path}: the database holds what can't be understood: {error}") from None
+
+    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[dict[str, Any]]:
+        with self._errors("read"):
+            return list(self._db.query(sql, list(values)))
+
+    def _value(self, sql: str, values: Iterable[Any] = ()) -> Any:
+        """The first column of the first row, or None."""
+        rows = self._rows(sql, values)
+        return next(iter(rows[0].values())) if rows else None
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing. Raises StoreError when the database is locked for too long or the disk is full."""
-        try:
+        with self._writing():
             self._db.conn.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -73,15 +104,21 @@ class Store:
                 if self._db.conn.in_transaction:
                     self._db.conn.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
-            raise StoreError(f"the database can't be written: {error}") from None
+            raise StoreError(f"{self.path}: the database can't be written: {error}") from None
 
     # Nodes and slots
 
     def nodes(self) -> tuple[Node, ...]:
         """Those of the fleet, in the order of their slots; the retired ones are history."""
-        rows = self._db.query("select * from nodes where state != 'retired' order by slot")
-        return tuple(Node(**{**row, "state": NodeState(row["state"]), "goal": Goal(row["goal"])}) for row in rows)
+        rows = self._rows("select * from nodes where state != 'retired' order by slot")
+        with self._errors("read"):
+            return tuple(Node(**{**row, "state": NodeState(row["state"]), "goal": Goal(row["goal"])}) for row in rows)
 
     def put_node(self, node: Node) -> None:
         self._db["nodes"].upsert({**asdict(node), "since": node.since or time.time()}, pk="name")
@@ -94,18 +131,17 @@ class Store:
 
     def next_name(self) -> int:
         """Number of the next node's name: names are never used again."""
-        row = self._db.conn.execute("select max(cast(substr(name, 6) as integer)) from nodes").fetchone()
-        return int(row[0] or 0) + 1
+        return int(self._value("select max(cast(substr(name, 6) as integer)) from nodes") or 0) + 1
 
     def address_rests(self, host: str, port: int, quarantine: float) -> bool:
         """Whether this address was some node's less than `quarantine` seconds ago, or still is."""
-        rows = self._db.query("select state, since from nodes where host = ? and port = ?", [host, port])
+        rows = self._rows("select state, since from nodes where host = ? and port = ?", [host, port])
         return any(row["state"] != "retired" or time.time() - row["since"] < quarantine for row in rows)
 
     def free_slots(self, count: int) -> tuple[int, ...]:
         """Of the slots 1…count those without a node and with ids left, the longest unused first."""
         taken = {node.slot for node in self.nodes()}
-        rows = {row["slot"]: row for row in self._db.query("select * from slots")}
+        rows = {row["slot"]: row for row in self._rows("select * from slots")}
 
         def has_room(slot: int) -> bool:
             return slot not in rows or rows[slot]["highest_id"] < (slot + 1) * SLOT_IDS - SLOT_RESERVE
@@ -117,8 +153,8 @@ class Store:
 
     def next_id(self, slot: int) -> int:
         """The first id that was certainly never given out in this slot."""
-        row = self._db.conn.execute("select highest_id from slots where slot = ?", [slot]).fetchone()
-        return max(first_id(slot), int(row[0]) + 1 if row else 0)
+        highest = self._value("select highest_id from slots where slot = ?", [slot])
+        return max(first_id(slot), int(highest or 0) + 1)
 
     def saw_id(self, slot: int, highest: int) -> None:
         """Remember that ids up to this one were given out."""
@@ -138,61 +174,116 @@ class Store:
             return int(self._db.conn.execute("select last_insert_rowid()").fetchone()[0])
 
     def open_commands(self) -> tuple[Command, ...]:
-        rows = self._db.query("select * from commands where state in ('asked', 'running') order by id")
+        rows = self._rows("select * from commands where state in ('asked', 'running') order by id")
         now = time.time()
         fields = ("id", "verb", "argument", "asked_by", "state", "node")
         return tuple(Command(**{name: row[name] for name in fields}, age=now - row["asked_at"]) for row in rows)
 
     def command(self, number: int) -> dict[str, Any]:
-        return dict(self._db["commands"].get(number))
+        """Raises StoreError when there is none of this number (or none any more)."""
+        rows = self._rows("select * from commands where id = ?", [number])
+        if not rows:
+            raise StoreError(f"{self.path}: there is no command {number}")
+        return rows[0]
 
     def commands(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest first."""
-        return list(self._db.query("select * from commands order by id desc limit ?", [limit]))
+        return self._rows("select * from commands order by id desc limit ?", [limit])
 
     def answer(self, answer: Answer) -> None:
-        fields = {"state": answer.state, "outcome": answer.outcome, "answered_at": time.time()}
-        if answer.node:
-            fields["node"] = answer.node
-        self._db["commands"].update(answer.command, fields)
+        """Raises StoreError when the command was withdrawn meanwhile: what goes with it must not be done either."""
+        cursor = self._db.execute(
+            "update commands set state = ?, outcome = ?, answered_at = ?, node = coalesce(nullif(?, ''), node) "
+            "where id = ? and state in ('asked', 'running')",
+            [answer.state, answer.outcome, time.time(), answer.node, answer.command],
+        )
+        if not cursor.rowcount:
+            raise StoreError(f"command {answer.command} was withdrawn while it was taken up")
+
+    def withdraw(self, number: int, why: str) -> bool:
+        """Refuse a command that the controller has not taken up; False when it has."""
+        with self.transaction():
+            cursor = self._db.execute(
+                "update commands set state = 'refused', outcome = ?, answered_at = ? where id = ? and state = 'asked'",
+                [why, time.time(), number],
+            )
+            return bool(cursor.rowcount)
 
     # History
 
     def event(self, kind: str, text: str, node: str = "") -> None:
-        self._db["events"].insert({"at": time.time(), "kind": kind, "node": node, "text": text})
+        with self._writing():
+            self._db["events"].insert({"at": time.time(), "kind": kind, "node": node, "text": text})
 
     def events(self, limit: int = 50, node: str = "") -> list[dict[str, Any]]:
         """The newest first."""
         where, values = ("where node = ?", [node]) if node else ("", [])
-        return list(self._db.query(f"select * from events {where} order by id desc limit ?", [*values, limit]))
+        return self._rows(f"select * from events {where} order by id desc limit ?", [*values, limit])
 
     def record(self, snapshot: Snapshot, plan: Plan) -> None:
         """Keep a pass that decided something, so that it can be explained and replayed."""
         row = {"at": time.time(), "sentence": plan.sentence()}
-        encoded = {"snapshot": _SNAPSHOT.dump_json(snapshot).decode(), "plan": _PLAN.dump_json(plan).decode()}
+        encoded = {"snapshot": _encoded(snapshot), "plan": _PLAN.dump_json(plan).decode()}
         self._db["passes"].insert({**row, **encoded})
 
     def passes(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest first."""
-        return list(self._db.query("select * from passes order by id desc limit ?", [limit]))
+        return self._rows("select * from passes order by id desc limit ?", [limit])
 
     def forget(self, older_than: float) -> None:
-        """Delete history older than so many seconds."""
+        """Delete history older than so many seconds, and passes beyond the newest PASSES_KEPT."""
         limit = time.time() - older_than
         self._db.execute("delete from events where at < ?", [limit])
         self._db.execute("delete from passes where at < ?", [limit])
+        self._db.execute("delete from passes where id <= (select max(id) from passes) - ?", [PASSES_KEPT])
         self._db.execute("delete from commands where answered_at < ?", [limit])
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, so that it does not grow for ever."""
-        self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._writing():
+            self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Facts
 
     def fact(self, name: str) -> Any:
         """A remembered value, or None."""
-        row = self._db.conn.execute("select value from facts where name = ?", [name]).fetchone()
-        return json.loads(row[0]) if row else None
+        text = self._value("select value from facts where name = ?", [name])
+        with self._errors("read"):
+            return None if text is None else json.loads(text)
 
     def put_fact(self, name: str, value: Any) -> None:
-        self._db["facts"].upsert({"name": name, "value": json.dumps(value)}, pk="name")
+        with self._writing():
+            self._db["facts"].upsert({"name": name, "value": json.dumps(value)}, pk="name")
+
+
+def _prepared(connection: sqlite3.Connection, create: bool) -> Database:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    database = Database(connection)
+    if create:
+        migrations.apply(database)
+    elif migrations.pending(database):
+        raise sqlite3.DatabaseError("it has not the shape that this version needs; `cupsfleet up` brings it there")
+    return database
+
+
+def _encoded(snapshot: Snapshot) -> str:
+    """JSON, with what no decision reads left out: queues, and of the jobs all but their number."""
+    value = _SNAPSHOT.dump_python(snapshot, mode="json")
+    for sight in value["nodes"]:
+        if reading := sight["reading"]:
+            reading["queues"], reading["jobs"] = [], len(reading["jobs"])
+    return json.dumps(value, separators=(",", ":"))
+
+
+def recorded_snapshot(text: str) -> Snapshot:
+    """What a recorded pass saw, from its row's `snapshot`: `decide` makes the same plan of it. Raises StoreError."""
+    try:
+        value = json.loads(text)
+        for sight in value["nodes"]:
+            if reading := sight["reading"]:
+                reading["jobs"] = [_SOME_JOB] * reading["jobs"]
+        return _SNAPSHOT.validate_python(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"this recorded pass is of another version: {error}") from None

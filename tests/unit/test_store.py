@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from controller import store as store_module
 from controller.decide import decide
 from controller.plan import Answer
 from controller.snapshot import Node, NodeState
-from controller.store import _PLAN, _SNAPSHOT, SLOT_RESERVE, Store, StoreError
+from controller.store import _PLAN, SLOT_RESERVE, Store, StoreError, recorded_snapshot
 from haproxy.model import SLOT_IDS
 from tests.builders import command, settings, sight, snapshot
 
@@ -96,15 +97,86 @@ def test_a_command_goes_from_asked_to_done(store: Store) -> None:
     assert store.command(number)["outcome"] == "node-1 has left"
 
 
+def test_a_command_that_was_withdrawn_is_not_taken_up_any_more(store: Store) -> None:
+    number = store.ask("add", "", "admin")
+    assert store.withdraw(number, "nobody took it up")
+    assert store.open_commands() == ()
+
+    def take_up() -> None:
+        with store.transaction():
+            store.put_node(NODE)
+            store.answer(Answer(number, "running", "node-1 is ordered", "node-1"))
+
+    with pytest.raises(StoreError, match="was withdrawn"):
+        take_up()
+    assert store.nodes() == ()
+    assert store.command(number)["state"] == "refused"
+
+
+def test_a_command_that_is_under_way_is_not_withdrawn(store: Store) -> None:
+    number = store.ask("add", "", "admin")
+    with store.transaction():
+        store.answer(Answer(number, "running", "node-1 is ordered", "node-1"))
+    assert not store.withdraw(number, "too late")
+    assert store.command(number)["outcome"] == "node-1 is ordered"
+
+
 def test_a_recorded_pass_can_be_replayed(store: Store) -> None:
-    seen = snapshot(sight(1, alive=False, error="refused"), commands=(command("add"),))
+    silent = sight(1, alive=False, error="refused")
+    seen = snapshot(silent, sight(2, jobs=3), sight(3, reading=None), commands=(command("add"),))
     plan = decide(seen, settings())
     with store.transaction():
         store.record(seen, plan)
     (row,) = store.passes()
-    assert _SNAPSHOT.validate_json(row["snapshot"]) == seen
-    assert decide(_SNAPSHOT.validate_json(row["snapshot"]), settings()) == plan
+    again = recorded_snapshot(row["snapshot"])
+    assert decide(again, settings()) == plan
     assert row["plan"] == _PLAN.dump_json(plan).decode()
+    assert [one.open_jobs for one in again.nodes] == [None, 3, None]
+    assert again.nodes[0] == silent
+
+
+def test_a_recorded_pass_tells_nobodys_jobs(store: Store) -> None:
+    seen = snapshot(sight(1, jobs=3))
+    with store.transaction():
+        store.record(seen, decide(seen, settings()))
+    (row,) = store.passes()
+    assert "demo" not in row["snapshot"]
+    assert "urn:uuid" not in row["snapshot"]
+
+
+def test_recorded_passes_have_a_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PASSES_KEPT", 3)
+    with store.transaction():
+        for _ in range(5):
+            store.record(snapshot(), decide(snapshot(), settings()))
+        store.forget(older_than=3600)
+    assert [row["id"] for row in store.passes()] == [5, 4, 3]
+
+
+def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "cupsfleet.db"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match=r"cupsfleet.db: the database can't be opened: file is not a database"):
+        Store(path)
+
+
+def test_a_database_without_its_tables_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "cupsfleet.db"
+    path.touch()
+    with pytest.raises(StoreError, match="has not the shape that this version needs"):
+        Store(path)
+
+
+def test_a_database_that_breaks_later_is_a_sentence(store: Store) -> None:
+    store._db.conn.execute("drop table facts")
+    with pytest.raises(StoreError, match="can't be read: no such table"):
+        store.fact("sight")
+    store._db.conn.execute("update nodes set state = 'unheard of'")
+    with store.transaction():
+        store.put_node(NODE)
+        store._db.conn.execute("update nodes set state = 'unheard of'")
+    with pytest.raises(StoreError, match="can't be understood"):
+        store.nodes()
 
 
 def test_an_error_inside_a_transaction_changes_nothing(store: Store) -> None:
