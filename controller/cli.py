@@ -1,6 +1,7 @@
 """The command line. Data goes to stdout, talk to stderr; `--json` gives every answer to programs.
 
-Exit codes: 0 done; 1 it failed; 2 wrong arguments or configuration; 3 the state folder can't be used; 4 nothing runs.
+Exit codes: 0 done; 1 it failed; 2 wrong arguments or configuration; 3 the state folder, its database or this machine
+can't be used; 4 nothing runs; 5 a controller runs already.
 """
 
 from __future__ import annotations
@@ -8,23 +9,45 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import os
+import sqlite3
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from controller import lifetime
 from controller.config import ConfigError, load, schema
 from controller.notify import notify
-from controller.state import State, StateError
+from controller.state import AlreadyRuns, State, StateError
 from controller.store import Store, StoreError
 from controller.users import UserError, Users, generate_password
 from controller.views import Views
+from haproxy.errors import ProxyError
 
-FAILED, BAD_CONFIG, BAD_STATE, NOT_RUNNING = 1, 2, 3, 4
+FAILED, BAD_CONFIG, BAD_STATE, NOT_RUNNING, RUNS_ALREADY = 1, 2, 3, 4, 5
+EXIT_CODES: dict[type[Exception], int] = {
+    ConfigError: BAD_CONFIG,
+    ValidationError: BAD_CONFIG,
+    AlreadyRuns: RUNS_ALREADY,
+    StateError: BAD_STATE,
+    StoreError: BAD_STATE,
+    sqlite3.Error: BAD_STATE,
+    UserError: FAILED,
+    lifetime.LifetimeError: FAILED,
+    ProxyError: FAILED,
+    subprocess.SubprocessError: FAILED,
+    OSError: BAD_STATE,
+}
+"""What a command ends with, by the first kind that fits. Anything else is a mistake of ours and shows where."""
 
 app = typer.Typer(
     add_completion=False,
@@ -46,27 +69,39 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 VAR = Path("var")
 
-out = Console(highlight=False, soft_wrap=True)
-talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def main() -> None:
     """Run a command; every failure is one sentence and an exit code."""
     try:
-        app(prog_name="cupsfleet")
-    except ConfigError as error:
-        _fail(str(error), BAD_CONFIG)
-    except (StateError, StoreError) as error:
-        _fail(str(error), BAD_STATE)
-    except (UserError, lifetime.LifetimeError) as error:
-        _fail(str(error), FAILED)
+        try:
+            app(prog_name="cupsfleet")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our answer has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except tuple(EXIT_CODES) as error:
+        _fail(_sentence(error), next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
     notify("STATUS=" + sentence.replace("\n", " "))
+    _say(sentence)
+    sys.exit(code)
+
+
+def _say(sentence: str) -> None:
     for line in sentence.splitlines():
         talk.print(f"cupsfleet: {line}")
-    sys.exit(code)
 
 
 @app.command()
@@ -83,6 +118,9 @@ def up(
     path = config.resolve() if config else None
     settings = load(path, port)
     place.prepare()
+    if not detach and place.controller() is not None:
+        raise place.already_runs()
+    place.ask_for_room()
     lifetime.check_ports(place, settings)
     for name, password in lifetime.first_users(place, with_demo=path is None):
         out.print(f"user {name}, password {password}")
@@ -94,7 +132,8 @@ def up(
 
 
 def _tell_where(place: State) -> None:
-    status = _views(place.folder).status()
+    with _views(place.folder) as views:
+        status = views.status()
     out.print(f"print to   {status['front_door']['url']}")
     out.print(f"dashboard  {status['dashboard']['url']}")
     out.print(f"passwords  {place.passwords}")
@@ -103,13 +142,14 @@ def _tell_where(place: State) -> None:
 @app.command()
 def down(state: StateOption = VAR) -> None:
     """Stop everything that `up` started. Jobs that wait stay in the spools and print after the next start."""
-    talk.print(f"cupsfleet: {lifetime.stop(State(state.resolve()))}")
+    _say(lifetime.stop(State(state.resolve())))
 
 
 @app.command()
 def status(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """How the fleet is: nodes, queue depth, problems."""
-    found = _views(state).status()
+    with _views(state) as views:
+        found = views.status()
     if as_json:
         _print_json(found)
     else:
@@ -119,7 +159,7 @@ def status(state: StateOption = VAR, as_json: JsonOption = False) -> None:
         out.print(f"{found['queue_depth']} open jobs")
         _print_table(found["nodes"], NODE_COLUMNS)
         for problem in found["problems"]:
-            out.print(f"problem: {problem}", markup=False)
+            out.print(f"problem: {_printable(problem)}")
     if found["controller"]["pid"] is None:
         sys.exit(NOT_RUNNING)
 
@@ -130,14 +170,16 @@ NODE_COLUMNS = ("name", "slot", "state", "address", "open_jobs", "weight", "reas
 @app.command()
 def nodes(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """The nodes, with what they do and why."""
-    found = _views(state).nodes()
+    with _views(state) as views:
+        found = views.nodes()
     _print_json(found) if as_json else _print_table(found, NODE_COLUMNS)
 
 
 @app.command()
 def jobs(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """Open jobs on all nodes, oldest first."""
-    found = _views(state).jobs()
+    with _views(state) as views:
+        found = views.jobs()
     _print_json(found) if as_json else _print_table(found, ("id", "owner", "queue", "state", "size_kb", "node"))
 
 
@@ -148,12 +190,13 @@ def explain(
     limit: Annotated[int, typer.Option(min=1, help="How many decisions.")] = 10,
 ) -> None:
     """What was decided last, and why."""
-    views = _views(state)
+    with _views(state) as views:
+        decisions, events = views.explain(limit), views.events(limit)
     if as_json:
-        _print_json({"decisions": views.explain(limit), "events": views.events(limit)})
+        _print_json({"decisions": decisions, "events": events})
         return
-    _print_table(views.explain(limit), ("at", "decided"))
-    _print_table(views.events(limit), ("at", "kind", "node", "text"))
+    _print_table(decisions, ("at", "decided"))
+    _print_table(events, ("at", "kind", "node", "text"))
 
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it is done, not when it is begun.")]
@@ -165,7 +208,7 @@ def add(
     state: StateOption = VAR,
     wait: WaitOption = False,
 ) -> None:
-    """Add a node."""
+    """Add a node. A server that exists is checked first, and what it lacks is told as steps."""
     _command(state, "add", address, wait)
 
 
@@ -189,15 +232,24 @@ def resume(node: str, state: StateOption = VAR, wait: WaitOption = False) -> Non
 
 def _command(state: Path, verb: str, argument: str, wait: bool) -> None:
     place = State(state.resolve())
-    store = Store(place.database)
-    if place.controller() is None:
-        _fail(f"no controller runs for {place.folder}, so nobody would carry that out", NOT_RUNNING)
-    row = lifetime.carry_out(store, verb, argument, getpass.getuser(), wait)
-    if row["state"] in ("refused", "failed"):
-        _fail(f"{row['state']}: {row['outcome']}", FAILED)
-    talk.print(f"cupsfleet: {row['outcome']}")
-    if row["node"]:
-        out.print(row["node"])
+    with Store(place.database) as store:
+        if place.controller() is None:
+            _fail(f"no controller runs for {place.folder}, so nobody would carry that out", NOT_RUNNING)
+        row = lifetime.carry_out(store, verb, argument, _caller(), wait, _say)
+        if row["state"] in ("refused", "failed"):
+            _fail(f"{row['state']}: {row['outcome']}", FAILED)
+        _say(row["outcome"])
+        if row["node"]:
+            out.print(row["node"])
+        if verb == "add" and argument and not wait:
+            lifetime.first_check(store, row["node"])
+
+
+def _caller() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return f"user {os.getuid()}"
 
 
 @user_app.command("add")
@@ -211,7 +263,7 @@ def user_add(
     password, made = _password()
     users.add(name, password, admin)
     if made:
-        out.print(f"{name} {password}", markup=False)
+        out.print(f"{name} {password}")
     _users_changed(state, f"{name} is added")
 
 
@@ -227,9 +279,9 @@ def user_passwd(name: str, state: StateOption = VAR) -> None:
     """Set a password; the old one ends at once."""
     users = Users(_prepared(state).users)
     password, made = _password()
-    users.set_password(name, password)
+    users.set_password(name, password, keep=made)
     if made:
-        out.print(f"{name} {password}", markup=False)
+        out.print(f"{name} {password}")
     _users_changed(state, f"{name} has a new password")
 
 
@@ -260,14 +312,14 @@ def _password() -> tuple[str, bool]:
 def _users_changed(state: Path, sentence: str) -> None:
     place = State(state.resolve())
     known = lifetime.wait_for_users(place)
-    talk.print(f"cupsfleet: {sentence}" + ("" if known else "; the door will know when the fleet is up"))
+    _say(sentence + ("" if known else "; the door will know when the fleet is up"))
 
 
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
     """Say what is wrong with a configuration, field by field."""
     load(config.resolve() if config else None)
-    talk.print(f"cupsfleet: {config or 'the default configuration'} is good")
+    _say(f"{config or 'the default configuration'} is good")
 
 
 @config_app.command("schema")
@@ -276,17 +328,36 @@ def config_schema() -> None:
     _print_json(schema())
 
 
-def _views(state: Path) -> Views:
+@contextmanager
+def _views(state: Path) -> Iterator[Views]:
     place = State(state.resolve())
-    return Views(place, Store(place.database))
+    with Store(place.database) as store:
+        yield Views(place, store)
 
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+WIDE = 10_000
+"""Columns for a table that is not shown on a terminal: one line a row, for grep and the like."""
+
+
 def _print_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(lifetime.readable(name, row.get(name)) for name in columns))
-    out.print(table)
+        texts = (_printable(lifetime.readable(name, row.get(name))) for name in columns)
+        table.add_row(*(Text(text if out.is_terminal else " ".join(text.split())) for text in texts))
+    if out.is_terminal:
+        out.print(table)
+        return
+    wide = Console(width=WIDE, color_system=None)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def _printable(text: str) -> str:
+    """Without what would make a terminal do more than show it."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)

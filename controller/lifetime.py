@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from controller.config import Settings
 from controller.daemon import Configuration, Daemon, stop_everything
 from controller.notify import Listener
-from controller.processes import start_tick
+from controller.processes import running, start_tick
+from controller.snapshot import Node, NodeState
 from controller.state import State
-from controller.store import Store
+from controller.store import Store, StoreError
 from controller.users import Users, ensure_first_users
 from haproxy.errors import PortTaken
 from haproxy.install import Proxy, check_free
@@ -27,6 +29,8 @@ STOP_DEADLINE = 60.0
 """Seconds for the controller to end everything; then it is ended itself, and the rest from here."""
 COMMAND_DEADLINE = 15.0
 """Seconds until the controller must have taken up a command."""
+CHECK_DEADLINE = 30.0
+"""Seconds to wait for the first check of someone else's server."""
 WAIT_DEADLINE = 86400.0
 """Seconds that `--wait` waits: a drain takes as long as the jobs do."""
 
@@ -61,7 +65,7 @@ def start_detached(place: State, config: Path | None, port: int | None) -> None:
         _wait_until_seen(place)
         return
     listener = Listener()
-    command = [sys.executable, "-m", "controller", "up", "--state", str(place.folder)]
+    command = [sys.executable, "-P", "-m", "controller", "up", "--state", str(place.folder)]
     command += ["--config", str(config)] if config else []
     command += ["--port", str(port)] if port else []
     with (place.logs / "controller.log").open("ab") as log:
@@ -85,6 +89,8 @@ def _await_ready(process: subprocess.Popen[bytes], listener: Listener, place: St
                 return
             said = value if name == "STATUS" else said
         if process.poll() is not None:
+            if place.controller() is not None:  # somebody else's `up` was faster
+                return _wait_until_seen(place)
             raise LifetimeError(said)
     raise LifetimeError(
         f"no node was ready after {START_DEADLINE:.0f} s ({said}); it goes on trying, see: cupsfleet status "
@@ -96,56 +102,122 @@ def _wait_until_seen(place: State) -> None:
     """A controller that runs already may still be on its way."""
     deadline = time.monotonic() + START_DEADLINE
     while time.monotonic() < deadline:
-        if place.exists() and (sight := Store(place.database).fact("sight")) and sight["scaling"]["actual"]:
-            return
+        with suppress(StoreError), Store(place.database) as store:  # it may be about to make its database
+            if (sight := store.fact("sight")) and sight["scaling"]["actual"]:
+                return
         time.sleep(0.2)
     raise LifetimeError(f"the controller that runs for {place.folder} has no ready node; see: cupsfleet status")
 
 
 def stop(place: State) -> str:
-    """Stop everything; returns what was done, as a sentence."""
-    if not place.exists():
-        return f"there is no fleet in {place.folder}; nothing to stop"
+    """Stop everything; returns what was done, as a sentence. Raises LifetimeError."""
     pid = place.controller()
     if pid is None:
-        stop_everything(place)
+        if not place.exists() and not _left_running(place):
+            return f"there is no fleet in {place.folder}; nothing to stop"
+        _stop_rest(place)
         return "no controller ran; whatever it had left running is stopped"
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_DEADLINE
-    while start_tick(pid) is not None:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            stop_everything(place)
-            return f"the controller (process {pid}) did not end by itself and was killed; everything is stopped"
-        time.sleep(0.05)
+    if not _end(pid):
+        _stop_rest(place)
+        return f"the controller (process {pid}) did not end by itself and was killed; everything is stopped"
+    if _left_running(place):
+        _stop_rest(place)
     return "stopped"
 
 
-def carry_out(store: Store, verb: str, argument: str, who: str, wait: bool) -> dict[str, Any]:
-    """Ask the controller; returns the command's row once it is begun, or with `wait` ended. Raises LifetimeError."""
-    number = store.ask(verb, argument, who)
-    begun = time.monotonic()
+def _stop_rest(place: State) -> None:
+    try:
+        stop_everything(place)
+    except StoreError as error:
+        raise LifetimeError(f"everything is stopped, but that could not be written down: {error}") from None
+
+
+def _end(pid: int) -> bool:
+    """End the controller; False when it had to be killed. Raises LifetimeError when it is another user's."""
+    started, deadline = start_tick(pid), time.monotonic() + STOP_DEADLINE
+    try:
+        os.kill(pid, signal.SIGTERM)
+        while started is not None and start_tick(pid) == started:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                return False
+            time.sleep(0.05)
+    except ProcessLookupError:
+        pass  # it has ended by itself
+    except PermissionError:
+        raise LifetimeError(f"the controller (process {pid}) belongs to another user; stop it as that user") from None
+    return True
+
+
+def _left_running(place: State) -> bool:
+    """Whether something that the controller started has outlived it."""
+    records = [*place.processes.glob("*.json"), *place.nodes.glob("*/process")]
+    proxies = place.folder.glob("proxy-*")
+    return any(running(record) for record in records) or any(Proxy(folder).running() for folder in proxies)
+
+
+Tell = Callable[[str], None]
+
+
+def carry_out(store: Store, verb: str, argument: str, who: str, wait: bool, tell: Tell) -> dict[str, Any]:
+    """Ask the controller; returns the command's row once it is begun, or with `wait` ended. Raises LifetimeError.
+
+    `tell` hears of each change of the node while it is waited for. What is not taken up in time is withdrawn.
+    """
+    number, begun, told = store.ask(verb, argument, who), time.monotonic(), ""
     while True:
         row = store.command(number)
         if row["state"] not in ("asked", "running") or (row["state"] == "running" and not wait):
             return row
-        limit = COMMAND_DEADLINE if row["state"] == "asked" else WAIT_DEADLINE
-        if time.monotonic() - begun > limit:
+        if wait and (sentence := _standing(store, row["node"])) != told:
+            tell(sentence)
+            told = sentence
+        waited = time.monotonic() - begun
+        if row["state"] == "asked" and waited > COMMAND_DEADLINE:
+            why = f"the controller did not take it up within {COMMAND_DEADLINE:.0f} s"
+            if store.withdraw(number, why):
+                raise LifetimeError(f"command {number} ({verb} {argument}) is withdrawn: {why}; see: cupsfleet status")
+        elif waited > WAIT_DEADLINE:
+            raise LifetimeError(f"command {number} ({verb} {argument}) is not done yet, and goes on: cupsfleet explain")
+        time.sleep(0.1)
+
+
+def _standing(store: Store, name: str) -> str:
+    """Where a node stands, as a sentence; '' for a node that is unknown yet or no more."""
+    node = _node(store, name)
+    return f"{name} is {node.state.value}: {node.failure or node.reason}" if node else ""
+
+
+def _node(store: Store, name: str) -> Node | None:
+    return next((node for node in store.nodes() if node.name == name), None)
+
+
+def first_check(store: Store, name: str) -> None:
+    """Wait for the outcome of the first check of someone else's server. Raises LifetimeError with what it lacks."""
+    deadline = time.monotonic() + CHECK_DEADLINE
+    while (node := _node(store, name)) and node.state in (NodeState.ORDERED, NodeState.STARTING):
+        if node.failure:
             raise LifetimeError(
-                f"the controller did not take up command {number} ({verb} {argument}) within {limit:.0f} s"
+                f"{node.failure}\n{name} stays ordered and is tried again by itself, so nothing has to be repeated "
+                f"here; to give it up: cupsfleet retire {name}"
             )
+        if time.monotonic() > deadline:
+            raise LifetimeError(f"{name} was not checked within {CHECK_DEADLINE:.0f} s; see: cupsfleet nodes")
         time.sleep(0.1)
 
 
 def wait_for_users(place: State) -> bool:
     """Wait until the proxies know the user list as it is now; False when no controller runs to tell them."""
+    if place.controller() is None:
+        return False
     deadline = time.monotonic() + COMMAND_DEADLINE
-    while place.controller() is not None:
-        if Store(place.database).fact("users") == Users(place.users).stamp():
-            return True
-        if time.monotonic() > deadline:
-            raise LifetimeError("the controller did not take up the new user list; see: cupsfleet status")
-        time.sleep(0.1)
+    with Store(place.database) as store:
+        while place.controller() is not None:
+            if store.fact("users") == Users(place.users).stamp():
+                return True
+            if time.monotonic() > deadline:
+                raise LifetimeError("the controller did not take up the new user list; see: cupsfleet status")
+            time.sleep(0.1)
     return False
 
 

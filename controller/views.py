@@ -64,7 +64,8 @@ def _node_row(sight: NodeSight) -> dict[str, Any]:
         "driver": node.driver,
         "open_jobs": sight.open_jobs,
         "weight": weight(node),
-        "reason": node.reason,
+        "reason": node.failure or node.reason,
+        "failure": node.failure,
         "since": node.since,
         "latency": reading.latency if reading else None,
         "proxies": [{"proxy": proxy.proxy, "up": proxy.up, "sessions": proxy.sessions} for proxy in sight.proxies],
@@ -94,8 +95,8 @@ def _node_problems(snapshot: Snapshot) -> list[str]:
         elif node.state in (NodeState.READY, NodeState.DRAINING) and not sight.answers:
             error = sight.reading.error if sight.reading else "it was not asked yet"
             said.append(f"{node.name} does not answer the prober: {error}")
-        elif " failed: " in node.reason:
-            said.append(f"{node.name}: {node.reason}")
+        elif node.failure:
+            said.append(f"{node.name}: {node.failure}")
     return said
 
 
@@ -124,7 +125,7 @@ class Views:
             "nodes": sight["nodes"],
             "scaling": {**sight["scaling"], **sight.get("limits", {})},
             "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
-            "problems": [*_controller_problems(pid, age, sight), *sight["problems"]],
+            "problems": [*self._controller_problems(pid, age, sight), *sight["problems"]],
         }
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -145,14 +146,17 @@ class Views:
     def commands(self, limit: int = 10) -> list[dict[str, Any]]:
         return self.store.commands(limit)
 
-
-def _controller_problems(pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
-    if pid is None and sight.get("stopped"):
-        return ["the fleet is stopped; start it with: cupsfleet up"]
-    if age is None:
-        return ["the controller has not looked at the fleet yet"]
-    if pid is None:
-        return [f"no controller runs; printing goes on, nothing is repaired. What you see is {age:.0f} s old"]
-    if age > sight["interval"] + STALE_AFTER:
-        return [f"the controller (process {pid}) has not reported for {age:.0f} s"]
-    return []
+    def _controller_problems(self, pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
+        """What is wrong with the one that should look after all this."""
+        failing = self.store.fact("failing")
+        why = [f"the controller can't finish a pass: {failing}"] if failing and pid is not None else []
+        log = f"its log is {self.state.logs / 'controller.log'}, or the terminal that it was started in"
+        if pid is None and sight.get("stopped"):
+            return ["the fleet is stopped; start it with: cupsfleet up"]
+        if age is None:
+            return ["the controller has not looked at the fleet yet", *why]
+        if pid is None:
+            return [f"no controller runs; printing goes on, nothing is repaired. What you see is {age:.0f} s old"]
+        if age > sight["interval"] + STALE_AFTER:
+            return [f"the controller (process {pid}) has not reported for {age:.0f} s; {log}", *why]
+        return why

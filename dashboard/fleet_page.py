@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
@@ -10,11 +12,14 @@ import streamlit as st
 from controller.state import State
 from controller.store import Store
 from controller.views import Views
+from dashboard import viewer as access
 
 REFRESH = "2s"
 MARKS = {
     "ready": ":green-badge[:material/check_circle: ready]",
     "draining": ":blue-badge[:material/hourglass_top: draining]",
+    "leaving": ":blue-badge[:material/logout: leaving]",
+    "stopped": ":gray-badge[:material/stop_circle: stopped]",
     "dead": ":red-badge[:material/error: dead]",
     "proving": ":orange-badge[:material/fact_check: proving]",
     "starting": ":orange-badge[:material/play_circle: starting]",
@@ -37,13 +42,19 @@ def show(state: State, viewer: str) -> None:
     _history(state)
 
 
-def _views(state: State) -> Views:
-    return Views(state, Store(state.database))
+@contextmanager
+def _views(state: State) -> Iterator[Views]:
+    """For one refresh. Who may not look any more has the whole page run again, which says so."""
+    if access.refusal(state):
+        st.rerun()
+    with Store(state.database) as store:
+        yield Views(state, store)
 
 
 @st.fragment(run_every=REFRESH)
 def _overview(state: State) -> None:
-    status = _views(state).status()
+    with _views(state) as views:
+        status = views.status()
     st.markdown(f"#### {sentence(status)}")
     st.markdown(f"People print to `{status['front_door']['url']}`" if status["front_door"]["url"] else "")
     for problem in status["problems"]:
@@ -60,7 +71,8 @@ def _overview(state: State) -> None:
 
 @st.fragment(run_every=REFRESH)
 def _node_table(state: State) -> None:
-    nodes = _views(state).nodes()
+    with _views(state) as views:
+        nodes = views.nodes()
     if not nodes:
         st.info("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
         return
@@ -111,8 +123,8 @@ def _confirm(state: State, name: str, viewer: str) -> None:
 @st.fragment(run_every=REFRESH)
 def _history(state: State) -> None:
     st.subheader("What was asked, and what happened")
-    views = _views(state)
-    commands, events = views.commands(8), views.events(15)
+    with _views(state) as views:
+        commands, events = views.commands(8), views.events(15)
     if commands:
         fields = ("asked_by", "verb", "argument", "state", "outcome")
         rows = [{"at": clock(row["asked_at"]), **{field: row[field] for field in fields}} for row in commands]
@@ -125,7 +137,8 @@ def _history(state: State) -> None:
 
 
 def _find(state: State, name: str) -> dict[str, Any] | None:
-    return next((node for node in _views(state).nodes() if node["name"] == name), None)
+    with _views(state) as views:
+        return next((node for node in views.nodes() if node["name"] == name), None)
 
 
 def _ask(state: State, verb: str, argument: str, viewer: str) -> None:
@@ -133,7 +146,10 @@ def _ask(state: State, verb: str, argument: str, viewer: str) -> None:
     if state.controller() is None:
         st.error("No controller runs, so nobody would carry that out. Start it with: ./cupsfleet up")
         return
-    number = Store(state.database).ask(verb, argument, viewer)
+    if access.refusal(state):
+        st.rerun()
+    with Store(state.database) as store:
+        number = store.ask(verb, argument, viewer)
     st.toast(f"Command {number}: {verb} {argument}".rstrip())
 
 

@@ -11,6 +11,7 @@ from controller.decide import decide
 from controller.snapshot import NodeState
 from controller.state import State
 from controller.store import Store
+from controller.users import Users
 from controller.views import publish
 from dashboard import fleet_page, viewer
 from tests.builders import settings, sight, snapshot
@@ -23,6 +24,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     state = State(tmp_path)
     state.prepare()
     Store(state.database, create=True).close()
+    for name in ("admin", "boss"):
+        Users(state.users).add(name, "password", admin=True)
     monkeypatch.setenv("CUPSFLEET_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(viewer, "authenticated", lambda headers, state: "admin")
     monkeypatch.setattr(State, "controller", lambda self: 1)
@@ -34,6 +37,11 @@ def see(state: State, *sights) -> None:
     seen = snapshot(*sights)
     publish(store, seen, decide(seen, settings()), settings(), [])
     store.close()
+
+
+def asked(state: State):
+    with Store(state.database) as store:
+        return store.open_commands()
 
 
 def page() -> AppTest:
@@ -58,18 +66,18 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
 def test_add_asks_the_controller_in_the_viewers_name(state: State) -> None:
     see(state, sight(1), sight(2))
     page().button(key="add").click().run()
-    (asked,) = Store(state.database).open_commands()
-    assert (asked.verb, asked.asked_by) == ("add", "admin")
+    (command,) = asked(state)
+    assert (command.verb, command.asked_by) == ("add", "admin")
 
 
 def test_retire_wants_a_confirmation_that_names_the_node(state: State) -> None:
     see(state, sight(1), sight(2, jobs=7))
     app = page().button(key="retire-node-2").click().run()
-    assert Store(state.database).open_commands() == ()
+    assert asked(state) == ()
     assert "7 jobs will finish first." in words(app)
     app.button(key="retire-confirmed").click().run()
-    (asked,) = Store(state.database).open_commands()
-    assert (asked.verb, asked.argument) == ("retire", "node-2")
+    (command,) = asked(state)
+    assert (command.verb, command.argument) == ("retire", "node-2")
 
 
 def test_a_dialog_that_outlived_its_node_asks_for_nothing(state: State) -> None:
@@ -77,7 +85,7 @@ def test_a_dialog_that_outlived_its_node_asks_for_nothing(state: State) -> None:
     app = page().button(key="retire-node-2").click().run()
     see(state, sight(1), sight(3))
     app.button(key="retire-confirmed").click().run()
-    assert Store(state.database).open_commands() == ()
+    assert asked(state) == ()
 
 
 def test_an_empty_fleet_names_the_next_command(state: State) -> None:
@@ -93,6 +101,34 @@ def test_who_did_not_come_through_the_door_sees_nothing(state: State, monkeypatc
     app = page()
     assert "front door only" in app.error[0].value
     assert words(app) == ""
+
+
+def test_who_was_removed_keeps_no_open_tab(state: State) -> None:
+    see(state, sight(1), sight(2))
+    app = page()
+    assert "node-1" in words(app)
+    Users(state.users).remove("admin")
+    app.button(key="add").click().run()
+    assert "admin is no administrator any more" in app.error[0].value
+    assert words(app) == ""
+    assert asked(state) == ()
+
+
+def test_a_user_list_that_cannot_be_read_lets_nobody_in(state: State) -> None:
+    see(state, sight(1), sight(2))
+    state.users.write_text("nonsense\n")
+    assert "line 1" in page().error[0].value
+
+
+def test_a_controller_that_fails_is_named_with_its_log(state: State) -> None:
+    see(state, sight(1), sight(2))
+    with Store(state.database) as store:
+        sighted = store.fact("sight")
+        store.put_fact("sight", {**sighted, "at": sighted["at"] - 60})
+        store.put_fact("failing", "the disk is full")
+    said = [warning.value for warning in page().warning]
+    assert any("has not reported for 6" in text and "controller.log" in text for text in said)
+    assert "the controller can't finish a pass: the disk is full" in said
 
 
 class TestAuthenticated:

@@ -1,0 +1,332 @@
+"""The command line: one sentence and an exit code for whatever goes wrong, and text exactly as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller import cli, lifetime
+from controller.decide import decide
+from controller.plan import Answer
+from controller.snapshot import Node, NodeState
+from controller.state import AlreadyRuns, State
+from controller.store import Store
+from controller.users import Users
+from controller.views import publish
+from tests.builders import settings, sight, snapshot
+
+SERVER = Node("node-3", 3, "existing", "10.0.0.9", 631, reason="admin asked for it")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    state = State(tmp_path / "state")
+    state.prepare()
+    Store(state.database, create=True).close()
+    return state
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["cupsfleet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    return run
+
+
+def see(state: State, *problems: str) -> None:
+    seen = snapshot(sight(1))
+    with Store(state.database) as store:
+        publish(store, seen, decide(seen, settings()), settings(), list(problems))
+
+
+def put(state: State, node: Node) -> None:
+    with Store(state.database) as store, store.transaction():
+        store.put_node(node)
+
+
+class TestText:
+    def test_brackets_are_no_markup(self, state: State, run, capsys: pytest.CaptureFixture[str]) -> None:
+        see(state, "the address [::1]:631 is [/odd]")
+        with Store(state.database) as store:
+            store.event("failed", "read [bold]this[/] and [/nothing] at [fe80::1]:631", "node-1")
+        assert run("explain", "--state", state.folder) == 0
+        assert "read [bold]this[/] and [/nothing] at [fe80::1]:631" in capsys.readouterr().out
+        run("status", "--state", state.folder)
+        assert "problem: the address [::1]:631 is [/odd]" in capsys.readouterr().out
+
+    def test_a_row_is_one_line_where_no_terminal_is(
+        self, state: State, run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with Store(state.database) as store:
+            store.event("failed", "word " * 100 + "\nand a second line", "node-1")
+            store.event("failed", "\x1b[2Jgone", "node-2")
+        run("explain", "--state", state.folder)
+        lines = [line for line in capsys.readouterr().out.splitlines() if "failed" in line]
+        assert len(lines) == 2
+        assert lines[0].endswith("\ufffd[2Jgone")
+        assert lines[1].endswith("word word and a second line")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
+    @pytest.mark.parametrize("command", ["status", "nodes", "jobs", "explain"])
+    def test_a_broken_database(
+        self, state: State, run, capsys: pytest.CaptureFixture[str], command: str, content: bytes
+    ) -> None:
+        for path in state.folder.glob("cupsfleet.db*"):
+            path.unlink()
+        state.database.write_bytes(content)
+        assert run(command, "--state", state.folder) == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"cupsfleet: {state.database}: the database can't be opened: ")
+
+    @pytest.mark.parametrize(
+        ("error", "code", "sentence"),
+        [
+            (PermissionError(13, "Permission denied", "/x/users"), 3, "/x/users: Permission denied"),
+            (OSError(28, "No space left on device"), 3, "No space left on device"),
+            (sqlite3.OperationalError("disk I/O error"), 3, "disk I/O error"),
+            (subprocess.TimeoutExpired("openssl", 30), 1, "Command 'openssl' timed out after 30 seconds"),
+        ],
+    )
+    def test_what_the_system_says(
+        self,
+        run,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        error: Exception,
+        code: int,
+        sentence: str,
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(lifetime, "stop", fail)
+        assert run("down") == code
+        assert capsys.readouterr().err == f"cupsfleet: {sentence}\n"
+
+    def test_down_in_a_folder_without_a_fleet_makes_none(self, tmp_path: Path, run) -> None:
+        assert run("down", "--state", tmp_path / "nothing") == 0
+        assert not (tmp_path / "nothing").exists()
+
+    def test_down_ends_what_runs_when_the_database_is_broken(
+        self, state: State, run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for path in state.folder.glob("cupsfleet.db*"):
+            path.unlink()
+        state.database.write_bytes(b"no database" * 1000)
+        assert run("down", "--state", state.folder) == 1
+        assert "everything is stopped, but that could not be written down" in capsys.readouterr().err
+
+    def test_an_answer_that_nobody_reads_to_its_end(self, state: State) -> None:
+        with Store(state.database) as store:
+            for number in range(5000):
+                store.event("failed", f"event {number}", "node-1")
+        command = [sys.executable, "-P", "-m", "controller", "explain", "--limit", "5000", "--state", str(state.folder)]
+        for options in ([], ["--json"]):
+            with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                assert process.stderr is not None
+                process.stdout.readline()
+                process.stdout.close()
+                assert process.stderr.read() == b""
+
+    def test_little_space_keeps_nobody_from_removing_a_user(
+        self, state: State, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("controller.state.SPACE_NEEDED", 2**60)
+        for name in ("alice", "bob"):
+            Users(state.users).add(name, "password")
+        assert run("user", "remove", "alice", "--state", state.folder) == 0
+        assert run("up", "--state", state.folder) == 3
+        assert "spools need room" in capsys.readouterr().err
+
+
+class TestOneController:
+    def test_a_second_one_is_told_of_the_first(self, state: State, run, capsys: pytest.CaptureFixture[str]) -> None:
+        handle = state.lock()
+        assert run("up", "--state", state.folder) == 5
+        said = capsys.readouterr().err
+        assert f"a controller already runs for {state.folder}, process {os.getpid()}" in said
+        assert f"cupsfleet down --state {state.folder}" in said
+        assert not state.users.exists()
+        with pytest.raises(AlreadyRuns):
+            state.lock()
+        os.close(handle)
+        assert state.controller() is None
+
+    def test_readers_keep_no_controller_from_starting(self, state: State) -> None:
+        os.close(state.lock())
+        done = threading.Event()
+
+        def ask() -> None:
+            while not done.is_set():
+                state.controller()
+
+        readers = [threading.Thread(target=ask) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        try:
+            for _ in range(20):
+                os.close(state.lock())
+        finally:
+            done.set()
+            for reader in readers:
+                reader.join()
+
+    def test_a_controller_that_ended_by_itself_meanwhile(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+        with subprocess.Popen(["true"]) as gone:
+            pass
+        monkeypatch.setattr(State, "controller", lambda self: gone.pid)
+        assert lifetime.stop(state) == "stopped"
+
+
+class TestCommands:
+    def test_one_that_is_not_taken_up_is_withdrawn(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lifetime, "COMMAND_DEADLINE", 0.2)
+        with Store(state.database) as store:
+            with pytest.raises(lifetime.LifetimeError, match=r"command 1 \(add \) is withdrawn"):
+                lifetime.carry_out(store, "add", "", "admin", wait=False, tell=print)
+            assert store.open_commands() == ()
+
+    def test_waiting_tells_each_change_once(self, state: State) -> None:
+        told: list[str] = []
+
+        def control() -> None:
+            with Store(state.database) as own:
+                while not own.open_commands():
+                    time.sleep(0.01)
+                with own.transaction():
+                    own.put_node(SERVER)
+                    own.answer(Answer(1, "running", "node-3 is ordered", "node-3"))
+                time.sleep(0.4)
+                with own.transaction():
+                    own.put_node(replace(SERVER, failure="start failed: it refuses"))
+                time.sleep(0.4)
+                with own.transaction():
+                    own.answer(Answer(1, "done", "node-3 is ready", "node-3"))
+
+        controller = threading.Thread(target=control)
+        controller.start()
+        with Store(state.database) as store:
+            row = lifetime.carry_out(store, "add", "", "admin", wait=True, tell=told.append)
+        controller.join()
+        assert row["state"] == "done"
+        assert told == ["node-3 is ordered: admin asked for it", "node-3 is ordered: start failed: it refuses"]
+
+    def test_what_someone_elses_server_lacks_is_told_with_its_steps(self, state: State) -> None:
+        put(state, replace(SERVER, failure="start failed: it has no queue\n  1. lpadmin -p QUEUE"))
+        with Store(state.database) as store, pytest.raises(lifetime.LifetimeError) as told:
+            lifetime.first_check(store, "node-3")
+        assert "1. lpadmin -p QUEUE" in str(told.value)
+        assert "nothing has to be repeated" in str(told.value)
+        assert "cupsfleet retire node-3" in str(told.value)
+
+    @pytest.mark.parametrize("standing", [NodeState.PROVING, NodeState.READY])
+    def test_a_server_that_passes_its_check_is_no_news(self, state: State, standing: NodeState) -> None:
+        put(state, replace(SERVER, state=standing))
+        with Store(state.database) as store:
+            lifetime.first_check(store, "node-3")
+
+
+def test_the_callers_folder_lends_no_code(state: State, tmp_path: Path) -> None:
+    """The daemon is started from wherever the administrator stands."""
+    for name in ("queue.py", "controller.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    code = (
+        "import sys; from pathlib import Path; from controller import lifetime; from controller.state import State;"
+        f"lifetime.start_detached(State(Path({str(state.folder)!r})), Path('/nonexistent.toml'), None)"
+    )
+    run = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "there is no such file" in run.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+class TestStartScript:
+    """Without an environment only `up` and `test` make one."""
+
+    SCRIPT = Path(cli.__file__).parents[1] / "cupsfleet"
+
+    @pytest.mark.parametrize("argument", ["--help", "status", "down"])
+    def test_other_commands_say_what_to_do_first(self, tmp_path: Path, argument: str) -> None:
+        environment = {**os.environ, "CUPSFLEET_VENV": str(tmp_path / "venv")}
+        run = subprocess.run([self.SCRIPT, argument], env=environment, capture_output=True, text=True, timeout=30)
+        assert run.returncode == 3
+        assert "./cupsfleet up" in run.stderr
+        assert not (tmp_path / "venv").exists()
+
+    def test_a_folder_that_is_no_environment_is_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "mine").write_text("precious")
+        run = self.started(tmp_path, {"CUPSFLEET_VENV": str(tmp_path)})
+        assert run.returncode == 3
+        assert (tmp_path / "mine").read_text() == "precious"
+
+    def test_an_environment_that_does_not_run_is_made_anew(self, tmp_path: Path) -> None:
+        venv = tmp_path / "venv"
+        (venv / "bin").mkdir(parents=True)
+        (venv / "pyvenv.cfg").write_text("version = 3.9.1\n")
+        (venv / "bin" / "python").symlink_to("/nonexistent/python3.9")
+        run = self.started(tmp_path, {"CUPSFLEET_VENV": str(venv)})
+        assert run.returncode == 3
+        assert "made anew" in (tmp_path / "asked").read_text()
+
+    def started(self, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """`up` with a Python that makes no environment but writes down that it was asked to, and nothing to install."""
+        tools = folder / "tools"
+        tools.mkdir()
+        python = tools / "python3"
+        python.write_text(
+            '#!/bin/sh\ncase "$1" in -V) echo "Python 3.11.2";; '
+            f'*) case "$*" in *--clear*) echo "made anew: $*" >> {folder}/asked;; esac; exit 1;; esac\n'
+        )
+        dpkg = tools / "dpkg-query"
+        dpkg.write_text('#!/bin/sh\nshift 3\nfor name; do echo "$name installed"; done\n')
+        for tool in (python, dpkg):
+            tool.chmod(0o755)
+        path = f"{tools}:{os.environ['PATH']}"
+        values = {**os.environ, "CUPSFLEET_PYTHON": str(python), "PATH": path, **environment}
+        return subprocess.run([self.SCRIPT, "up"], env=values, capture_output=True, text=True, timeout=30)
+
+    def test_an_interrupted_installation_leaves_no_policy(self, tmp_path: Path) -> None:
+        """Ctrl-C while apt-get runs, in a place where policy-rc.d is not the machine's own."""
+        text = self.SCRIPT.read_text().replace("/usr/sbin/policy-rc.d", str(tmp_path / "policy-rc.d"))
+        script = tmp_path / "cupsfleet"
+        script.write_text(text)
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        for name, body in {"apt-get": "touch started; sleep 20", "dpkg-query": "exit 1", "sudo": '"$@"'}.items():
+            (tools / name).write_text(f"#!/bin/sh\ncd {tmp_path}\n{body}\n")
+            (tools / name).chmod(0o755)
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+        process = subprocess.Popen(
+            ["sh", script, "up"], env=environment, start_new_session=True, stderr=subprocess.PIPE
+        )
+        until = time.monotonic() + 10
+        while not (tmp_path / "started").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert (tmp_path / "policy-rc.d").exists()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert not (tmp_path / "policy-rc.d").exists()
+
+
+def test_json_is_json(state: State, run, capsys: pytest.CaptureFixture[str]) -> None:
+    see(state)
+    assert run("status", "--json", "--state", state.folder) == 4
+    assert json.loads(capsys.readouterr().out)["nodes"][0]["name"] == "node-1"
