@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import users as users_module
-from controller.state import State
+from controller.state import State, write_private
 from controller.users import UserError, Users, ensure_certificate, ensure_first_users, hash_password
 
 
@@ -130,13 +129,12 @@ def test_a_crash_between_never_leaves_an_administrator_whose_password_is_unknown
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State(tmp_path)
-    write = users_module.write_private
 
     def dying(path: Path, text: str) -> None:
-        write(path, text)
+        write_private(path, text)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(users_module, "write_private", dying)
+    monkeypatch.setattr("controller.users.write_private", dying)
     with pytest.raises(KeyboardInterrupt):
         ensure_first_users(state, with_demo=True)
     monkeypatch.undo()
