@@ -191,7 +191,7 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
         case NodeState.PROVING if sight.proxies and all(proxy.up for proxy in sight.proxies):
             yield Admit(node.name, "its queues stand, its proof job ran, every proxy's check passed")
         case NodeState.READY if goal is not Goal.SERVE:
-            yield from _leave_service(sight, draft)
+            yield from _leave_service(sight, goal, draft)
         case NodeState.DRAINING if goal is Goal.RETIRE:
             yield from _leave_fleet(sight, draft)
         case NodeState.DRAINING if goal is Goal.SERVE and sight.answers:
@@ -207,12 +207,12 @@ def _too_early(step: Step, sight: NodeSight) -> bool:
     return sight.retry_in > 0 and isinstance(step, Start | Restart | Prove | Declare | Remove)
 
 
-def _leave_service(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
+def _leave_service(sight: NodeSight, goal: Goal, draft: _Draft) -> Iterator[Step]:
     """A node goes on serving until others carry what must be carried."""
     needed = max(1, min(draft.settings.nodes.min, draft.meant_to_serve()))
     ready = draft.others_ready(sight.node.name)
-    if ready >= needed or (sight.node.goal is Goal.DRAIN and ready >= 1):
-        yield Drain(sight.node.name, f"it is meant to {sight.node.goal.value} and {ready} others serve")
+    if ready >= needed or (goal is Goal.DRAIN and ready >= 1):
+        yield Drain(sight.node.name, f"it is meant to {goal.value} and {ready} others serve")
     else:
         draft.notes.append(f"{sight.node.name} serves on: {ready} others are ready and {needed} are needed")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
 import pty
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -95,6 +98,20 @@ class Fleet:
         files = ["-f", str(document)] if document else []
         command = ["ipptool", "-tv", *files, *options, self.uri(), test]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    def ipp(self, request: bytes, user: str = "demo") -> tuple[int, bytes]:
+        """One encoded IPP request through the door; HTTP status and body."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=15, context=context)
+        login = base64.b64encode(f"{user}:{self.password(user)}".encode()).decode()
+        headers = {"Content-Type": "application/ipp", "Authorization": f"Basic {login}"}
+        try:
+            connection.request("POST", "/printers/office", request, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
 
     def print_document(self, document: Path) -> None:
         run = self.ipptool("print-job.test", document=document)
