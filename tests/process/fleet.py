@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pyipp.enums import IppOperation
+from pyipp.serializer import encode_dict
+
 from controller import processes
 
 T = TypeVar("T")
@@ -38,6 +41,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def encode(operation: IppOperation, attributes: dict[str, Any], job: dict[str, Any] | None = None) -> bytes:
+    """An IPP request on the queue `office`, in the name of somebody who did not log in."""
+    charset = {"attributes-charset": "utf-8", "attributes-natural-language": "en"}
+    target = {"printer-uri": "ipp://localhost/printers/office", "requesting-user-name": "somebody"}
+    message = {"version": (2, 0), "operation": operation, "request-id": 1, "data": b""}
+    message["operation-attributes-tag"] = {**charset, **target, **attributes}
+    return bytes(encode_dict(message | ({"job-attributes-tag": job} if job else {})))
 
 
 @dataclass

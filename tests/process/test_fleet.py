@@ -19,8 +19,7 @@ from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue, declare
 from haproxy import process
 from haproxy.model import slot_of
-from probes.ipp import encode
-from tests.process.fleet import Fleet, eventually, free_port, with_password
+from tests.process.fleet import Fleet, encode, eventually, free_port, with_password
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count 0/Kids[]>>endobj\n%"
 
@@ -204,19 +203,19 @@ class TestDeaths:
     def test_a_job_of_a_killed_node_is_never_unknown(self, fleet: Fleet) -> None:
         """Another node would say `not found`, which a client takes for the end of its job."""
         hold = {"job-hold-until": "indefinite"}
-        created = parse(fleet.ipp(encode(IppOperation.CREATE_JOB, "x", {}, "office", job=hold))[1])
+        created = parse(fleet.ipp(encode(IppOperation.CREATE_JOB, {}, hold))[1])
         job = created["jobs"][0]["job-id"]
         node = next(one for one in fleet.nodes() if one["slot"] == slot_of(job))
-        ask = encode(IppOperation.GET_JOB_ATTRIBUTES, "x", {"job-id": job}, "office")
+        ask = encode(IppOperation.GET_JOB_ATTRIBUTES, {"job-id": job})
         os.kill(fleet.pid_of(node["name"]), signal.SIGKILL)
-        answers = []
+        answers: list[str] = []
         until = time.monotonic() + 10
         while time.monotonic() < until and answers[-5:] != ["0x0"] * 5:
             status, body = fleet.ipp(ask)
             answers.append(hex(parse(body)["status-code"]) if status == 200 else str(status))
         assert set(answers) <= {"503", "502", "0x0"}
         assert answers[-5:] == ["0x0"] * 5
-        fleet.ipp(encode(IppOperation.CANCEL_JOB, "x", {"job-id": job}, "office"))
+        fleet.ipp(encode(IppOperation.CANCEL_JOB, {"job-id": job}))
 
     def test_printing_goes_on_without_the_controller_and_it_adopts_everything(
         self, own_fleet: Fleet, document: Path
