@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,10 @@ MARKS = {
     "starting": ":orange-badge[:material/play_circle: starting]",
     "ordered": ":orange-badge[:material/schedule: ordered]",
 }
-WIDTHS = (2.0, 1.5, 1.0, 1.0, 1.5, 4.0, 1.5)
-HEADINGS = ("Node", "State", "Open jobs", "Weight", "Address", "Why", "")
+FIGURE_WIDTH = 165
+"""Pixels; two stand beside each other on a phone."""
+WIDTHS = (1.6, 1.2, 1.2, 4.0, 1.2)
+"""Of a row's cells. On a phone they stand below each other, so each says what it is without a heading."""
 
 
 def show(state: State, viewer: str) -> None:
@@ -58,15 +61,18 @@ def _overview(state: State) -> None:
     st.markdown(f"#### {sentence(status)}")
     st.markdown(f"People print to `{status['front_door']['url']}`" if status["front_door"]["url"] else "")
     for problem in status["problems"]:
-        st.warning(problem, icon=":material/warning:")
+        st.warning(plain(problem), icon=":material/warning:")
     ready = sum(node["state"] == "ready" for node in status["nodes"])
-    first, second, third, fourth = st.columns(4)
-    first.metric("Nodes ready", f"{ready} of {len(status['nodes'])}", border=True)
-    second.metric("Queue depth", status["queue_depth"], border=True)
-    third.metric("Limits", f"{status['scaling'].get('min', '-')} … {status['scaling'].get('max', '-')}", border=True)
-    fourth.metric(
-        "Seen", "never" if status["controller"]["age"] is None else age(status["controller"]["age"]), border=True
-    )
+    limits, seen = status["scaling"], status["controller"]["age"]
+    with st.container(horizontal=True):
+        _figure("Nodes ready", f"{ready} of {len(status['nodes'])}")
+        _figure("Queue depth", status["queue_depth"])
+        _figure("Limits", f"{limits.get('min', '-')} … {limits.get('max', '-')}")
+        _figure("Seen", "never" if seen is None else age(seen))
+
+
+def _figure(label: str, value: str | int) -> None:
+    st.metric(label, value, border=True, width=FIGURE_WIDTH)
 
 
 @st.fragment(run_every=REFRESH)
@@ -76,24 +82,22 @@ def _node_table(state: State) -> None:
     if not nodes:
         st.info("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
         return
-    for cell, heading in zip(st.columns(WIDTHS), HEADINGS, strict=True):
-        cell.markdown(f"**{heading}**" if heading else "")
     for node in nodes:
         _node_row(node)
 
 
 def _node_row(node: dict[str, Any]) -> None:
     """One row. Its button is known by the node's name, never by the row's position."""
-    cells = st.columns(WIDTHS, vertical_alignment="center")
-    cells[0].markdown(f"**{node['name']}**  \nslot {node['slot']}")
-    cells[1].markdown(MARKS.get(node["state"], node["state"]))
-    cells[2].markdown("?" if node["open_jobs"] is None else str(node["open_jobs"]))
-    cells[3].markdown(str(node["weight"]))
-    cells[4].markdown(node["address"])
-    cells[5].markdown(f"{node['reason']}  \n:gray[since {clock(node['since'])}]")
+    with st.container(border=True):
+        who, standing, work, why, button = st.columns(WIDTHS, vertical_alignment="center")
+    who.markdown(f"**{node['name']}**, slot {node['slot']}  \n:gray[{plain(node['address'])}]")
+    standing.markdown(MARKS.get(node["state"], node["state"]))
+    work.markdown(f"{open_jobs(node)}  \n:gray[weight {node['weight']}]")
+    first_line = node["reason"].split("\n")[0]
+    why.markdown(f"{plain(first_line)}  \n:gray[since {clock(node['since'])}]")
     if node["goal"] == "retire":
-        cells[6].markdown(":gray[leaves]")
-    elif cells[6].button("Retire", key=f"retire-{node['name']}", icon=":material/logout:"):
+        button.markdown(":gray[leaves]")
+    elif button.button("Retire", key=f"retire-{node['name']}", icon=":material/logout:"):
         st.session_state["confirm"] = node["name"]
         st.rerun()
 
@@ -157,8 +161,7 @@ def sentence(status: dict[str, Any]) -> str:
     """Whether people can print, in one sentence."""
     nodes = status["nodes"]
     ready = sum(node["state"] == "ready" for node in nodes)
-    jobs = status["queue_depth"]
-    work = "no open jobs" if jobs == 0 else "1 open job" if jobs == 1 else f"{jobs} open jobs"
+    work = _counted(status["queue_depth"])
     if not nodes or ready == 0:
         return f"Nobody can print: no node is ready, {work}."
     if ready == len(nodes):
@@ -172,6 +175,20 @@ def consequence(node: dict[str, Any]) -> str:
     if jobs is None:
         return "It does not answer, so nobody knows how many jobs it has."
     return "It has no open job." if jobs == 0 else f"{jobs} {'job' if jobs == 1 else 'jobs'} will finish first."
+
+
+def open_jobs(node: dict[str, Any]) -> str:
+    return "jobs unknown" if node["open_jobs"] is None else _counted(node["open_jobs"])
+
+
+def _counted(jobs: int) -> str:
+    return "no open jobs" if jobs == 0 else "1 open job" if jobs == 1 else f"{jobs} open jobs"
+
+
+def plain(text: str) -> str:
+    """Markdown that shows this very text; only numbered steps and what stands in backticks keep their form."""
+    parts = re.split(r"(`[^`\n]*`)", text)
+    return "".join(part if place % 2 else re.sub(r"([\\$*_~<\[\]])", r"\\\1", part) for place, part in enumerate(parts))
 
 
 def age(seconds: float) -> str:

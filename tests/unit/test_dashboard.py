@@ -131,6 +131,13 @@ def test_a_controller_that_fails_is_named_with_its_log(state: State) -> None:
     assert "the controller can't finish a pass: the disk is full" in said
 
 
+def test_text_is_shown_as_it_is(state: State) -> None:
+    see(state, sight(1), sight(2, error="[x](http://y) costs $5 or *more*, write `ServerAlias *`\n  1. a_b"))
+    (said,) = (warning.value for warning in page().warning)
+    assert r"\[x\](http://y) costs \$5 or \*more\*, write `ServerAlias *`" in said
+    assert "\n  1. a\\_b" in said
+
+
 class TestAuthenticated:
     def test_only_the_doors_secret_makes_a_name_true(self, tmp_path: Path) -> None:
         state = State(tmp_path)
