@@ -136,7 +136,7 @@ class Effects:
             case Prove():
                 return partial(_prove, driver, spec, wanted)
             case Declare():
-                return partial(_declare, driver, spec, wanted)
+                return partial(_declare_all, driver, spec, wanted)
             case Remove():
                 return partial(_remove, driver, spec)
         return None
@@ -173,6 +173,16 @@ def _declare(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -
             f"the server at {spec.host}:{spec.port} lacks the queue {', '.join(missing)}, or it takes no jobs there; "
             "make it with: lpadmin -p QUEUE -v DEVICE -m MODEL -o printer-is-shared=true -E"
         )
+
+
+def _declare_all(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> None:
+    """As `_declare`; done when no queue is left that is declared no longer, so it is tried again until then."""
+    _declare(driver, spec, wanted)
+    _declare(driver, spec, wanted)  # the first one stopped the intake of such queues, this one ends the empty ones
+    if driver.owns_queues:
+        token = driver.token(spec)
+        if left := queues.left_over(spec.host, spec.port, token, wanted, QUEUES_DEADLINE):
+            raise NodeError(f"{', '.join(left)} is declared no longer and goes when its open jobs are done")
 
 
 def _prove(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:

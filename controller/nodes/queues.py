@@ -63,7 +63,7 @@ class Queue:
 def declare(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> list[str]:
     """Make the server's queues as declared; returns what was changed, in words. Idempotent; cheap if all is right.
 
-    Queues of ours that are declared no longer are removed once they have no open job. deadline: seconds for each of
+    Queues of ours that are declared no longer take no more jobs, and a later call removes them when they have none. deadline: seconds for each of
     two exchanges. Raises NodeError.
     """
     try:
@@ -96,11 +96,28 @@ def plan(queues: Sequence[Queue], standing: dict[str, Attributes]) -> tuple[list
         steps, said = _correct(queue, standing.get(queue.name))
         calls += steps
         words += [f"{queue.name}: {', '.join(said)}"] if said else []
-    for name, attributes in standing.items():
-        if _is_surplus(name, attributes, queues):
-            calls.append(Call("deletePrinter", (name,)))
-            words.append(f"{name}: removed, for it is declared no longer")
+    for name in _surplus(queues, standing):
+        step, said = _give_up(name, standing[name])
+        calls += step
+        words += said
     return calls, words
+
+
+def left_over(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> tuple[str, ...]:
+    """Names of queues of ours that are declared no longer and still stand. Raises NodeError."""
+    try:
+        return tuple(_surplus(queues, _standing(host, port, token, deadline)))
+    except ProbeError as error:
+        raise NodeError(f"the queues could not be read: {error}") from error
+
+
+def _give_up(name: str, now: Attributes) -> tuple[list[Call], list[str]]:
+    """First no more jobs, then, at a later look that finds none, no queue: a job that slips in between is kept."""
+    if number(now, "printer-is-accepting-jobs"):
+        return [Call("rejectJobs", (name,))], [f"{name}: takes no more jobs, for it is declared no longer"]
+    if number(now, "queued-job-count"):
+        return [], []
+    return [Call("deletePrinter", (name,))], [f"{name}: removed, for it is declared no longer"]
 
 
 def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], list[str]]:
@@ -154,10 +171,10 @@ def _options(queue: Queue, old_mark: str) -> list[Call]:
     ]
 
 
-def _is_surplus(name: str, attributes: Attributes, queues: Sequence[Queue]) -> bool:
-    ours = bool(text(attributes, f"{MARK}-default"))
-    wanted = any(queue.name.lower() == name.lower() for queue in queues)  # CUPS folds the case of names
-    return ours and not wanted and number(attributes, "queued-job-count") == 0
+def _surplus(queues: Sequence[Queue], standing: dict[str, Attributes]) -> list[str]:
+    """Standing queues of ours that are not declared."""
+    wanted = {queue.name.lower() for queue in queues}  # CUPS folds the case of names
+    return [name for name, now in standing.items() if text(now, f"{MARK}-default") and name.lower() not in wanted]
 
 
 def _standing(host: str, port: int, token: Token, deadline: float) -> dict[str, Attributes]:

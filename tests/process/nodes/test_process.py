@@ -226,6 +226,7 @@ def test_declarations_are_idempotent_and_corrected(node: Node) -> None:
     assert node.declare(one, two) == ["a: device corrected"]
     assert node.declare(replace(one, options=()), two) == ["a: model and options set"]
     assert node.declare(replace(one, options=()), two) == []
+    assert node.declare(replace(one, options=())) == ["b: takes no more jobs, for it is declared no longer"]
     assert node.declare(replace(one, options=())) == ["b: removed, for it is declared no longer"]
 
 
@@ -234,7 +235,9 @@ def test_a_queue_with_open_jobs_and_one_of_others_stay(office: Node, printer: Pr
     token = office.driver.token(office.spec)
     foreign = [Call("addPrinter", ("theirs",), {"device": printer.device})]
     call(office.spec.host, office.spec.port, token, foreign, DEADLINE)
-    assert office.declare(Queue("new", printer.device)) == ["new: made"]
+    new = Queue("new", printer.device)
+    assert office.declare(new) == ["new: made", "office: takes no more jobs, for it is declared no longer"]
+    assert office.declare(new) == []
     assert {queue.name for queue in office.reading().queues} == {"office", "theirs", "new"}
     assert job in office.jobs()
 

@@ -65,15 +65,16 @@ def test_each_difference_is_corrected_and_said(change: dict[str, int | str], wor
     assert calls
 
 
-def test_only_idle_queues_of_ours_are_removed() -> None:
+def test_queues_of_ours_take_no_more_jobs_before_they_are_removed() -> None:
     servers = {
-        "ours": standing(replace(OFFICE, name="ours")),
-        "busy": standing(replace(OFFICE, name="busy"), queued_job_count=1),
+        "open": standing(replace(OFFICE, name="open")),
+        "idle": standing(replace(OFFICE, name="idle"), printer_is_accepting_jobs=0),
+        "busy": standing(replace(OFFICE, name="busy"), printer_is_accepting_jobs=0, queued_job_count=1),
         "theirs": standing(replace(OFFICE, name="theirs"), cupsfleet_default=""),
         "OFFICE": standing(replace(OFFICE, name="OFFICE")),
     }
     calls, _ = plan([OFFICE], servers | {"office": standing(OFFICE)})
-    assert calls == [Call("deletePrinter", ("ours",))]
+    assert calls == [Call("rejectJobs", ("open",)), Call("deletePrinter", ("idle",))]
 
 
 def test_a_changed_ppd_file_changes_the_mark(tmp_path: Path) -> None:
