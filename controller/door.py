@@ -139,7 +139,7 @@ class Door:
                 self._note(f"statistics of proxy {number}", str(error))
                 continue
             self._note(f"statistics of proxy {number}", "")
-            for slot, sight in _by_slot(number, stats.servers, self._old_sessions(number)).items():
+            for slot, sight in _by_slot(number, stats.servers, self._old_sessions(number, edge)).items():
                 found.setdefault(slot, []).append(sight)
         return {slot: tuple(sights) for slot, sights in found.items()}
 
@@ -154,12 +154,13 @@ class Door:
             stamps = {stamp(edge.users) for edge in self._edges.values()}
             return stamps.pop() if len(stamps) == 1 and not self._problems else None
 
-    def _old_sessions(self, number: int) -> dict[int, int] | None:
-        """Sessions by slot in workers that a reload left behind; None when they can't be asked."""
+    def _old_sessions(self, number: int, edge: Edge) -> dict[int, int] | None:
+        """Connections by slot of workers that a reload left behind; None when they can't be seen."""
         try:
-            return old_workers.sessions(self.proxy(number).runtime)
-        except ProxyError:
+            leading_to = old_workers.connections(self.proxy(number).runtime)
+        except (ProxyError, OSError):
             return None
+        return {server.slot: leading_to[server.port] for server in edge.servers}
 
     def users(self) -> tuple[User, ...] | None:
         """The user list; when its file is missing or broken, the last one that was good, or None when none was."""

@@ -1,19 +1,52 @@
 """Workers that a reload left behind: they listen no more and finish what they carry, for up to an hour.
 
-The statistics page is answered by the new worker alone, so an upload that began before a reload is seen only here.
-Format: HAProxy management guide, 9.4, `@!<pid>` on the master socket.
+The statistics page is answered by the new worker alone, so an upload that began before a reload is seen only here. Old
+workers are not asked themselves: HAProxy 2.6.12, asked by `@!<pid>` in the moment of its end, does not end any more.
+The kernel is asked instead (proc(5): /proc/PID/fd, /proc/net/tcp).
 """
 
 from __future__ import annotations
 
-from haproxy.runtime import MASTER, Runtime
-from haproxy.stats import parse
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from haproxy.runtime import Runtime
+
+_ESTABLISHED = "01"
 
 
-def sessions(runtime: Runtime) -> dict[int, int]:
-    """Sessions and waiting requests of old workers by slot. Raises ProxyDown when they can't be asked."""
-    found: dict[int, int] = {}
-    for worker in runtime.processes().old_workers:
-        for row in parse(runtime.ask(f"@!{worker} show stat", MASTER)).servers:
-            found[row.slot] = found.get(row.slot, 0) + row.current_sessions + row.queue
+def connections(runtime: Runtime) -> Counter[int]:
+    """Connections of old workers by the port at their far end, idle ones and clients' included.
+
+    Raises ProxyDown, PermissionError.
+    """
+    old = runtime.processes().old_workers
+    held = {inode for worker in old for inode in _sockets(worker)}
+    found: Counter[int] = Counter()
+    if held:
+        found.update(port for inode, port in _established() if inode in held)
     return found
+
+
+def _sockets(pid: int) -> Iterator[str]:
+    """Inodes of a process's sockets; none when it has just ended."""
+    folder = Path(f"/proc/{pid}/fd")
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for entry in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                if match := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(folder / entry)):
+                    yield match[1]
+
+
+def _established() -> Iterator[tuple[str, int]]:
+    """Inode and remote port of every established TCP connection of this network namespace."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(FileNotFoundError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _ESTABLISHED:
+                    yield fields[9], int(fields[2].rpartition(":")[2], 16)

@@ -63,8 +63,8 @@ class Queue:
 def declare(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> list[str]:
     """Make the server's queues as declared; returns what was changed, in words. Idempotent; cheap if all is right.
 
-    Queues of ours that are declared no longer take no more jobs, and a later call removes them when they have none. deadline: seconds for each of
-    two exchanges. Raises NodeError.
+    Queues of ours that are declared no longer take no more jobs, and a later call removes them when they have none.
+    deadline: seconds for each of two exchanges. Raises NodeError.
     """
     try:
         standing = _standing(host, port, token, deadline)
