@@ -1,9 +1,9 @@
 -- The edge's HAProxy part of identity: read the attribute section, refuse or route, and stamp the owner.
 --
--- The converter `ipp_plain_read` knows requests that may go on as they came. For all others the action `ipp_identity`
--- runs; both only when the user is proved. The action sets
+-- The action `ipp_identity` runs when the user is proved; it sets
 --   txn.op      operation, four hexadecimal digits            txn.slot    slot that owns the job named, if any
 --   txn.refuse  status to refuse with, if any                 txn.why     the sentence that goes with it
+--   txn.reads   set when nothing has to be stamped and no job is named
 --   txn.edit    what the filter has to do to the body: offset, length, replacement
 -- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
 -- can't be changed, in an action the body can't).
@@ -58,13 +58,6 @@ core.register_action("ipp_arrived", { "http-req" }, function(txn)
     end
 end)
 
--- The operation, four hexadecimal digits, of a whole and sound request that needs no stamp and names no job; else ''.
-core.register_converters("ipp_plain_read", function(body)
-    local request = ipp.parse(body)
-    if request.more or request.error or request.slot or ipp.needs_stamp(request.op) then return "" end
-    return string.format("%04X", request.op)
-end)
-
 local function stamp(txn, body, request, user)
     local offset, length, text = ipp.stamp(body, request, user)
     local total = announced(txn)
@@ -82,7 +75,11 @@ core.register_action("ipp_identity", { "http-req" }, function(txn)
         return refuse(txn, 403, "this operation is not open to users; the fleet's controller manages printers")
     end
     if request.slot and request.slot > 0 then txn:set_var("txn.slot", tostring(request.slot)) end
-    if ipp.needs_stamp(request.op) then stamp(txn, body, request, user) end
+    if ipp.needs_stamp(request.op) then
+        stamp(txn, body, request, user)
+    elseif not request.slot then
+        txn:set_var("txn.reads", true)
+    end
 end)
 
 local Stamp = { id = "ipp identity", flags = filter.FLT_CFG_FL_HTX }
