@@ -139,7 +139,7 @@ def purge(fleet: Fleet) -> None:
     """Forget every job of every node, by the administrator's way in."""
     for node in fleet.nodes():
         folder = fleet.state / "nodes" / node["name"]
-        command = ["cancel", "-a", "-x", "-h", "run/cups.sock"]
+        command = ["cancel", "-a", "-x", "-h", "/proc/self/cwd/run/cups.sock"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.load import Tally, crowd
-from haproxy import stats
+from haproxy import old_workers, stats
 from haproxy.install import Proxy
 from haproxy.model import Edge, User
 from tests.process.edge.door import make_edge, password_hash
@@ -99,7 +99,7 @@ class Site:
 
     def read_idle(self) -> None:
         """Count, for each draining node, readings in a row without a connection in the worker or in an old one."""
-        busy = connections(self.proxy)
+        busy = connections(self)
         for slot, weight in self.weights().items():
             if weight == 0:
                 self.idle_readings[slot] = 0 if busy.get(slot) else self.idle_readings.get(slot, 0) + 1
@@ -107,16 +107,15 @@ class Site:
                 self.idle_readings.pop(slot, None)
 
 
-def connections(proxy: Proxy) -> Counter[int]:
-    """Sessions and queued requests by slot, those of workers that a reload has left behind included."""
-    texts = [proxy.runtime.ask("show stat")]
-    for worker in proxy.runtime.processes().old_workers:
-        texts.append(proxy.runtime.ask(f"@!{worker} show stat", "master.sock"))
+def connections(site: Site) -> Counter[int]:
+    """Sessions and queued requests by slot, and TCP connections of workers that a reload has left behind."""
     busy: Counter[int] = Counter()
-    for text in texts:
-        if text.startswith("# "):  # else the old worker has just ended
-            for row in stats.parse(text).servers:
-                busy[row.slot] += row.current_sessions + row.queue
+    for row in stats.parse(site.proxy.runtime.ask("show stat")).servers:
+        busy[row.slot] += row.current_sessions + row.queue
+    ports = {node.port: slot for slot, node in site.nodes.items()}
+    for port, count in old_workers.connections(site.proxy.runtime).items():
+        if port in ports:
+            busy[ports[port]] += count
     return busy
 
 
