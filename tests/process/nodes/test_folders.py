@@ -67,11 +67,18 @@ def test_an_ordinary_user_runs_a_node(tmp_path: Path, printer: Printer) -> None:
     printer.start()
     home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/nodes-of-nobody-XXXX"], text=True).strip())
     shutil.chown(home, "nobody", "nogroup")
-    script = Path(__file__).with_name("as_user.py")
-    command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", sys.executable, str(script)]
+    code, venv, state = home / "code", home / "venv", home / "state"
+    for folder in (code, venv, state):
+        folder.mkdir()
+    shutil.chown(state, "nobody", "nogroup")
+    # The project may lie where nobody may go, so it is shown to this one process inside the home.
+    show = f"mount --bind {Path(__file__).parents[3]} {code} && mount --bind {sys.prefix} {venv}"
+    become = "exec setpriv --reuid=nobody --regid=nogroup --clear-groups"
+    run = f"{become} {venv}/bin/python {code}/tests/process/nodes/as_user.py {state} {printer.device}"
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"{show} && {run}"]
     try:
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
-        subprocess.run([*command, str(home), printer.device], check=True, timeout=30, env=environment, cwd="/")
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(code)}
+        subprocess.run(command, check=True, timeout=30, env=environment, cwd="/")
         [document] = eventually(printer.printed)
         assert document.read_text() == "printed by nobody\n"
     finally:
