@@ -149,7 +149,7 @@ class Views:
     def _controller_problems(self, pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
         """What is wrong with the one that should look after all this."""
         failing = self.store.fact("failing")
-        why = [f"the controller can't finish a pass: {failing}"] if failing and pid is not None else []
+        why = [f"the controller says: {failing}"] if failing and pid is not None else []
         log = f"its log is {self.state.logs / 'controller.log'}, or the terminal that it was started in"
         if pid is None and sight.get("stopped"):
             return ["the fleet is stopped; start it with: cupsfleet up"]
@@ -159,4 +159,4 @@ class Views:
             return [f"no controller runs; printing goes on, nothing is repaired. What you see is {age:.0f} s old"]
         if age > sight["interval"] + STALE_AFTER:
             return [f"the controller (process {pid}) has not reported for {age:.0f} s; {log}", *why]
-        return why
+        return []  # a pass was finished a moment ago, so whatever failed before is over
