@@ -142,7 +142,8 @@ class Services:
             "browser.gatherUsageStats": "false",
             "client.toolbarMode": "viewer",
             "client.showErrorDetails": "none",
-            "theme.primaryColor": "#1f6f8b",
+            "theme.light.primaryColor": "#1f6f8b",
+            "theme.dark.primaryColor": "#1f6f8b",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         command = (*PYTHON, "streamlit", "run", str(app), *arguments)

@@ -223,7 +223,7 @@ class Store:
     def record(self, snapshot: Snapshot, plan: Plan) -> None:
         """Keep a pass that decided something, so that it can be explained and replayed."""
         row = {"at": time.time(), "sentence": plan.sentence()}
-        encoded = {"snapshot": _encoded(snapshot), "plan": _PLAN.dump_json(plan).decode()}
+        encoded = {"snapshot": _encoded(snapshot), "plan": _PLAN.dump_json(plan, serialize_as_any=True).decode()}
         self._db["passes"].insert({**row, **encoded})
 
     def passes(self, limit: int = 20) -> list[dict[str, Any]]:

