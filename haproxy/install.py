@@ -14,7 +14,7 @@ from pathlib import Path
 
 from haproxy import folder as files
 from haproxy import process
-from haproxy.diff import BACKENDS, Observed, Plan, Reload, between, changes, observed
+from haproxy.diff import BACKENDS, Line, Observed, Plan, Reload, between, changes, observed
 from haproxy.errors import ConfigRefused, PortTaken, ProxyDown, ProxyError, ReloadFailed
 from haproxy.model import Edge
 from haproxy.render import CONFIG, bind_line, is_address, render_files
@@ -233,15 +233,24 @@ def describe(actual: Observed, edge: Edge) -> list[str]:
             line = have.get(slot)
             if line and slot in names and want.get(slot):
                 line = replace(line, host=want[slot].host, port=want[slot].port)
-            if backend != "pool":  # follows the pool in everything but its address and, for reads, its weight
-                followed = want.get(slot, line)
-                weight = line.weight if line and backend == "reads" else followed and followed.weight
-                line = line and replace(followed, host=line.host, port=line.port, weight=weight)
+            if line and slot in want:
+                line = _own_part(backend, line, want[slot])
             if line != want.get(slot):
                 sentences.append(f"server {backend}/n{slot} is {line}, should be {want.get(slot)}")
     if dict(actual.slots_map) != dict(wanted.slots_map):
         sentences.append(f"the slots' map holds {dict(actual.slots_map)}, should be {dict(wanted.slots_map)}")
     return sentences
+
+
+def _own_part(backend: str, line: Line, wanted: Line) -> Line:
+    """A line as if it agreed in what it can't say for itself: two backends follow the pool's state, one its weight."""
+    match backend:
+        case "pool":
+            return line
+        case "reads":
+            return replace(wanted, host=line.host, port=line.port, weight=line.weight)
+        case _:
+            return replace(wanted, host=line.host, port=line.port)
 
 
 def check_free(host: str, port: int) -> None:
