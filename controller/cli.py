@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -154,9 +155,9 @@ def status(state: StateOption = VAR, as_json: JsonOption = False) -> None:
         _print_json(found)
     else:
         out.print(f"print to {found['front_door']['url']}, dashboard {found['dashboard']['url']}")
-        scaling = found["scaling"]
+        scaling, price = found["scaling"], Decimal(found["price_per_hour"])
         out.print(f"{scaling.get('actual', 0)} of {scaling.get('desired', 0)} nodes serve: {scaling.get('reason', '')}")
-        out.print(f"{found['queue_depth']} open jobs")
+        out.print(f"{found['queue_depth']} open jobs" + (f"; the nodes cost {price} an hour" if price else ""))
         _print_table(found["nodes"], NODE_COLUMNS)
         for problem in found["problems"]:
             out.print(f"problem: {_printable(problem)}")

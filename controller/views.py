@@ -31,6 +31,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "nodes": nodes,
         "scaling": {"desired": plan.scale.desired, "actual": plan.scale.actual, "reason": plan.scale.reason},
         "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
+        "price_per_hour": str(settings.nodes.price_per_hour * sum(_runs(sight.node.state) for sight in snapshot.nodes)),
         "problems": [*problems, *_node_problems(snapshot), *plan.notes],
     }
     jobs = [_job_row(sight, job) for sight in snapshot.nodes if sight.reading for job in sight.reading.jobs]
@@ -38,6 +39,11 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         store.put_fact("sight", sight)
         if store.fact("jobs") != jobs:
             store.put_fact("jobs", jobs)
+
+
+def _runs(state: NodeState) -> bool:
+    """Whether a node in this state costs money: a dead one does, for it is being brought back."""
+    return state not in (NodeState.ORDERED, NodeState.STOPPED, NodeState.RETIRED)
 
 
 def publish_stop(store: Store) -> None:
@@ -48,6 +54,7 @@ def publish_stop(store: Store) -> None:
     gone = {"state": NodeState.STOPPED.value, "weight": 0, "open_jobs": None, "reason": "the fleet was stopped"}
     sight["nodes"] = [{**node, **gone, "proxies": []} for node in sight["nodes"]]
     sight["scaling"] = {**sight["scaling"], "actual": 0}
+    sight["price_per_hour"] = "0"
     sight["problems"], sight["stopped"] = [], True
     with store.transaction():
         store.put_fact("sight", sight)
@@ -124,6 +131,7 @@ class Views:
             "controller": {"pid": pid, "seen": sight["at"], "age": age},
             "nodes": sight["nodes"],
             "scaling": {**sight["scaling"], **sight.get("limits", {})},
+            "price_per_hour": sight.get("price_per_hour", "0"),
             "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
             "problems": [*self._controller_problems(pid, age, sight), *sight["problems"]],
         }

@@ -68,6 +68,8 @@ def _overview(state: State) -> None:
         _figure("Nodes ready", f"{ready} of {len(status['nodes'])}")
         _figure("Queue depth", status["queue_depth"])
         _figure("Limits", f"{limits.get('min', '-')} … {limits.get('max', '-')}")
+        if float(status["price_per_hour"]):
+            _figure("Cost per hour", status["price_per_hour"])
         _figure("Seen", "never" if seen is None else age(seen))
 
 

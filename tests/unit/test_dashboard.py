@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from controller.config import Nodes, Settings
 from controller.decide import decide
 from controller.snapshot import NodeState
 from controller.state import State
@@ -61,6 +63,17 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     for part in ("**node-1**", "**node-2**", "127.0.0.1:6001", "ready]", "dead]"):
         assert part in text
     assert any("node-2 is dead" in warning.value for warning in app.warning)
+
+
+def test_what_the_fleet_costs_is_shown_where_a_price_is_set(state: State) -> None:
+    see(state, sight(1), sight(2))
+    assert "Cost per hour" not in [metric.label for metric in page().metric]
+    with Store(state.database) as store:
+        priced = Settings(nodes=Nodes(price_per_hour=Decimal("0.35")))
+        seen = snapshot(sight(1), sight(2), sight(3, NodeState.ORDERED))
+        publish(store, seen, decide(seen, priced), priced, [])
+    shown = {metric.label: metric.value for metric in page().metric}
+    assert shown["Cost per hour"] == "0.70"
 
 
 def test_add_asks_the_controller_in_the_viewers_name(state: State) -> None:
