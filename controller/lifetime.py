@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from controller.config import Settings
+from controller.config import ConfigError, Settings
 from controller.daemon import Configuration, Daemon, stop_everything
 from controller.notify import Listener
 from controller.processes import running, start_tick
@@ -52,6 +53,18 @@ def check_ports(place: State, settings: Settings) -> None:
                 check_free(door.listen, port)
             except PortTaken as error:
                 raise LifetimeError(str(error)) from None
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raise ConfigError when the site's own certificate can't be used."""
+    if path := settings.front_door.certificate:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"front_door.certificate was given {str(path)!r}, allowed: a PEM file with certificate chain and "
+                f"private key that this user can read ({error.strerror or error})"
+            ) from None
 
 
 def serve(place: State, config: Path | None, port: int | None, announce: Callable[[], None]) -> None:

@@ -31,6 +31,9 @@ from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
 SOCKET_BACKEND = Path(__file__).with_name("socket_backend.py")
+NOT_LINKED = ("backend", "backend-available", "notifier")
+"""Without notifiers nobody can make a node connect to an address of his choice, or send mail from it. Subscriptions
+that are pulled need none."""
 NOBODY = "cupsfleet"
 """The controller's name at a node that has not named its operator yet: it has no rights there."""
 STOP_SECONDS = 4.0
@@ -140,6 +143,7 @@ class ProcessDriver:
         processes.write_atomically(folder / "etc/cupsd.conf", files.cupsd, 0o640)
         processes.write_atomically(folder / "etc/cups-files.conf", files.cups_files, 0o640)
         self._link_programs(folder)
+        _drop_empty(folder / "etc/ssl")
         _refresh_copy(self._program(), folder / "cupsd")
         ids.prepare(folder / "cache", folder / "etc", folder / "spool", spec.next_id)
 
@@ -163,7 +167,7 @@ class ProcessDriver:
         shutil.rmtree(folder / "bin", ignore_errors=True)
         (folder / "bin/backend").mkdir(parents=True)
         for kind in sorted(SERVER_BIN.iterdir()):
-            if kind.name not in ("backend", "backend-available"):
+            if kind.name not in NOT_LINKED:
                 (folder / "bin" / kind.name).symlink_to(kind)
         for source in (SERVER_BIN / "backend-available", SERVER_BIN / "backend"):
             for program in sorted(source.iterdir()) if source.is_dir() else ():
@@ -216,6 +220,13 @@ def _operator(folder: Path) -> str:
 def _name_operator(folder: Path) -> None:
     if _operator(folder) == NOBODY:
         processes.write_atomically(folder / "operator", f"fleet-{secrets.token_hex(16)}\n")
+
+
+def _drop_empty(folder: Path) -> None:
+    """cupsd takes a certificate that a full disk left empty for its own, and never makes another."""
+    for file in folder.iterdir():
+        if file.is_file() and file.stat().st_size == 0:
+            file.unlink()
 
 
 def _refresh_copy(source: Path, copy: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -146,6 +147,14 @@ def verdicts(folder: Path, suite: str, uri: str) -> list[str]:
     return [line.strip() for line in run.stdout.splitlines() if line.rstrip().endswith(("[PASS]", "[FAIL]", "[SKIP]"))]
 
 
+def test_nobody_makes_a_node_connect_elsewhere(fleet: Fleet) -> None:
+    """A subscription that is pushed would be a request from inside, to an address of the user's choice."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        recipient = f"recipient=rss://127.0.0.1:{listener.getsockname()[1]}/x"
+        run = fleet.ipptool("create-printer-subscription.test", "-d", recipient)
+    assert "client-error-not-possible" in run.stdout or "client-error-uri-scheme-not-supported" in run.stdout
+
+
 class TestAdministration:
     def test_a_node_is_added_and_retired_by_command(self, fleet: Fleet, document: Path) -> None:
         name = fleet.done("add", "--wait").strip()
@@ -278,6 +287,12 @@ class TestMistakes:
         assert run.returncode == 2
         assert "there is no such file" in run.stderr
         assert not own_fleet.state.exists()
+
+    def test_a_certificate_that_is_none_is_named(self, own_fleet: Fleet) -> None:
+        own_fleet.environment["CUPSFLEET_FRONT_DOOR__CERTIFICATE"] = "/etc/hostname"
+        run = own_fleet.run("up", "--detach")
+        assert run.returncode == 2
+        assert "front_door.certificate was given '/etc/hostname'" in run.stderr
 
     def test_asking_where_nothing_is(self, own_fleet: Fleet) -> None:
         run = own_fleet.run("status")
