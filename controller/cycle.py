@@ -30,5 +30,5 @@ class Cycle:
             with self.store.transaction():
                 self.store.record(snapshot, plan)
         self.applier.apply(plan, settings)
-        publish(self.store, snapshot, plan, settings, problems)
+        publish(self.store, snapshot.after(self.store.nodes()), plan, settings, problems)
         return plan

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from probes.reading import Reading
@@ -147,3 +148,9 @@ class Snapshot:
     """How many proxies there are."""
     proxies_obey: bool = True
     """Whether every proxy did what it was last told."""
+
+    def after(self, nodes: Iterable[Node]) -> Snapshot:
+        """The same sights with the nodes as they are recorded now, new ones unseen."""
+        seen = {sight.node.name: sight for sight in self.nodes}
+        now = (replace(seen[node.name], node=node) if node.name in seen else NodeSight(node) for node in nodes)
+        return replace(self, nodes=tuple(now))

@@ -29,7 +29,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "door": {"name": settings.front_door.name, "port": settings.front_door.port},
         "printers": [printer.name for printer in settings.printers],
         "nodes": nodes,
-        "scaling": {"desired": plan.scale.desired, "actual": plan.scale.actual, "reason": plan.scale.reason},
+        "scaling": {"desired": plan.scale.desired, "actual": _serving(snapshot), "reason": plan.scale.reason},
         "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
         "price_per_hour": str(settings.nodes.price_per_hour * sum(_runs(sight.node.state) for sight in snapshot.nodes)),
         "problems": [*problems, *_node_problems(snapshot), *plan.notes],
@@ -39,6 +39,10 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         store.put_fact("sight", sight)
         if store.fact("jobs") != jobs:
             store.put_fact("jobs", jobs)
+
+
+def _serving(snapshot: Snapshot) -> int:
+    return sum(sight.node.state is NodeState.READY for sight in snapshot.nodes)
 
 
 def _runs(state: NodeState) -> bool:
