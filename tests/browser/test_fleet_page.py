@@ -63,17 +63,22 @@ def test_a_dialog_survives_the_refresh(page: Page, fleet: Fleet) -> None:
     expect(confirm).to_have_count(0)
 
 
-def test_who_is_removed_loses_the_open_page(browser: Browser, fleet: Fleet) -> None:
+def test_who_is_removed_gets_the_page_no_more(browser: Browser, fleet: Fleet) -> None:
+    """What becomes of a page that is still open is tested in tests/unit/test_dashboard.py: a reload of the proxy may
+    also cut its connection, and then nothing new is shown in it. (A connection kept alive may have one answer more.)"""
     fleet.done("user", "add", "boss", "--admin", stdin="a password\n")
     credentials = {"username": "boss", "password": "a password"}
     context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(f"https://localhost:{fleet.port}/fleet/")
     expect(page.get_by_text("nodes are ready")).to_be_visible(timeout=30_000)
-    fleet.done("user", "remove", "boss")
-    expect(page.get_by_text("boss is no administrator any more")).to_be_visible(timeout=10_000)
-    expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
     context.close()
+    fleet.done("user", "remove", "boss")
+    again = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
+    answer = again.new_page().goto(f"https://localhost:{fleet.port}/fleet/")
+    assert answer is not None
+    assert answer.status == 401
+    again.close()
 
 
 @pytest.mark.parametrize(("user", "status"), [("demo", 403), (None, 401)])
