@@ -68,7 +68,7 @@ class Applier:
                 state = NodeState.READY if node.goal is Goal.SERVE else NodeState.DRAINING
                 node = _enter(node, state, step.reason)
             case TakeOut() if node:
-                node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths)
+                node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths, lives=node.lives + 1)
             case Drain() if node:
                 node = _enter(node, NodeState.DRAINING, step.reason)
             case Leave() if node:
@@ -112,7 +112,7 @@ class Applier:
         node = replace(node, failure="")
         match step:
             case Start() | Restart():
-                self.store.put_node(_enter(node, NodeState.STARTING, step.reason))
+                self.store.put_node(replace(_enter(node, NodeState.STARTING, step.reason), lives=node.lives + 1))
                 self.store.event("starting", step.reason, node.name)
             case Prove():
                 self.store.saw_id(node.slot, result)

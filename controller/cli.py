@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -177,12 +178,31 @@ def nodes(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     _print_json(found) if as_json else _print_table(found, NODE_COLUMNS)
 
 
+class Which(StrEnum):
+    """Which jobs to list."""
+
+    OPEN = "open"
+    ENDED = "ended"
+    ALL = "all"
+
+
 @app.command()
-def jobs(state: StateOption = VAR, as_json: JsonOption = False) -> None:
-    """Open jobs on all nodes, oldest first."""
+def jobs(
+    state: StateOption = VAR,
+    as_json: JsonOption = False,
+    which: Annotated[Which, typer.Option(help="Open jobs, ended ones, or all.")] = Which.OPEN,
+    user: Annotated[str, typer.Option(help="Only this owner's.")] = "",
+    printer: Annotated[str, typer.Option(help="Only this queue's.")] = "",
+    node: Annotated[str, typer.Option(help="Only this node's.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
+) -> None:
+    """Accepted jobs: where each is and what became of it. Open ones come oldest first, others newest first."""
     with _views(state) as views:
-        found = views.jobs()
-    _print_json(found) if as_json else _print_table(found, ("id", "owner", "queue", "state", "size_kb", "node"))
+        found = views.jobs(which, user, printer, node, limit)
+    _print_json(found) if as_json else _print_table(found, JOB_COLUMNS)
+
+
+JOB_COLUMNS = ("id", "owner", "queue", "title", "state", "size_kb", "impressions", "node", "reasons", "why")
 
 
 @app.command()

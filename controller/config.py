@@ -149,6 +149,8 @@ class StateSection(Section):
 
     keep_events: Annotated[Seconds, Field(ge=3600)] = 90 * 86400.0
     """Events, answered commands and recorded decisions older than this are deleted."""
+    keep_jobs: Annotated[Seconds, Field(ge=86400)] = 400 * 86400.0
+    """Ended jobs older than this are deleted. Default 400 days: a year can be compared with the one before."""
 
 
 def _virtual_office() -> tuple[Printer, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from controller.apply import Applier
 from controller.config import Settings
 from controller.decide import decide
+from controller.jobs.collect import Collector
 from controller.observe import Observer
 from controller.plan import Plan
 from controller.store import Store
@@ -20,11 +21,13 @@ class Cycle:
     store: Store
     observer: Observer
     applier: Applier
+    collector: Collector
 
     def run(self, settings: Settings, problems: list[str]) -> Plan:
         """`problems` are what the caller knows to be wrong beside the nodes. Raises StoreError."""
         self.applier.settle(settings)
         snapshot = self.observer.look(settings)
+        self.collector.offer(snapshot.nodes)
         plan = decide(snapshot, settings)
         if not plan.idle:
             with self.store.transaction():

@@ -24,6 +24,8 @@ from controller.config import ConfigError, Settings, load
 from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
+from controller.jobs.collect import Collector
+from controller.jobs.table import JobTable
 from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
@@ -130,16 +132,17 @@ class Daemon:
         ports = Ports(self.store)
         self.services = services.Services(self.state, ports)
         self.door = Door(self.state)
-        effects = Effects(self.state, make_drivers(settings), self.services.device)
+        self.collector = Collector(lambda: Store(self.state.database), lambda node, store: effects.target(node, store))
+        effects = Effects(self.state, make_drivers(settings), self.services.device, self.collector.finish)
         crew = Crew(self._wake_up)
         self.applier = Applier(self.store, self.door, effects, ports, crew)
-        self.cycle = Cycle(self.store, Observer(self.store, self.door, effects, crew), self.applier)
+        self.cycle = Cycle(self.store, Observer(self.store, self.door, effects, crew), self.applier, self.collector)
         self.store.event("controller", f"started as process {os.getpid()}")
 
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
-        """One thread for passes, one for the watch: a pass that waits for a node must not delay a proxy's return."""
+        """One thread each: a pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
         scheduler = BackgroundScheduler(
-            executors={"pass": ThreadPoolExecutor(1), "watch": ThreadPoolExecutor(1)},
+            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "jobs")},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
             timezone="UTC",
         )
@@ -148,15 +151,16 @@ class Daemon:
             self._run_pass, "interval", seconds=interval, executor="pass", next_run_time=_now()
         )
         self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
-        self._begun = {job.id: time.monotonic() for job in (self._pass, self._look)}
+        self._collect = scheduler.add_job(self._collect_jobs, "interval", seconds=interval, executor="jobs")
+        self._begun = {job.id: time.monotonic() for job in (self._pass, self._look, self._collect)}
         scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
         scheduler.start()
         return scheduler
 
     def _keep_time(self) -> None:
-        """The scheduler goes by the wall clock: when that is set back, both jobs are called by the monotonic one."""
+        """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
         limit = STALL_INTERVALS * self.configuration.settings.health.interval
-        for job in (self._pass, self._look):
+        for job in (self._pass, self._look, self._collect):
             if time.monotonic() - self._begun.get(job.id, 0.0) > limit:
                 self._begun[job.id] = time.monotonic()
                 job.modify(next_run_time=_now())
@@ -200,7 +204,8 @@ class Daemon:
         if settings.front_door.certificate is None:
             ensure_certificate(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
-            self._pass.reschedule("interval", seconds=settings.health.interval)
+            for job in (self._pass, self._collect):
+                job.reschedule("interval", seconds=settings.health.interval)
         for said in [*self.services.ensure(settings), *self._drain_news()]:
             log.info(said)
             self.store.event("service", said)
@@ -210,17 +215,28 @@ class Daemon:
 
     def _problems(self) -> list[str]:
         own = [self.configuration.problem] if self.configuration.problem else []
-        return [*own, *self.door.problems(), *self.services.problems()]
+        return [*own, *self.door.problems(), *self.services.problems(), *self.collector.problems()]
 
     def _watch(self) -> None:
         self._begun[self._look.id] = time.monotonic()
         if not self._stop.is_set():
             self._news.extend(self.door.watch())
 
+    def _collect_jobs(self) -> None:
+        self._begun[self._collect.id] = time.monotonic()
+        if self._stop.is_set():
+            return
+        try:
+            self.collector.collect()
+        except (StoreError, OSError) as error:  # the next time has its chance, and a pass says what is wrong
+            log.error("the nodes' jobs could not be written down: %s", error)
+
     def _keep_house(self) -> None:
+        keep = self.configuration.settings.state
         try:
             with self.store.transaction():
-                self.store.forget(self.configuration.settings.state.keep_events)
+                self.store.forget(keep.keep_events)
+                JobTable(self.store).forget(keep.keep_jobs)
             self.store.checkpoint()
             trim_logs(self.state)
         except (StoreError, ProxyError) as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from controller.config import Printer, Settings
+from controller.jobs.collect import Incomplete
 from controller.nodes import proof, queues
 from controller.nodes.driver import Driver, NodeError, NodeSpec
 from controller.plan import Declare, Prove, Remove, Restart, Start, Step
@@ -87,6 +88,8 @@ class Effects:
     drivers: Mapping[str, Driver]
     devices: Callable[[Printer], str]
     """The device URI that a printer's queue gets; a virtual one's leads to its sink."""
+    finish: Callable[[Node], None] = lambda node: None
+    """Reads a node's jobs for the last time (controller.jobs.collect.Collector.finish)."""
 
     def spec(self, node: Node, store: Store) -> NodeSpec:
         return NodeSpec(
@@ -138,12 +141,25 @@ class Effects:
             case Declare():
                 return partial(_declare_all, driver, spec, wanted)
             case Remove():
-                return partial(_remove, driver, spec)
+                return partial(_remove, driver, spec, partial(self.finish, node))
         return None
 
 
-def _remove(driver: Driver, spec: NodeSpec) -> int:
-    """Returns the highest id that the server knew to be given out, of jobs and of subscriptions."""
+def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[], None]) -> int:
+    """Returns the highest id that the server knew to be given out, of jobs and of subscriptions.
+
+    What became of its last jobs is read before. A server that died meanwhile is started once more for that; only
+    someone else's that is silent goes without.
+    """
+    alive = driver.alive(spec)
+    if alive is False and spec.folder.exists():
+        driver.start(spec)
+    if alive is None or spec.folder.exists():
+        try:
+            finish()
+        except Incomplete as why:
+            if alive is not None:
+                raise NodeError(f"{spec.name} is not removed yet: {why}") from None
     driver.stop(spec)
     highest = driver.highest_id(spec)
     driver.remove(spec)

@@ -50,3 +50,62 @@ def m001_fleet(db: Database) -> None:
     db["passes"].create({"id": int, "at": float, "sentence": str, "snapshot": str, "plan": str}, pk="id")
     db["passes"].create_index(["at"])
     db["facts"].create({"name": str, "value": str}, pk="name")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m002_jobs(db: Database) -> None:
+    """Every accepted job (controller/jobs/table.py), how far each node was read, and moves of jobs between nodes."""
+    db["nodes"].add_column("lives", int, not_null_default=0)
+    db["jobs"].create(
+        {
+            "uuid": str,
+            "id": int,
+            "node": str,
+            "slot": int,
+            "queue": str,
+            "owner": str,
+            "title": str,
+            "state": str,
+            "reasons": str,
+            "why": str,
+            "size_kb": int,
+            "impressions": int,
+            "created": int,
+            "processing": int,
+            "completed": int,
+            "open": int,
+            "seen": float,
+        },
+        pk="uuid",
+    )
+    # Open and lost jobs are few whatever the table's size; these two indexes hold nothing else.
+    db.execute("create index jobs_open on jobs (node) where open = 1")
+    db.execute("create index jobs_lost on jobs (seen) where state = 'lost'")
+    db["jobs"].create_index(["id"])
+    db["jobs"].create_index(["created"])
+    db["jobs"].create_index(["owner", "created"])
+    db["jobs"].create_index(["queue", "created"])
+    db["jobs"].create_index(["node", "created"])
+    db["collected"].create({"node": str, "last_id": int, "life": int}, pk="node")
+    db["moves"].create(
+        {
+            "number": int,
+            "uuid": str,
+            "queue": str,
+            "owner": str,
+            "source": str,
+            "old_id": int,
+            "target": str,
+            "new_id": int,
+            "phase": str,
+            "hold": str,
+            "reason": str,
+            "failure": str,
+            "begun_at": float,
+            "changed_at": float,
+        },
+        pk="number",
+    )
+    db["moves"].create_index(["old_id"])
+    db["moves"].create_index(["uuid"])
+    db.execute("create index moves_open on moves (source) where phase not in ('done', 'abandoned')")

@@ -63,6 +63,8 @@ class Node:
     """How often it died since it last served for a while."""
     queues: str = ""
     """Fingerprint of the queue declarations that were put on it."""
+    lives: int = 0
+    """How often its server was started, or taken for dead. A job that one life had and the next one lacks is lost."""
 
     @property
     def address(self) -> str:

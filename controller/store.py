@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -83,13 +83,24 @@ class Store:
         except (ValueError, TypeError) as error:  # rows that this version can't read
             raise StoreError(f"{self.path}: the database holds what can't be understood: {error}") from None
 
-    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[dict[str, Any]]:
+    def rows(self, sql: str, values: Iterable[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """The answer to a query. Raises StoreError."""
         with self._errors("read"):
-            return list(self._db.query(sql, list(values)))
+            return list(self._db.query(sql, values if isinstance(values, Mapping) else list(values)))
+
+    def execute(self, sql: str, values: Iterable[Any] = ()) -> int:
+        """Change rows, within `transaction`; returns how many. Raises StoreError."""
+        with self._writing():
+            return int(self._db.conn.execute(sql, list(values)).rowcount)
+
+    def execute_many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The same change for each row of named values. Raises StoreError."""
+        with self._writing():
+            self._db.conn.executemany(sql, rows)
 
     def _value(self, sql: str, values: Iterable[Any] = ()) -> Any:
         """The first column of the first row, or None."""
-        rows = self._rows(sql, values)
+        rows = self.rows(sql, values)
         return next(iter(rows[0].values())) if rows else None
 
     @contextmanager
@@ -116,7 +127,7 @@ class Store:
 
     def nodes(self) -> tuple[Node, ...]:
         """Those of the fleet, in the order of their slots; the retired ones are history."""
-        rows = self._rows("select * from nodes where state != 'retired' order by slot")
+        rows = self.rows("select * from nodes where state != 'retired' order by slot")
         with self._errors("read"):
             return tuple(Node(**{**row, "state": NodeState(row["state"]), "goal": Goal(row["goal"])}) for row in rows)
 
@@ -135,13 +146,13 @@ class Store:
 
     def address_rests(self, host: str, port: int, quarantine: float) -> bool:
         """Whether this address was some node's less than `quarantine` seconds ago, or still is."""
-        rows = self._rows("select state, since from nodes where host = ? and port = ?", [host, port])
+        rows = self.rows("select state, since from nodes where host = ? and port = ?", [host, port])
         return any(row["state"] != "retired" or time.time() - row["since"] < quarantine for row in rows)
 
     def free_slots(self, count: int) -> tuple[int, ...]:
         """Of the slots 1…count those without a node and with ids left, the longest unused first."""
         taken = {node.slot for node in self.nodes()}
-        rows = {row["slot"]: row for row in self._rows("select * from slots")}
+        rows = {row["slot"]: row for row in self.rows("select * from slots")}
 
         def has_room(slot: int) -> bool:
             return slot not in rows or rows[slot]["highest_id"] < (slot + 1) * SLOT_IDS - SLOT_RESERVE
@@ -174,21 +185,21 @@ class Store:
             return int(self._db.conn.execute("select last_insert_rowid()").fetchone()[0])
 
     def open_commands(self) -> tuple[Command, ...]:
-        rows = self._rows("select * from commands where state in ('asked', 'running') order by id")
+        rows = self.rows("select * from commands where state in ('asked', 'running') order by id")
         now = time.time()
         fields = ("id", "verb", "argument", "asked_by", "state", "node")
         return tuple(Command(**{name: row[name] for name in fields}, age=now - row["asked_at"]) for row in rows)
 
     def command(self, number: int) -> dict[str, Any]:
         """Raises StoreError when there is none of this number (or none any more)."""
-        rows = self._rows("select * from commands where id = ?", [number])
+        rows = self.rows("select * from commands where id = ?", [number])
         if not rows:
             raise StoreError(f"{self.path}: there is no command {number}")
         return rows[0]
 
     def commands(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest first."""
-        return self._rows("select * from commands order by id desc limit ?", [limit])
+        return self.rows("select * from commands order by id desc limit ?", [limit])
 
     def answer(self, answer: Answer) -> None:
         """Raises StoreError when the command was withdrawn meanwhile: what goes with it must not be done either."""
@@ -218,7 +229,7 @@ class Store:
     def events(self, limit: int = 50, node: str = "") -> list[dict[str, Any]]:
         """The newest first."""
         where, values = ("where node = ?", [node]) if node else ("", [])
-        return self._rows(f"select * from events {where} order by id desc limit ?", [*values, limit])
+        return self.rows(f"select * from events {where} order by id desc limit ?", [*values, limit])
 
     def record(self, snapshot: Snapshot, plan: Plan) -> None:
         """Keep a pass that decided something, so that it can be explained and replayed."""
@@ -228,7 +239,7 @@ class Store:
 
     def passes(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest first."""
-        return self._rows("select * from passes order by id desc limit ?", [limit])
+        return self.rows("select * from passes order by id desc limit ?", [limit])
 
     def forget(self, older_than: float) -> None:
         """Delete history older than so many seconds, and passes beyond the newest PASSES_KEPT."""

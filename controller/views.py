@@ -6,11 +6,12 @@ The controller publishes what each pass saw; everybody else reads it here, toget
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from controller.config import Settings
 from controller.decide.weights import weight
+from controller.jobs.table import JobTable
 from controller.plan import Plan
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.state import State
@@ -34,11 +35,8 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "price_per_hour": str(settings.nodes.price_per_hour * sum(_runs(sight.node.state) for sight in snapshot.nodes)),
         "problems": [*problems, *_node_problems(snapshot), *plan.notes],
     }
-    jobs = [_job_row(sight, job) for sight in snapshot.nodes if sight.reading for job in sight.reading.jobs]
     with store.transaction():
         store.put_fact("sight", sight)
-        if store.fact("jobs") != jobs:
-            store.put_fact("jobs", jobs)
 
 
 def _serving(snapshot: Snapshot) -> int:
@@ -80,19 +78,6 @@ def _node_row(sight: NodeSight) -> dict[str, Any]:
         "since": node.since,
         "latency": reading.latency if reading else None,
         "proxies": [{"proxy": proxy.proxy, "up": proxy.up, "sessions": proxy.sessions} for proxy in sight.proxies],
-    }
-
-
-def _job_row(sight: NodeSight, job: Any) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "uuid": job.uuid,
-        "queue": job.queue,
-        "owner": job.owner,
-        "state": str(job.state),
-        "size_kb": job.size_kb,
-        "created": job.created,
-        "node": sight.node.name,
     }
 
 
@@ -144,9 +129,12 @@ class Views:
         nodes: list[dict[str, Any]] = self.status()["nodes"]
         return nodes
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """Open jobs of all nodes, oldest first."""
-        return sorted(self.store.fact("jobs") or [], key=lambda job: (job["created"] or 0, job["id"]))
+    def jobs(
+        self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Accepted jobs (controller/jobs/table.py): `which` is open (oldest first), ended or all (newest first)."""
+        found = JobTable(self.store).search(which, user, printer, node, limit)
+        return [{**asdict(job), "slot": job.slot} for job in found]
 
     def explain(self, limit: int = 10) -> list[dict[str, Any]]:
         """The last passes that decided something, newest first: when, what and why."""

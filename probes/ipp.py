@@ -151,10 +151,10 @@ async def look(http: aiohttp.ClientSession, server: Server, node: str) -> Readin
     return reading.succeeded(node, now, now - begun, queues["printers"], jobs["jobs"])
 
 
-async def finished_jobs(
+async def all_jobs(
     http: aiohttp.ClientSession, server: Server, attributes: tuple[str, ...], first_id: int = 1
 ) -> AsyncIterator[Attributes]:
-    """All jobs from `first_id` on in the order of their ids, as attributes; the finished ones among them.
+    """All jobs from `first_id` on in the order of their ids, open and finished ones, with these attributes.
 
     Pages through which-jobs=all: `completed` is newest first, so that its pages shift while one reads them.
     """
@@ -163,12 +163,11 @@ async def finished_jobs(
             "which-jobs": "all",
             "limit": PAGE,
             "first-job-id": first_id,
-            "requested-attributes": ["job-id", "job-state", *attributes],
+            "requested-attributes": ["job-id", *attributes],
         }
         page = (await ask(http, server, Request(IppOperation.GET_JOBS, wanted)))["jobs"]
         for one in page:
-            if number(one, "job-state") >= 7:
-                yield one
+            yield one
         if len(page) < PAGE:
             return
         first_id = number(page[-1], "job-id") + 1

@@ -274,13 +274,13 @@ def test_a_missing_backend_is_an_error_in_words(node: Node) -> None:
         node.declare(Queue("office", "nosuch://127.0.0.1"))
 
 
-def test_finished_jobs_are_paged_in_the_order_of_their_ids(office: Node) -> None:
+def test_jobs_are_paged_in_the_order_of_their_ids(office: Node) -> None:
     server = ipp.Server(office.spec.host, office.spec.port, office.driver.token(office.spec).user)
     jobs = [_cancelled(office) for _ in range(12)]
 
     async def collect() -> list[int]:
         async with ipp.session() as http:
-            return [job["job-id"] async for job in ipp.finished_jobs(http, server, ("job-uuid",), jobs[3])]
+            return [job["job-id"] async for job in ipp.all_jobs(http, server, ("job-uuid",), jobs[3])]
 
     page, ipp.PAGE = ipp.PAGE, 5
     try:

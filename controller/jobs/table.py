@@ -1,0 +1,210 @@
+"""The table of accepted jobs: one row per job-uuid, from acceptance to printed, cancelled or failed with a reason.
+
+For readers (views, cost recovery): a row is written when a node first tells of the job and changes until the job has
+ended. A job that is moved to another node keeps its uuid and its row; `node`, `slot` and `id` say where it is now, and
+the table `moves` leads from each old id to the new one. What `state` says:
+
+    pending held processing stopped     open: IPP's job-state 3 to 6 (RFC 8011, 5.3.7)
+    canceled aborted completed          ended, by the node's own word (7 to 9)
+    lost                                ended: its node came back without it; `why` says what is known
+
+Rows are never deleted before `state.keep_jobs` has passed since the job was made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from controller.store import Store
+from haproxy.model import slot_of
+from probes.attributes import Attributes, number, text, texts
+from probes.reading import OpenJob, queue_of
+
+OPEN = ("pending", "held", "processing", "stopped")
+ENDED = ("canceled", "aborted", "completed", "lost")
+IPP_STATES = {3: "pending", 4: "held", 5: "processing", 6: "stopped", 7: "canceled", 8: "aborted", 9: "completed"}
+"""RFC 8011, 5.3.7."""
+ATTRIBUTES = (
+    "job-id",
+    "job-uuid",
+    "job-name",
+    "job-printer-uri",
+    "job-originating-user-name",
+    "job-state",
+    "job-state-reasons",
+    "job-k-octets",
+    "job-impressions-completed",
+    "time-at-creation",
+    "time-at-processing",
+    "time-at-completed",
+)
+"""What a node is asked about each job."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One accepted job. Times are seconds since 1970 by its node's clock, 0 for not yet."""
+
+    uuid: str
+    """job-uuid; the same wherever the job is moved to."""
+    id: int
+    """job-id at the node where it is, or ended."""
+    node: str
+    queue: str
+    owner: str
+    title: str = ""
+    """job-name."""
+    state: str = "pending"
+    reasons: str = ""
+    """job-state-reasons, separated by blanks."""
+    why: str = ""
+    """A sentence where `state` and `reasons` say too little."""
+    size_kb: int = 0
+    """job-k-octets: of its documents as they were sent."""
+    impressions: int = 0
+    """job-impressions-completed, as the node counts them; FACTS of CUPS: 0 for devices that are files, one per copy
+    for raw queues."""
+    created: int = 0
+    processing: int = 0
+    completed: int = 0
+
+    @property
+    def open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def slot(self) -> int:
+        return slot_of(self.id)
+
+    def said(self) -> str:
+        """The job in a few words, for a sentence."""
+        return f"{self.id} of {self.owner or 'somebody'}" + (f" ({self.title!r})" if self.title else "")
+
+
+_COLUMNS = tuple(field.name for field in fields(Job))
+_UPSERT = (
+    f"insert into jobs ({', '.join(_COLUMNS)}, slot, open, seen) "
+    f"values ({', '.join(':' + name for name in _COLUMNS)}, :slot, :open, :seen) on conflict (uuid) do update set "
+    + ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "slot", "open", "seen"))
+)
+
+
+def from_attributes(node: str, said: Attributes) -> Job:
+    """A job as its node describes it, asked for ATTRIBUTES."""
+    one = Job(
+        uuid=text(said, "job-uuid"),
+        id=number(said, "job-id"),
+        node=node,
+        queue=queue_of(text(said, "job-printer-uri")),
+        owner=text(said, "job-originating-user-name"),
+        title=text(said, "job-name"),
+        state=IPP_STATES.get(number(said, "job-state"), "pending"),
+        reasons=" ".join(texts(said, "job-state-reasons")),
+        size_kb=number(said, "job-k-octets"),
+        impressions=number(said, "job-impressions-completed"),
+        created=number(said, "time-at-creation"),
+        processing=number(said, "time-at-processing"),
+        completed=number(said, "time-at-completed"),
+    )
+    return one if one.uuid else _with(one, uuid=f"{node}/{one.id}/{one.created}")
+
+
+def advanced(known: Job, seen: OpenJob) -> Job:
+    """A known job with what a sweep saw of it since."""
+    return _with(known, state=IPP_STATES.get(seen.state, known.state), reasons=" ".join(seen.state_reasons))
+
+
+def _with(job: Job, **changes: Any) -> Job:
+    return Job(**{**asdict(job), **changes})
+
+
+@dataclass(frozen=True)
+class JobTable:
+    """The jobs of one database. Writers hold `store.transaction()`; every read is one short query."""
+
+    store: Store
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Write each job as it is now; repeating it changes nothing."""
+        now = time.time()
+        rows = ({**asdict(job), "slot": job.slot, "open": int(job.open), "seen": now} for job in jobs)
+        self.store.execute_many(_UPSERT, rows)
+
+    def open_on(self, node: str) -> dict[str, Job]:
+        """The open jobs of a node, by uuid."""
+        rows = self.store.rows("select * from jobs where open = 1 and node = ?", [node])
+        return {row["uuid"]: _job(row) for row in rows}
+
+    def known(self, uuids: Iterable[str]) -> dict[str, Job]:
+        """Those of these jobs that the table has, by uuid."""
+        return {uuid: job for uuid in uuids if (job := self.by_uuid(uuid))}
+
+    def by_uuid(self, uuid: str) -> Job | None:
+        rows = self.store.rows("select * from jobs where uuid = ?", [uuid])
+        return _job(rows[0]) if rows else None
+
+    def by_id(self, number: int) -> Job | None:
+        """The newest job that has this id where it is now; ids that it had before a move are in `moves`."""
+        rows = self.store.rows("select * from jobs where id = ? order by created desc limit 1", [number])
+        return _job(rows[0]) if rows else None
+
+    def search(
+        self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
+    ) -> list[Job]:
+        """Jobs by what they are: `which` is open, ended or all. Open ones oldest first, others newest first."""
+        wanted = {"open": ["open = 1"], "ended": ["open = 0"], "all": []}[which]
+        named = {"owner": user, "queue": printer, "node": node}
+        conditions = [*wanted, *(f"{column} = :{column}" for column, value in named.items() if value)]
+        where = f"where {' and '.join(conditions)}" if conditions else ""
+        order = "created, id" if which == "open" else "created desc, id desc"
+        sql = f"select * from jobs {where} order by {order} limit :limit"
+        return [_job(row) for row in self.store.rows(sql, {**named, "limit": -1 if limit is None else limit})]
+
+    def lost_since(self, moment: float) -> list[Job]:
+        """Jobs that were found to be lost after this moment (wall clock, seconds)."""
+        rows = self.store.rows("select * from jobs where state = 'lost' and seen >= ? order by id", [moment])
+        return [_job(row) for row in rows]
+
+    def open_elsewhere(self, nodes: Iterable[str]) -> list[Job]:
+        """Open jobs on nodes other than these."""
+        names = list(nodes)
+        marks = ", ".join("?" * len(names))
+        rows = self.store.rows(f"select * from jobs where open = 1 and node not in ({marks}) order by id", names)
+        return [_job(row) for row in rows]
+
+    def forget(self, older_than: float) -> None:
+        """Delete ended jobs that were made more than so many seconds ago."""
+        self.store.execute("delete from jobs where open = 0 and created < ?", [time.time() - older_than])
+
+    def placed(self, job: Job) -> Job | None:
+        """The job as it goes into the table; None for one side of a move, whose row the mover writes.
+
+        A uuid that another job has already was made up by a client: that one stands under its node and id as well.
+        """
+        known = self.by_uuid(job.uuid)
+        if known is None or (known.node, known.id) == (job.node, job.id):
+            return job
+        if self.store.rows("select 1 from moves where uuid = ? limit 1", [job.uuid]):
+            return None
+        return _with(job, uuid=f"{job.uuid}/{job.node}/{job.id}")
+
+    # How far each node was read
+
+    def mark(self, node: str) -> tuple[int, int]:
+        """The highest job id that was read from a node, and which of its lives that was (`Node.lives`)."""
+        rows = self.store.rows("select last_id, life from collected where node = ?", [node])
+        return (rows[0]["last_id"], rows[0]["life"]) if rows else (0, 0)
+
+    def set_mark(self, node: str, last_id: int, life: int) -> None:
+        self.store.execute(
+            "insert into collected (node, last_id, life) values (?, ?, ?) "
+            "on conflict (node) do update set last_id = excluded.last_id, life = excluded.life",
+            [node, last_id, life],
+        )
+
+
+def _job(row: Mapping[str, Any]) -> Job:
+    return Job(**{name: row[name] for name in _COLUMNS})

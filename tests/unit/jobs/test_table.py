@@ -1,0 +1,137 @@
+"""The table of jobs, and what comparing it with a node finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.jobs.collect import compare, first_in_question, unattended
+from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, from_attributes
+from controller.store import Store
+from probes.reading import OpenJob
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[JobTable]:
+    with Store(tmp_path / "db", create=True) as store:
+        yield JobTable(store)
+
+
+def job(number: int, state: str = "pending", node: str = "node-1") -> Job:
+    return Job(f"uuid-{number}", 1_000_000 + number, node, "office", "demo", "a title", state, created=number)
+
+
+def seen(one: Job, state: int = 3) -> OpenJob:
+    return OpenJob(one.id, one.uuid, one.queue, one.owner, state, 1, one.created, ())
+
+
+def put(table: JobTable, *jobs: Job) -> None:
+    with table.store.transaction():
+        table.put(jobs)
+
+
+class TestTable:
+    def test_a_job_is_one_row_however_often_it_is_written(self, table: JobTable) -> None:
+        put(table, job(1))
+        put(table, job(1))
+        put(table, job(1, "completed"))
+        assert table.search("all") == [job(1, "completed")]
+        assert table.by_uuid("uuid-1") == table.by_id(1_000_001) == job(1, "completed")
+
+    def test_it_is_searched_by_what_jobs_are(self, table: JobTable) -> None:
+        other = replace(job(4), owner="alice", queue="lab", node="node-2")
+        put(table, job(1), job(2, "completed"), job(3, "aborted"), other)
+        assert table.search("open") == [job(1), other]
+        assert table.search("ended") == [job(3, "aborted"), job(2, "completed")]
+        assert table.search("all", limit=1) == [other]
+        assert [other] == table.search("all", user="alice") == table.search("all", printer="lab")
+        assert table.search("all", node="node-2") == [other]
+        assert table.search("all", user="o' or 1=1") == []
+
+    def test_old_jobs_are_forgotten_and_open_ones_never(self, table: JobTable) -> None:
+        put(table, job(1), job(2, "completed"))
+        with table.store.transaction():
+            table.forget(3600)
+        assert table.search("all") == [job(1)]
+
+    def test_a_uuid_that_somebody_made_up_takes_no_other_job_over(self, table: JobTable) -> None:
+        put(table, job(1))
+        forged = replace(job(1), id=1_000_009, owner="mallory")
+        placed = table.placed(forged)
+        assert placed is not None
+        put(table, placed)
+        assert table.by_uuid("uuid-1") == job(1)
+        assert {one.owner for one in table.search("all")} == {"demo", "mallory"}
+
+    def test_open_jobs_are_found_by_an_index(self, table: JobTable) -> None:
+        for sql in ("open = 1 and node = 'node-1'", "state = 'lost' and seen >= 0", "uuid = 'x'", "id = 1"):
+            plan = table.store.rows(f"explain query plan select * from jobs where {sql}")
+            assert "USING INDEX" in plan[0]["detail"], sql
+
+    def test_a_job_without_a_uuid_still_has_one_name(self) -> None:
+        said = {"job-id": 1_000_001, "job-state": 9, "time-at-creation": 7, "job-name": "a"}
+        assert from_attributes("node-1", said).uuid == "node-1/1000001/7"
+        assert from_attributes("node-1", said).state == "completed"
+
+
+class TestCompare:
+    def test_what_came_and_went_between_two_sweeps_is_found(self) -> None:
+        assert first_in_question({}, [], 1_000_007) == 1_000_008
+        found = compare({}, [], [job(8, "completed")])
+        assert found.changed == (job(8, "completed"),)
+
+    def test_what_is_open_no_more_is_asked_for(self) -> None:
+        known = {one.uuid: one for one in (job(1), job(2), job(3))}
+        still = [seen(job(1)), seen(job(3))]
+        assert first_in_question(known, still, 1_000_003) == 1_000_002
+        found = compare(known, still, [job(2, "completed"), job(3)])
+        assert (found.changed, found.missing) == ((job(2, "completed"),), ())
+
+    def test_what_the_node_knows_no_more_is_missing(self) -> None:
+        found = compare({"uuid-1": job(1)}, [], [])
+        assert found.missing == (job(1),)
+
+    @given(
+        known=st.dictionaries(st.integers(1, 9), st.sampled_from(["pending", "held", "processing"])),
+        real=st.dictionaries(st.integers(1, 9), st.sampled_from([3, 4, 5, 7, 8, 9])),
+    )
+    def test_afterwards_table_and_node_agree_and_a_second_time_changes_nothing(
+        self, known: dict[int, str], real: dict[int, int]
+    ) -> None:
+        table = {f"uuid-{n}": job(n, state) for n, state in known.items()}
+        node = {n: job(n, IPP_STATES[state]) for n, state in real.items()}
+        sweep = [seen(node[n], state) for n, state in real.items() if state < 7]
+        last_known = max(known, default=0)
+        last = 1_000_000 + last_known
+
+        def told() -> list[Job]:
+            first = first_in_question({u: j for u, j in table.items() if j.open}, sweep, last)
+            return [one for _, one in sorted(node.items()) if one.id >= first]
+
+        found = compare(table, sweep, told())
+        table |= {one.uuid: one for one in found.changed}
+        table |= {one.uuid: replace(one, state="lost") for one in found.missing}
+        last = max([last, *(one.id for one in node.values())])
+        for number, one in node.items():
+            if one.open or number in known or number > last_known:
+                assert table[one.uuid] == one
+        assert all(table[f"uuid-{n}"].state == "lost" for n in known if n not in real)
+        again = compare({u: j for u, j in table.items() if j.open}, sweep, told())
+        assert (again.changed, again.missing) == ((), ())
+
+
+class TestUnattended:
+    def test_lost_jobs_and_those_of_nobody_are_named(self, table: JobTable) -> None:
+        put(table, job(1, "lost"), *(job(n, node="node-7") for n in range(2, 10)), job(11))
+        lost, left = unattended(table, ["node-1"])
+        assert lost == "1 job is lost with node-1, though accepted: 1000001 of demo ('a title')"
+        assert left.startswith("8 jobs are looked after by nobody, for node-7 is gone: 1000002 of demo")
+        assert left.endswith("and 3 more")
+
+    def test_every_ended_state_is_no_open_one(self) -> None:
+        assert not any(job(1, state).open for state in ENDED)
