@@ -1,0 +1,283 @@
+"""A fault campaign: people print through the door while everything breaks, then what they were told is compared with
+what came out of the printer, document by document.
+
+    ./cupsfleet test --campaign [--seed N] [--jobs N] [--seconds N] [--nodes N] [--report FILE]
+
+Exit status 1 when a promise is broken: an accepted document that did not come out; one that came out twice although
+its node did not die while it was printing; one with a wrong owner; a request that failed although it was not under
+way on a node that died, and a door was there; a fleet that is not whole again within a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import faults
+from benchmarks.faults import Faults, Site
+from benchmarks.kill import MARK
+from benchmarks.verdict import Death, Output, Told, Verdict, judge
+from controller.jobs.table import Job, JobTable
+from controller.state import State
+from controller.store import Store
+from controller.views import Views
+from haproxy.process import identity_of
+from tests.process.edge import ippwire
+from tests.process.edge.door import Client
+from tests.process.fleet import Fleet, free_port
+
+USERS = ("demo", "alice", "bob", "carol")
+PASSWORD = "campaign"
+PATIENCE = 60.0
+"""Seconds without a new document after which those that are missing are lost; and until the fleet has to be whole."""
+SETTINGS = {
+    "CUPSFLEET_NODES__MAX": "8",
+    "CUPSFLEET_HEALTH__RESTART_BACKOFF_MAX": "5s",
+    # A tenth of a second for a page: long enough to die while one prints.
+    "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": "600",
+}
+
+
+@dataclass
+class Person:
+    """A client with its own connection, who prints one document after another and remembers what was said."""
+
+    number: int
+    user: str
+    client: Client
+    chance: random.Random
+    told: list[Told] = field(default_factory=list)
+
+    def work(self, over: threading.Event, pause: float) -> None:
+        while not over.is_set():
+            self._print(f"{self.number}-{len(self.told) + 1}")
+            over.wait(self.chance.uniform(0.5, 1.5) * pause)
+
+    def _print(self, name: str) -> None:
+        document = f"document {name}\n".encode() + self.chance.randbytes(self.chance.randint(50, 2000)).hex().encode()
+        title = ippwire.attribute(0x42, "job-name", name)
+        told = Told(name, self.user, time.monotonic())
+        self.told.append(told)
+        try:
+            if self.chance.random() < 0.8:
+                told.take(self.client.send(ippwire.print_job(title, document=document)))
+            else:
+                told.take(self.client.send(ippwire.request(0x0005, ippwire.printer(), title)))
+                if told.job:
+                    told.take(self.client.send(_send_document(told.job, document)))
+        except Exception as error:
+            told.failed(repr(error))
+
+
+def _send_document(job: int, document: bytes) -> bytes:
+    number = ippwire.attribute(0x21, "job-id", job)
+    kind = ippwire.attribute(0x49, "document-format", "application/octet-stream")
+    last = ippwire.attribute(0x22, "last-document", b"\x01")
+    return ippwire.request(0x0006, ippwire.printer(), number, kind, last) + document
+
+
+@dataclass
+class Watch:
+    """Looks at processes all the time, and notes when one was gone and when it was back."""
+
+    site: Site
+    deaths: list[Death] = field(default_factory=list)
+    doors: list[tuple[float, float]] = field(default_factory=list)
+    """From the death of a proxy until the next one takes connections."""
+    _alive: dict[str, int] = field(default_factory=dict)
+
+    def run(self, over: threading.Event) -> None:
+        door, gone = self.site.proxy(), 0.0
+        while not over.wait(0.05):
+            now = time.monotonic()
+            for name, pid in list(self._alive.items()):
+                if identity_of(pid) is None:
+                    self.deaths.append(Death(name, now, time.time()))
+                    del self._alive[name]
+            for folder in (self.site.fleet.state / "nodes").iterdir():
+                if runs := self.site.pid(folder.name):
+                    self._alive[folder.name] = runs
+            if door and identity_of(door) is None:
+                gone, door = now, None
+            if door is None and (door := self.site.proxy()):
+                self.doors.append((gone, now))
+
+
+@dataclass
+class Printed:
+    """Reads what the printer put out, each file once."""
+
+    folder: Path
+    outputs: list[Output] = field(default_factory=list)
+    _read: set[str] = field(default_factory=set)
+
+    def look(self) -> list[Output]:
+        for entry in os.scandir(self.folder) if self.folder.is_dir() else ():
+            if entry.name not in self._read and not entry.name.startswith("."):
+                self._read.add(entry.name)
+                if found := MARK.match(Path(entry.path).read_bytes()):
+                    status = entry.stat()
+                    whole = not entry.name.endswith(".partial")
+                    self.outputs.append(Output(found[1].decode(), status.st_mtime, status.st_ctime, whole))
+        return self.outputs
+
+
+@contextmanager
+def working(threads: list[threading.Thread], over: threading.Event) -> Iterator[None]:
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def spoil(broken: Faults, people: list[Person], jobs: int, seconds: float, rate: float) -> None:
+    """Begin and end faults until the time is over and enough was printed; then everything is whole again."""
+    chance, begun = broken.site.chance, time.monotonic()
+    kinds = broken.kinds()
+    upcoming = begun + 3
+    while time.monotonic() < begun + seconds or sum(len(person.told) for person in people) < jobs:
+        if time.monotonic() > upcoming:
+            if fault := broken.begin(chance.choices(list(kinds), list(kinds.values()))[0]):
+                print(f"{time.monotonic() - begun:7.1f} s  {fault.said()}", file=sys.stderr, flush=True)
+            upcoming = time.monotonic() + chance.expovariate(rate)
+        broken.end_due()
+        time.sleep(0.05)
+    broken.end_due(all_of_them=True)
+
+
+def recover(fleet: Fleet, site: Site) -> tuple[float, list[str]]:
+    """Seconds until the fleet was whole again, and what was wrong with it when patience was over."""
+    begun = time.monotonic()
+    while True:
+        with Store(fleet.state / "cupsfleet.db") as store:
+            status = Views(State(fleet.state), store).status()
+        wrong = list(status["problems"])
+        ready = sum(node["state"] == "ready" for node in status["nodes"])
+        if ready != status["scaling"]["desired"] or ready != len(status["nodes"]):
+            states = ", ".join(f"{node['name']} {node['state']}" for node in status["nodes"])
+            wrong.append(f"{status['scaling']['desired']} nodes should serve: {states}")
+        if not wrong or time.monotonic() - begun > PATIENCE:
+            return time.monotonic() - begun, wrong
+        time.sleep(0.5)
+
+
+def settle(printed: Printed, expected: set[str]) -> None:
+    """Until every accepted document is there, or nothing came out for PATIENCE seconds."""
+    count, since = 0, time.monotonic()
+    while expected - {output.name for output in printed.look() if output.whole}:
+        if len(printed.outputs) != count:
+            count, since = len(printed.outputs), time.monotonic()
+        if time.monotonic() - since > PATIENCE:
+            return
+        time.sleep(0.5)
+
+
+def known_jobs(fleet: Fleet, expected: int) -> list[Job]:
+    """The table of jobs, once nothing in it is open any more."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        with Store(fleet.state / "cupsfleet.db") as store:
+            jobs = JobTable(store).search("all")
+        ended = sum(not job.open for job in jobs)
+        if (ended == len(jobs) and ended >= expected) or time.monotonic() > until:
+            return jobs
+        time.sleep(0.5)
+
+
+def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
+    chance = random.Random(given.seed)
+    site = Site(fleet, chance)
+    broken, watch = Faults(site, faults.is_isolated()), Watch(site)
+    printed = Printed(fleet.state / "printed" / "office")
+    passwords = dict.fromkeys(USERS, PASSWORD) | {"demo": fleet.password()}
+    people = []
+    for number in range(given.clients):
+        user = USERS[number % len(USERS)]
+        client = Client(fleet.port, user, passwords[user], timeout=90)
+        people.append(Person(number, user, client, random.Random(f"{given.seed}-{number}")))
+    over, watched = threading.Event(), threading.Event()
+    clients = [threading.Thread(target=person.work, args=(over, given.pause)) for person in people]
+    with working([threading.Thread(target=watch.run, args=(watched,))], watched):
+        begun = time.monotonic()
+        with working(clients, over):
+            spoil(broken, people, given.jobs, given.seconds, given.rate)
+        lasted = time.monotonic() - begun
+        seconds, wrong = recover(fleet, site)
+    told = [one for person in people for one in person.told]
+    accepted = {one.name for one in told if one.accepted}
+    settle(printed, accepted)
+    jobs = known_jobs(fleet, len(accepted))
+    stops = [Death(fault.nodes[0], fault.begun, fault.wall) for fault in broken.done if fault.kind == "node stopped"]
+    verdict = judge(told, printed.look(), watch.deaths, stops, watch.doors, jobs)
+    verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
+    verdict.faults = Counter(fault.kind for fault in broken.done)
+    verdict.missing = tuple(broken.missing())
+    return verdict
+
+
+@contextmanager
+def running_fleet(nodes: int) -> Iterator[Fleet]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        state = Path(folder) / "state"
+        port = free_port()
+        environment = {"CUPSFLEET_NODES__MIN": str(nodes), "CUPSFLEET_FRONT_DOOR__PORT": str(port)}
+        fleet = Fleet(state, port, SETTINGS | environment)
+        if faults.is_isolated():
+            faults.give_disk(state)
+        try:
+            fleet.done("up", "--detach")
+            for user in USERS[1:]:
+                fleet.done("user", "add", user, stdin=PASSWORD + "\n")
+            yield fleet
+        finally:
+            fleet.run("down")
+            if faults.is_isolated():
+                faults.take_disk(state)
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="cupsfleet test --campaign", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--seed", type=int, default=1, help="of the order and kind of faults, and of the documents")
+    parser.add_argument("--jobs", type=int, default=0, help="documents to print at least")
+    parser.add_argument("--seconds", type=float, default=90, help="time to break things for at least")
+    parser.add_argument("--nodes", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--pause", type=float, default=0.8, help="seconds between two documents of a client")
+    parser.add_argument("--rate", type=float, default=0.4, help="faults per second")
+    parser.add_argument("--report", type=Path, help="write the report to this file as well")
+    parser.add_argument("--keep", type=Path, help="copy the fleet's state folder here when a promise is broken")
+    return parser.parse_args(words)
+
+
+def main(words: list[str]) -> int:
+    given = arguments(words)
+    faults.isolate([sys.executable, "-m", "benchmarks.campaign", *words])
+    with running_fleet(given.nodes) as fleet:
+        verdict = campaign(fleet, given)
+        if not verdict.kept and given.keep:
+            fleet.run("down")
+            shutil.copytree(fleet.state, given.keep, ignore=shutil.ignore_patterns("*.sock", "bin", "cupsd"))
+    report = verdict.report(given.seed, given.nodes, given.clients)
+    print(report)
+    if given.report:
+        given.report.write_text(report)
+    return 0 if verdict.kept else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

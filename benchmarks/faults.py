@@ -1,0 +1,300 @@
+"""Faults for benchmarks/campaign.py: each one is real, is begun by the name of a node, and is undone by `Fault.end`.
+
+Those of the network and of the disk need root and a network and mount namespace of our own, which the campaign makes;
+nothing outside of it is touched. The prober runs as root and HAProxy as its own account, so that a routing rule by
+account (ip-rule(8), uidrange) can blind the one and not the other.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controller import processes
+from controller.state import State
+from controller.store import Store, StoreError
+from controller.views import Views
+from haproxy import process as proxy_process
+from tests.process.fleet import Fleet
+
+DISK = "node-1"
+"""The node whose folder is a small file system of its own."""
+DISK_BYTES = 24 << 20
+ROUTED = "100"
+"""Where the rule for local addresses goes, so that ours can come before it."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The fleet under test, asked without a process of its own for each question."""
+
+    fleet: Fleet
+    chance: random.Random
+
+    def nodes(self) -> list[dict[str, Any]]:
+        with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
+            return Views(State(self.fleet.state), store).nodes()
+        return []
+
+    def ask(self, verb: str, argument: str = "") -> None:
+        """As an administrator's command; a database that is locked loses it."""
+        with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
+            store.ask(verb, argument, "campaign")
+
+    def pid(self, node: str) -> int | None:
+        return processes.recorded_pid(self.fleet.state / "nodes" / node / "process")
+
+    def proxy(self) -> int | None:
+        master = proxy_process.recorded(self.fleet.state / "proxy-1")
+        return master.pid if master else None
+
+
+@dataclass
+class Fault:
+    """Something that goes wrong for a while. `nodes` are those that it harms."""
+
+    kind: str
+    nodes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    begun: float = 0.0
+    wall: float = 0.0
+    """When it was begun, in seconds since 1970."""
+    ended: float = 0.0
+    undo: Callable[[], None] = lambda: None
+
+    def said(self) -> str:
+        return f"{self.kind} {' '.join(self.nodes)}".strip()
+
+
+@dataclass
+class Faults:
+    """Begins faults and ends them; every kind that this machine allows."""
+
+    site: Site
+    isolated: bool
+    """Whether network and mounts are our own to spoil."""
+    done: list[Fault] = field(default_factory=list)
+    running: list[Fault] = field(default_factory=list)
+    _rule: int = 1
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def kinds(self) -> dict[str, int]:
+        """Each kind that can be had here, with its weight among the others."""
+        anywhere = {
+            "node killed": 6,
+            "node stopped": 3,
+            "node slow": 2,
+            "controller killed": 3,
+            "proxy killed": 1,
+            "proxy reloaded": 2,
+            "database locked": 2,
+            "node added": 2,
+            "node retired": 2,
+        }
+        own = {"prober blind to one": 2, "prober blind to all": 1, "proxy cut off from one": 2, "disk full": 2}
+        return anywhere | (own if self.isolated else {})
+
+    def missing(self) -> list[str]:
+        """Kinds that can't be had here, with the reason."""
+        own = [] if self.isolated else ["network loss, a lying prober and a full disk: they need root"]
+        return [*own, "jumps of the wall clock: they would be the whole machine's, and other programs run on it"]
+
+    def begin(self, kind: str) -> Fault | None:
+        """Begin one; None when no node may be harmed now."""
+        fault = Fault(kind, seconds=self.site.chance.uniform(1, 15), begun=time.monotonic(), wall=time.time())
+        if kind in _NEEDS_NODE:
+            victims = self._victims()
+            if kind == "disk full":
+                victims = [name for name in victims if name == DISK]
+            if kind == "node retired":
+                victims = [name for name in victims if name != DISK]
+            if not victims:
+                return None
+            fault.nodes = (self.site.chance.choice(victims),)
+        with self._lock:
+            self.running.append(fault)
+        getattr(self, "_" + kind.replace(" ", "_"))(fault)
+        return fault
+
+    def end_due(self, all_of_them: bool = False) -> None:
+        for fault in list(self.running):
+            if all_of_them or time.monotonic() > fault.begun + fault.seconds:
+                fault.undo()
+                fault.ended = time.monotonic()
+                with self._lock:
+                    self.running.remove(fault)
+                    self.done.append(fault)
+
+    def _victims(self) -> list[str]:
+        """Nodes that serve and may be harmed: at least two others have to be well."""
+        harmed = {name for fault in self.running for name in fault.nodes}
+        well = [node["name"] for node in self.site.nodes() if node["state"] == "ready" and node["name"] not in harmed]
+        return well if len(well) > 2 else []
+
+    def _node_killed(self, fault: Fault) -> None:
+        fault.seconds = 0.0
+        self._signal(fault, signal.SIGKILL)
+
+    def _node_stopped(self, fault: Fault) -> None:
+        fault.seconds = self.site.chance.choice([0.5, 2.0, 5.0, 30.0])
+        if pid := self._signal(fault, signal.SIGSTOP):
+            fault.undo = lambda: _kill(pid, signal.SIGCONT)
+
+    def _node_slow(self, fault: Fault) -> None:
+        """It gets to run for a fifth of the time."""
+        pid, over = self.site.pid(fault.nodes[0]), threading.Event()
+
+        def stutter() -> None:
+            while pid and not over.wait(0.05):
+                _kill(pid, signal.SIGSTOP)
+                over.wait(0.2)
+                _kill(pid, signal.SIGCONT)
+
+        thread = threading.Thread(target=stutter)
+        thread.start()
+
+        def undo() -> None:
+            over.set()
+            thread.join()
+
+        fault.undo = undo
+
+    def _controller_killed(self, fault: Fault) -> None:
+        fault.seconds = self.site.chance.uniform(0, 4)
+        if pid := State(self.site.fleet.state).controller():
+            _kill(pid, signal.SIGKILL)
+        fault.undo = lambda: threading.Thread(target=self._bring_up).start()
+
+    def _bring_up(self) -> None:
+        """As a service manager would: again and again until it is up."""
+        while self.site.fleet.run("up", "--detach").returncode:
+            time.sleep(1)
+
+    def _proxy_killed(self, fault: Fault) -> None:
+        fault.seconds = 0.0
+        if pid := self.site.proxy():
+            _kill(pid, signal.SIGKILL)
+
+    def _proxy_reloaded(self, fault: Fault) -> None:
+        """A user more is a reload."""
+        fault.seconds = 0.0
+        name = f"guest{len(self.done)}"
+        threading.Thread(target=self.site.fleet.run, args=("user", "add", name)).start()
+
+    def _database_locked(self, fault: Fault) -> None:
+        connection = sqlite3.connect(self.site.fleet.state / "cupsfleet.db", timeout=2, check_same_thread=False)
+        with suppress(sqlite3.OperationalError):
+            connection.execute("begin immediate")
+        fault.undo = connection.close
+
+    def _node_added(self, fault: Fault) -> None:
+        fault.seconds = 0.0
+        self.site.ask("add")
+
+    def _node_retired(self, fault: Fault) -> None:
+        fault.seconds = 0.0
+        self.site.ask("retire", fault.nodes[0])
+
+    def _prober_blind_to_one(self, fault: Fault) -> None:
+        self._cut(fault, 0, list(fault.nodes))
+
+    def _prober_blind_to_all(self, fault: Fault) -> None:
+        self._cut(fault, 0, [node["name"] for node in self.site.nodes()])
+
+    def _proxy_cut_off_from_one(self, fault: Fault) -> None:
+        self._cut(fault, pwd.getpwnam("haproxy").pw_uid, list(fault.nodes))
+
+    def _cut(self, fault: Fault, account: int, nodes: list[str]) -> None:
+        ports = [node["address"].rsplit(":", 1)[1] for node in self.site.nodes() if node["name"] in nodes]
+        self._rule += 1
+        place = str(self._rule)
+        for port in ports:
+            who = ["uidrange", f"{account}-{account}", "ipproto", "tcp", "dport", port]
+            subprocess.run(["ip", "rule", "add", "pref", place, *who, "blackhole"], check=True)
+
+        def undo() -> None:
+            for _ in ports:
+                subprocess.run(["ip", "rule", "del", "pref", place], check=True)
+
+        fault.undo = undo
+
+    def _disk_full(self, fault: Fault) -> None:
+        """It fills up within seconds, as disks do, stays full for a while, and is emptied."""
+        fault.seconds = self.site.chance.uniform(8, 20)
+        ballast, over = self.site.fleet.state / "nodes" / DISK / "ballast", threading.Event()
+
+        def fill() -> None:
+            with suppress(OSError), ballast.open("ab", buffering=0) as file:
+                while not over.wait(0.1):
+                    free = shutil.disk_usage(ballast.parent).free
+                    file.write(bytes(min(max(4096, DISK_BYTES // 50), max(free, 1))))
+
+        thread = threading.Thread(target=fill)
+        thread.start()
+
+        def undo() -> None:
+            over.set()
+            thread.join()
+            ballast.unlink(missing_ok=True)
+
+        fault.undo = undo
+
+    def _signal(self, fault: Fault, number: int) -> int | None:
+        pid = self.site.pid(fault.nodes[0])
+        if pid:
+            _kill(pid, number)
+        return pid
+
+
+_NEEDS_NODE = {
+    "node killed",
+    "node stopped",
+    "node slow",
+    "node retired",
+    "prober blind to one",
+    "proxy cut off from one",
+    "disk full",
+}
+
+
+def _kill(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def isolate(arguments: list[str]) -> None:
+    """Run the program again in a network and mount namespace of its own, as far as this user may. Returns inside."""
+    if os.geteuid() == 0 and "CAMPAIGN_INSIDE" not in os.environ and shutil.which("unshare") and shutil.which("ip"):
+        os.environ["CAMPAIGN_INSIDE"] = "yes"
+        os.execvp("unshare", ["unshare", "--net", "--mount", *arguments])
+    if is_isolated():
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "rule", "add", "pref", ROUTED, "lookup", "local"], check=True)
+        subprocess.run(["ip", "rule", "del", "pref", "0"], check=True)
+
+
+def is_isolated() -> bool:
+    return os.geteuid() == 0 and "CAMPAIGN_INSIDE" in os.environ
+
+
+def give_disk(state: Path) -> None:
+    """Put one node's folder on a small file system of its own."""
+    folder = state / "nodes" / DISK
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "none", str(folder)], check=True)
+
+
+def take_disk(state: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(state / "nodes" / DISK)], check=False)

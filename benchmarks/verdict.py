@@ -1,0 +1,209 @@
+"""What a fault campaign has come to: what clients were told, beside what came out. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from controller.jobs.table import Job
+from tests.process.edge import ippwire
+from tests.process.edge.door import Answer
+
+NOTICED = 0.5
+"""Seconds by which the campaign's looks at processes may be late, on a machine that has other things to do."""
+RECORDED = 1.0
+"""Seconds that cupsd may take to write down that a job has been printed; dying in there is dying while printing."""
+
+
+@dataclass
+class Told:
+    """What a client was told of one document. Times are monotonic seconds."""
+
+    name: str
+    user: str
+    started: float
+    ended: float = 0.0
+    accepted: bool = False
+    job: int = 0
+    why: str = ""
+    """Why it was not accepted, as the client saw it."""
+
+    def take(self, answer: Answer) -> None:
+        """An answer of the door, to the last request that this document needs."""
+        self.ended, self.accepted = time.monotonic(), False
+        if answer.status != 200:
+            self.why = f"HTTP {answer.status} {answer.body[:70].decode(errors='replace').strip()}"
+        elif ippwire.status(answer.body) >= 0x100:
+            self.why = f"IPP status {ippwire.status(answer.body):#06x}"
+        else:
+            self.accepted, self.job, self.why = True, ippwire.integers(answer.body, "job-id")[0], ""
+
+    def failed(self, why: str) -> None:
+        self.ended, self.accepted, self.why = time.monotonic(), False, why
+
+
+@dataclass(frozen=True)
+class Output:
+    """A document as it left the printer. Times are wall clock seconds."""
+
+    name: str
+    arrived: float
+    out: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a node's cupsd, or of its being able to do anything."""
+
+    node: str
+    at: float
+    """Monotonic seconds."""
+    wall: float
+
+
+@dataclass
+class Verdict:
+    told: int
+    accepted: int
+    lost: list[str]
+    twice_while_printing: list[str]
+    """Came out more than once, and a node died while it was printing."""
+    twice: list[str]
+    wrong_owner: list[str]
+    unknown: list[str]
+    """Accepted, and not in the table of jobs, or not ended there."""
+    ids_twice: list[int]
+    in_flight: list[str]
+    """Failed requests that were under way on a node when it died."""
+    without_door: list[str]
+    refused: list[str]
+    """Failed requests without such an excuse."""
+    out_unasked: int
+    """Documents that came out although their client was told of a failure."""
+    deaths: int
+    lasted: float = 0.0
+    recovery: float = 0.0
+    wrong: tuple[str, ...] = ()
+    faults: Counter[str] = field(default_factory=Counter)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> list[str]:
+        """The promises that were not kept, each with what shows it."""
+        kinds: dict[str, Sequence[object]] = {
+            "accepted and lost": self.lost,
+            "printed twice without a death": self.twice,
+            "owned by somebody else": self.wrong_owner,
+            "unknown to the table of jobs": self.unknown,
+            "job ids given out twice": self.ids_twice,
+            "refused although a healthy node was there": self.refused,
+            "not whole again within a minute": self.wrong,
+        }
+        return [f"{what}: {len(found)}: {'; '.join(map(str, found[:12]))}" for what, found in kinds.items() if found]
+
+    @property
+    def kept(self) -> bool:
+        return not self.broken
+
+    def report(self, seed: int, nodes: int, clients: int) -> str:
+        rows = {
+            "documents sent": self.told,
+            "accepted": self.accepted,
+            "accepted and lost": len(self.lost),
+            "printed twice": len(self.twice),
+            "printed twice, printing while their node died": len(self.twice_while_printing),
+            "owned by somebody else": len(self.wrong_owner),
+            "accepted and unknown to the table of jobs": len(self.unknown),
+            "job ids given out twice": len(self.ids_twice),
+            "failed requests, under way on a node that died": len(self.in_flight),
+            "failed requests, no proxy was there": len(self.without_door),
+            "failed requests, although a healthy node was there": len(self.refused),
+            "printed although their client was told of a failure": self.out_unasked,
+            "ends of a cupsd": self.deaths,
+            "seconds until the fleet was whole again": f"{self.recovery:.0f}",
+        }
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.faults.items()))
+        return "\n".join(
+            [
+                "# Fault campaign",
+                "",
+                f"Seed {seed}, {nodes} nodes, {clients} clients, {self.lasted:.0f} s, {self.faults.total()} faults: "
+                f"{kinds}.",
+                "",
+                "| what | count |",
+                "| --- | ---: |",
+                *(f"| {what} | {count} |" for what, count in rows.items()),
+                "",
+                *(f"Not tried: {what}." for what in self.missing),
+                "",
+                *(f"- printing while its node died: {one}" for one in self.twice_while_printing),
+                "",
+                *([f"BROKEN {one}" for one in self.broken] or ["Every promise was kept."]),
+                "",
+            ]
+        )
+
+
+def judge(
+    told: Sequence[Told],
+    outputs: Iterable[Output],
+    deaths: Sequence[Death],
+    stops: Sequence[Death],
+    doors: Sequence[tuple[float, float]],
+    jobs: Sequence[Job],
+) -> Verdict:
+    """deaths: of nodes. stops: when nodes were stopped, of which some were killed for their silence later. doors: from
+    when to when no proxy was there (monotonic seconds)."""
+    copies: dict[str, list[Output]] = {}
+    for output in outputs:
+        copies.setdefault(output.name, []).append(output)
+    accepted = [one for one in told if one.accepted]
+    failed = [one for one in told if not one.accepted]
+    many = {name: found for name, found in copies.items() if len(found) > 1}
+    excused = {name for name, found in many.items() if _all_but_one_excused(found, [*deaths, *stops])}
+    rows = {job.title: job for job in jobs}
+    flying = [one for one in failed if _in_flight(one, deaths)]
+    shut = [one for one in failed if one not in flying and any(_overlap(one, gone, back) for gone, back in doors)]
+    ids = Counter(one.job for one in accepted)
+    return Verdict(
+        told=len(told),
+        accepted=len(accepted),
+        lost=[_said(one) for one in accepted if not any(copy.whole for copy in copies.get(one.name, ()))],
+        twice_while_printing=[f"{name}, {len(many[name])} times" for name in sorted(excused)],
+        twice=[f"{name}, {_times(found)}" for name, found in sorted(many.items()) if name not in excused],
+        wrong_owner=[_said(one) for one in told if one.name in rows and rows[one.name].owner != one.user],
+        unknown=[_said(one) for one in accepted if one.name not in rows or rows[one.name].state != "completed"],
+        ids_twice=[number for number, count in ids.items() if count > 1],
+        in_flight=[_said(one) for one in flying],
+        without_door=[_said(one) for one in shut],
+        refused=[_said(one) for one in failed if one not in flying and one not in shut],
+        out_unasked=sum(one.name in copies for one in failed),
+        deaths=len(deaths),
+    )
+
+
+def _in_flight(one: Told, deaths: Iterable[Death]) -> bool:
+    return any(one.started - NOTICED < death.at < one.ended + NOTICED for death in deaths)
+
+
+def _overlap(one: Told, gone: float, back: float) -> bool:
+    return one.started - NOTICED < back + NOTICED and one.ended + NOTICED > gone
+
+
+def _all_but_one_excused(copies: Sequence[Output], deaths: Sequence[Death]) -> bool:
+    """Whether a node died during every printing but the last."""
+    earlier = sorted(copies, key=lambda copy: copy.out)[:-1]
+    return all(
+        any(copy.arrived - NOTICED < death.wall < copy.out + RECORDED + NOTICED for death in deaths) for copy in earlier
+    )
+
+
+def _times(copies: Iterable[Output]) -> str:
+    return ", ".join(f"{copy.arrived:.1f}-{copy.out:.1f}{'' if copy.whole else ' partial'}" for copy in copies)
+
+
+def _said(one: Told) -> str:
+    return f"{one.name} of {one.user} at {one.started:.1f}-{one.ended:.1f} ({one.why or f'job {one.job}'})"
