@@ -93,6 +93,9 @@ OPEN_JOBS = Request(
     {"which-jobs": "not-completed", "requested-attributes": list(reading.JOB_ATTRIBUTES)},
 )
 
+DEFAULT = Request(IppOperation.CUPS_GET_DEFAULT, {"requested-attributes": ["printer-name"]})
+"""The cheapest question that every CUPS server answers, if only with 'not found'."""
+
 
 def session(headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
     """What `ask` needs; close it (`async with`). Its connections stay open, and each question has its own deadline."""

@@ -64,6 +64,10 @@ class Reading:
     latency: float | None = None
     """Seconds from the first request to the last answer; None when it failed."""
     error: str | None = None
+    refused: bool = False
+    """The error was an answer: it was reached, and said no or nothing that is IPP."""
+    tls_error: str | None = None
+    """What went wrong over TLS, '' for nothing; None when it was not asked over TLS beside."""
     queues: tuple[QueueReading, ...] = ()
     jobs: tuple[OpenJob, ...] = ()
     highest_job_id: int = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
 from probes import ipp
-from probes.errors import ProbeError
+from probes.errors import ProbeError, Refused, Unintelligible
 from probes.ipp import Server
 from probes.reading import Reading
 
@@ -31,6 +31,8 @@ class Target:
     user: str = "cupsfleet"
     tls: bool = False
     verify: bool = False
+    also_tls: bool = False
+    """Ask it one thing over TLS as well, as the proxies do; the answer's `tls_error` tells."""
 
 
 async def sweep(targets: Iterable[Target], deadline: float) -> dict[str, Reading]:
@@ -55,9 +57,25 @@ async def _look(http: aiohttp.ClientSession, target: Target, deadline: float) ->
     due = time.monotonic() + deadline
     try:
         async with asyncio.timeout(deadline):
-            return await ipp.look(http, server, target.name), 0.0
+            seen = await ipp.look(http, server, target.name)
     except TimeoutError:
         now = time.monotonic()
         return Reading(target.name, now, error=f"no answer within {deadline:g} s"), now - due
     except ProbeError as failure:
-        return Reading(target.name, time.monotonic(), error=str(failure)), 0.0
+        refused = isinstance(failure, Refused | Unintelligible)
+        return Reading(target.name, time.monotonic(), error=str(failure), refused=refused), 0.0
+    if target.also_tls:
+        seen = replace(seen, tls_error=await _tls_error(http, replace(server, tls=True), deadline))
+    return seen, 0.0
+
+
+async def _tls_error(http: aiohttp.ClientSession, server: Server, deadline: float) -> str:
+    """'' when the server, which answers without TLS, answers with it too."""
+    try:
+        async with asyncio.timeout(deadline):
+            await ipp.ask(http, server, ipp.DEFAULT)
+    except TimeoutError:
+        return f"no answer over TLS within {deadline:g} s"
+    except ProbeError as failure:
+        return f"over TLS: {failure}"
+    return ""

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from probes import sweep as module
+from probes.canary import NAME, canary
 from probes.reading import Reading
 from probes.sweep import Target, sweep
 from tests.contract.test_driver import free_port
@@ -59,6 +60,54 @@ def test_a_stranger_behind_the_port_is_an_error_in_words(said: bytes) -> None:
             target = Target("n", "127.0.0.1", server.sockets[0].getsockname()[1])
             return (await sweep([target], 1.0))["n"]
 
-    error = asyncio.run(answered()).error
+    reading = asyncio.run(answered())
+    error = reading.error
     assert error
+    assert reading.refused is bool(said)
     assert "127.0.0.1" in error or "not IPP" in error
+
+
+class TestOverTls:
+    def test_what_answers_both_ways_is_well(self, office: Node) -> None:
+        assert look(office).tls_error == ""
+
+    def test_a_node_that_is_broken_over_tls_alone_still_answers(self, office: Node) -> None:
+        look(office)  # cupsd makes its certificate at the first connection
+        for file in (office.spec.folder / "etc/ssl").iterdir():
+            file.write_bytes(b"broken")
+        reading = look(office)
+        assert reading.error is None
+        assert "over TLS" in str(reading.tls_error)
+
+    def test_it_is_asked_only_when_that_is_wanted(self, office: Node) -> None:
+        assert office.reading().tls_error is None
+
+
+def look(node: Node) -> Reading:
+    target = Target("n", node.spec.host, node.spec.port, also_tls=True)
+    return asyncio.run(sweep([target], 5.0))["n"]
+
+
+def test_an_error_is_an_answer_and_silence_is_none(office: Node) -> None:
+    with silent() as hanging:
+        targets = [Target("silent", "127.0.0.1", hanging.getsockname()[1]), Target("away", "127.0.0.1", free_port())]
+        readings = asyncio.run(sweep(targets, 0.5))
+    assert not any(reading.refused for reading in readings.values())
+
+
+class TestCanary:
+    def test_it_answers(self) -> None:
+        async def asked() -> Reading:
+            async with canary() as target:
+                return (await sweep([target], 3.0))[NAME]
+
+        reading = asyncio.run(asked())
+        assert (reading.error, reading.queues, reading.jobs) == (None, (), ())
+
+    def test_it_does_not_while_its_loop_is_held_up(self) -> None:
+        async def asked() -> Reading:
+            async with canary() as target:
+                asyncio.get_running_loop().call_later(0.0, time.sleep, 0.3)
+                return (await sweep([target], 3.0))[NAME]
+
+        assert (asyncio.run(asked()).latency or 0.0) >= 0.2
