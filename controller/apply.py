@@ -12,7 +12,22 @@ from dataclasses import dataclass, replace
 from controller.config import Settings, split_address
 from controller.door import Door
 from controller.effects import Crew, Effects
-from controller.plan import Admit, Aim, Declare, Drain, Leave, Order, Plan, Prove, Remove, Restart, Start, Step, TakeOut
+from controller.plan import (
+    Admit,
+    Aim,
+    Declare,
+    Drain,
+    Leave,
+    Order,
+    Plan,
+    Prove,
+    Remove,
+    Restart,
+    Start,
+    Step,
+    Suspend,
+    TakeOut,
+)
 from controller.ports import Ports, free
 from controller.snapshot import Goal, Node, NodeState
 from controller.store import Store
@@ -69,6 +84,9 @@ class Applier:
                 node = _enter(node, state, step.reason)
             case TakeOut() if node:
                 node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths, lives=node.lives + 1)
+            case Suspend() if node:
+                queues = "" if step.redeclare else node.queues
+                node = replace(_enter(node, NodeState.UNHEALTHY, step.reason), queues=queues)
             case Drain() if node:
                 node = _enter(node, NodeState.DRAINING, step.reason)
             case Leave() if node:

@@ -132,7 +132,7 @@ class VirtualPrinter(Section):
 
 
 class Health(Section):
-    """When a node is taken for dead."""
+    """When a node is taken for unhealthy or dead, and what holds such a verdict back."""
 
     interval: Annotated[Seconds, Field(ge=0.2, le=60)] = 1.0
     """Time between two looks at the whole fleet."""
@@ -142,6 +142,33 @@ class Health(Section):
     """A node that runs but is silent to the prober and to every proxy for this long is dead and started again."""
     restart_backoff_max: Annotated[Seconds, Field(ge=1)] = 60.0
     """Waiting time between restarts doubles from 1 s up to this."""
+    fall: Annotated[int, Field(ge=1, le=100)] = 3
+    """Bad answers in a row that make a ready node unhealthy. Default 3: one hiccup is none, three seconds are."""
+    rise: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Good answers in a row that make it ready again. More than `fall`, so that a node on the edge does not flap."""
+    slow_after: Annotated[Seconds, Field(gt=0)] = 1.0
+    """An answer that takes longer is bad, if it also takes three times as long as most other nodes'. A busy node
+    answers in a tenth of this; when all are slow it is the machine, and moving work helps nobody."""
+    stuck_after: Annotated[Seconds, Field(ge=10)] = 120.0
+    """A job that waits for so long in a queue that is idle on its node makes that node unhealthy. cupsd starts a job
+    within a second."""
+    spool_reserve_mb: Annotated[int, Field(ge=0)] = 64
+    """Megabytes that must be free where a node spools, or a tenth of a disk smaller than ten times this. Default 64:
+    room for a large document more than are arriving."""
+    tls_interval: Annotated[Seconds, Field(ge=1)] = 30.0
+    """Time between two questions over TLS to each node, as the proxies ask; the ordinary ones are plain, for a
+    handshake costs the node ten times as much. After a connection that failed at a proxy it is asked at once."""
+    replace_after: Annotated[Seconds, Field(ge=1)] = 300.0
+    """A node that stays unhealthy for this long is replaced: the new one is ordered first. Default 5m: a disk is
+    cleared and a queue is started again by then, or it never will be."""
+    max_removed_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """When more than this share of the nodes looks bad at once, nothing is taken away: it is rather the machine, the
+    network or the prober. Default half."""
+
+    @property
+    def stale_after(self) -> float:
+        """Seconds after which a reading decides nothing: three looks, each as long as one silent node makes it."""
+        return 3 * max(self.interval, self.deadline)
 
 
 class StateSection(Section):

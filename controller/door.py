@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -245,17 +246,21 @@ class Door:
 
 
 def _by_slot(proxy: int, servers: Iterable[ServerStats], old: Mapping[int, int] | None) -> dict[int, ProxySight]:
-    """One sight per slot: the check is the pool's, the sessions are those of all backends and workers."""
+    """One sight per slot: the check is the pool's, sessions and errors are those of all backends."""
     rows = list(servers)
     sessions: dict[int, int] = dict(old or {})
+    errors: Counter[int] = Counter()
     for row in rows:
         sessions[row.slot] = sessions.get(row.slot, 0) + row.current_sessions + row.queue
+        errors[row.slot] += row.connection_errors
 
     def seen(slot: int) -> int | None:
         return None if old is None else sessions[slot]
 
     return {
-        row.slot: ProxySight(proxy, row.up and row.check_status.endswith("OK"), seen(row.slot), row.check_status)
+        row.slot: ProxySight(
+            proxy, row.up and row.check_status.endswith("OK"), seen(row.slot), row.check_status, errors[row.slot]
+        )
         for row in rows
         if row.backend == "pool"
     }

@@ -104,10 +104,14 @@ class Effects:
     def alive(self, node: Node, store: Store) -> bool | None:
         return self.drivers[node.driver].alive(self.spec(node, store))
 
-    def target(self, node: Node, store: Store) -> Target:
+    def room(self, node: Node, store: Store) -> tuple[int, int] | None:
+        return self.drivers[node.driver].room(self.spec(node, store))
+
+    def target(self, node: Node, store: Store, also_tls: bool) -> Target:
         """Where the prober finds the node, and the name that lets it see every job's owner."""
         token = self.drivers[node.driver].token(self.spec(node, store))
-        return Target(node.name, token.host or node.host, node.port, token.user, token.tls)
+        host = token.host or node.host
+        return Target(node.name, host, node.port, token.user, token.tls, also_tls=also_tls and not token.tls)
 
     def declarations(self, settings: Settings) -> tuple[queues.Queue, ...]:
         return tuple(

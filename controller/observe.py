@@ -5,29 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
 
 from controller.config import Settings
+from controller.decide.guards import prober_trouble
+from controller.decide.health import verdicts
 from controller.door import Door
 from controller.effects import Crew, Effects
-from controller.snapshot import Node, NodeSight, NodeState, Snapshot
+from controller.memory import Memory
+from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
 from controller.store import Store
 from haproxy.model import slot_of
+from probes.canary import NAME as CANARY
+from probes.canary import canary
 from probes.reading import Reading
 from probes.sweep import sweep
 
 _NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING)
 """States in which there is no server to be asked."""
-
-
-@dataclass
-class _Memory:
-    """What one look at a node can't tell."""
-
-    entered: tuple[NodeState, float]
-    entered_at: float
-    answered_at: float
-    idle_readings: int = 0
+_GOLDEN = 0.618034
+"""Multiples of the golden ratio's fraction spread evenly, however many there are."""
 
 
 @dataclass
@@ -42,43 +40,100 @@ class Observer:
     door: Door
     effects: Effects
     crew: Crew
-    _memories: dict[str, _Memory] = field(default_factory=dict)
+    _memories: dict[str, Memory] = field(default_factory=dict)
+    _looked_at: float | None = None
+    """When the last look began."""
     _runner: asyncio.Runner = field(default_factory=asyncio.Runner)
     """One event loop for all passes: closing one would wait for look-ups of names that nobody answers."""
 
     def look(self, settings: Settings) -> Snapshot:
+        begun = time.monotonic()
+        gap = 0.0 if self._looked_at is None else begun - self._looked_at
+        self._looked_at = begun
         nodes = self.store.nodes()
-        targets = [self.effects.target(node, self.store) for node in nodes if node.state not in _NO_SERVER]
-        readings = self._runner.run(sweep(targets, settings.health.deadline))
+        readings, canary = self._runner.run(self._sweep(nodes, settings, begun))
         proxies = self.door.sights()
         now = time.monotonic()
         self._remember_ids(nodes, readings)
-        sights = []
         for node in nodes:
-            reading = readings.get(node.name)
-            memory = self._remember(node, reading, now)
-            sights.append(
-                NodeSight(
-                    node=node,
-                    alive=self._alive(node),
-                    reading=reading,
-                    idle_readings=memory.idle_readings,
-                    silent_for=now - memory.answered_at,
-                    in_state=now - memory.entered_at,
-                    proxies=proxies.get(node.slot, ()),
-                    retry_in=self.crew.retry_in(node.name),
-                    busy=node.name in self.crew.busy(),
-                )
+            self._memory(node, begun, settings).see(
+                node,
+                readings.get(node.name),
+                proxies.get(node.slot, ()),
+                now=now,
+                looked_for=min(gap, settings.health.stale_after),
+                obeyed=self.door.obeyed(),
+                health=settings.health,
             )
         self._memories = {node.name: self._memories[node.name] for node in nodes}
-        return Snapshot(
-            nodes=tuple(sights),
+        snapshot = Snapshot(
+            nodes=tuple(
+                self._sight(node, readings.get(node.name), proxies.get(node.slot, ()), time.monotonic())
+                for node in nodes
+            ),
             commands=self.store.open_commands(),
             free_slots=self.store.free_slots(settings.slots),
             next_name=self.store.next_name(),
             queues=self.effects.fingerprint(settings),
             proxies=1 + len(settings.front_door.more_ports),
             proxies_obey=self.door.obeyed(),
+            canary=canary,
+            gap=gap,
+        )
+        return self._counted(snapshot, settings)
+
+    async def _sweep(
+        self, nodes: tuple[Node, ...], settings: Settings, now: float
+    ) -> tuple[dict[str, Reading], Reading | None]:
+        """A reading of every node that has a server, and the canary's; None when there is no room even for that."""
+        targets = [
+            self.effects.target(node, self.store, also_tls=self._memory(node, now, settings).tls_due <= now)
+            for node in nodes
+            if node.state not in _NO_SERVER
+        ]
+        async with AsyncExitStack() as stack:
+            with suppress(OSError):
+                targets.append(await stack.enter_async_context(canary()))
+            readings = await sweep(targets, settings.health.deadline)
+        return readings, readings.pop(CANARY, None)
+
+    def _memory(self, node: Node, now: float, settings: Settings) -> Memory:
+        """The first question over TLS comes at another time for each node, so that they never come all at once."""
+        spread = node.slot * _GOLDEN % 1.0 * settings.health.tls_interval
+        return self._memories.setdefault(node.name, Memory((node.state, node.since), now, tls_due=now + spread))
+
+    def _sight(self, node: Node, reading: Reading | None, proxies: tuple[ProxySight, ...], now: float) -> NodeSight:
+        memory = self._memories[node.name]
+        free, size = self._room(node) or (None, 0)
+        return NodeSight(
+            node=node,
+            alive=self._alive(node),
+            reading=reading,
+            idle_readings=memory.idle_readings,
+            reading_age=reading.age(now) if reading else 0.0,
+            silent_for=memory.silent_for,
+            stuck_for=memory.stuck_for(now),
+            tls_error=memory.tls_error,
+            free_bytes=free,
+            disk_bytes=size,
+            in_state=now - memory.entered_at,
+            proxies=proxies,
+            retry_in=self.crew.retry_in(node.name),
+            busy=node.name in self.crew.busy(),
+        )
+
+    def _counted(self, snapshot: Snapshot, settings: Settings) -> Snapshot:
+        """With the answers in a row that were good or bad. What a prober in trouble says counts for neither."""
+        if not prober_trouble(snapshot, settings):
+            for name, verdict in verdicts(snapshot, settings).items():
+                self._memories[name].count(verdict.life)
+        return replace(
+            snapshot,
+            nodes=tuple(
+                replace(sight, bad_readings=memory.bad_readings, good_readings=memory.good_readings)
+                for sight in snapshot.nodes
+                for memory in (self._memories[sight.node.name],)
+            ),
         )
 
     def close(self) -> None:
@@ -89,16 +144,8 @@ class Observer:
             return None
         return self.effects.alive(node, self.store)
 
-    def _remember(self, node: Node, reading: Reading | None, now: float) -> _Memory:
-        memory = self._memories.setdefault(node.name, _Memory((node.state, node.since), now, now))
-        if memory.entered != (node.state, node.since):
-            memory.entered, memory.entered_at, memory.idle_readings = (node.state, node.since), now, 0
-        answered = reading is not None and not reading.error
-        if answered:
-            memory.answered_at = now
-        idle = reading is not None and answered and not reading.jobs and self.door.obeyed()
-        memory.idle_readings = memory.idle_readings + 1 if idle else 0
-        return memory
+    def _room(self, node: Node) -> tuple[int, int] | None:
+        return None if node.state in _NO_SERVER else self.effects.room(node, self.store)
 
     def _remember_ids(self, nodes: tuple[Node, ...], readings: Mapping[str, Reading]) -> None:
         """Job ids that were seen are never given out again, even if the node forgets them."""

@@ -20,6 +20,8 @@ class NodeState(StrEnum):
     """It answers and has its queues; a proxy's own check is still to pass."""
     READY = "ready"
     """It takes new work."""
+    UNHEALTHY = "unhealthy"
+    """It answers, but is not well: it takes no new work, and its own jobs are still served."""
     DRAINING = "draining"
     """It takes no new work and finishes its own."""
     DEAD = "dead"
@@ -83,6 +85,8 @@ class ProxySight:
     included; None when they can't be known."""
     check: str = ""
     """The proxy's word for its last check, such as `L4CON` or `L7OK`."""
+    errors: int = 0
+    """Connections for people's requests that failed, TLS handshakes included, since the proxy's worker began."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,22 @@ class NodeSight:
     """The newest answer (or failure to answer) to the prober."""
     idle_readings: int = 0
     """Fresh readings in a row that showed no open job, taken while every proxy did what it was told."""
+    bad_readings: int = 0
+    """Answers in a row that showed it unhealthy."""
+    good_readings: int = 0
+    """Answers in a row that showed nothing wrong."""
+    reading_age: float = 0.0
+    """Seconds since the reading was complete."""
     silent_for: float = 0.0
-    """Seconds since it last answered the prober, or since the controller first looked."""
+    """Seconds of looking without an answer. Time in which the controller did not look is not silence of the node."""
+    stuck_for: float = 0.0
+    """Longest time, in seconds, for which one of its jobs has been pending in a queue that was idle at every look."""
+    tls_error: str = ""
+    """What went wrong when it was last asked over TLS."""
+    free_bytes: int | None = None
+    """Free space on the disk of its spool; None where its driver can't know."""
+    disk_bytes: int = 0
+    """Size of that disk."""
     in_state: float = 0.0
     """Seconds in its present state, or since the controller first looked."""
     proxies: tuple[ProxySight, ...] = ()
@@ -150,6 +168,10 @@ class Snapshot:
     """How many proxies there are."""
     proxies_obey: bool = True
     """Whether every proxy did what it was last told."""
+    canary: Reading | None = None
+    """What the prober read from its canary; None when that could not even be set up."""
+    gap: float = 0.0
+    """Seconds between this look and the one before; 0 for the first."""
 
     def after(self, nodes: Iterable[Node]) -> Snapshot:
         """The same sights with the nodes as they are recorded now, new ones unseen."""

@@ -280,11 +280,11 @@ def _prepared(connection: sqlite3.Connection, create: bool) -> Database:
 
 
 def _encoded(snapshot: Snapshot) -> str:
-    """JSON, with what no decision reads left out: queues, and of the jobs all but their number."""
+    """JSON, with what no decision reads left out: of the jobs all but their number."""
     value = _SNAPSHOT.dump_python(snapshot, mode="json")
     for sight in value["nodes"]:
         if reading := sight["reading"]:
-            reading["queues"], reading["jobs"] = [], len(reading["jobs"])
+            reading["jobs"] = len(reading["jobs"])
     return json.dumps(value, separators=(",", ":"))
 
 

@@ -6,10 +6,12 @@ The controller publishes what each pass saw; everybody else reads it here, toget
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from controller.config import Settings
+from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.weights import weight
 from controller.jobs.table import JobTable
 from controller.plan import Plan
@@ -17,13 +19,18 @@ from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.state import State
 from controller.store import Store
 
+_IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
+"""States in which a node should answer everybody."""
+_JUDGED = (NodeState.PROVING, *_IN_SERVICE)
+"""States in which its health is of interest."""
 STALE_AFTER = 5.0
 """Seconds without a pass after which the controller is reported as missing, beyond its own interval."""
 
 
 def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, problems: list[str]) -> None:
     """Write down what a pass saw, for the readers."""
-    nodes = [_node_row(sight) for sight in snapshot.nodes]
+    judged = verdicts(snapshot, settings)
+    nodes = [_node_row(sight, judged[sight.node.name]) for sight in snapshot.nodes]
     sight = {
         "at": time.time(),
         "interval": settings.health.interval,
@@ -33,7 +40,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "scaling": {"desired": plan.scale.desired, "actual": _serving(snapshot), "reason": plan.scale.reason},
         "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
         "price_per_hour": str(settings.nodes.price_per_hour * sum(_runs(sight.node.state) for sight in snapshot.nodes)),
-        "problems": [*problems, *_node_problems(snapshot), *plan.notes],
+        "problems": [*problems, *_node_problems(snapshot, judged), *_printer_problems(snapshot), *plan.notes],
     }
     with store.transaction():
         store.put_fact("sight", sight)
@@ -53,7 +60,13 @@ def publish_stop(store: Store) -> None:
     sight = store.fact("sight")
     if sight is None:
         return
-    gone = {"state": NodeState.STOPPED.value, "weight": 0, "open_jobs": None, "reason": "the fleet was stopped"}
+    gone = {
+        "state": NodeState.STOPPED.value,
+        "weight": 0,
+        "open_jobs": None,
+        "health": "",
+        "reason": "the fleet was stopped",
+    }
     sight["nodes"] = [{**node, **gone, "proxies": []} for node in sight["nodes"]]
     sight["scaling"] = {**sight["scaling"], "actual": 0}
     sight["price_per_hour"] = "0"
@@ -62,7 +75,7 @@ def publish_stop(store: Store) -> None:
         store.put_fact("sight", sight)
 
 
-def _node_row(sight: NodeSight) -> dict[str, Any]:
+def _node_row(sight: NodeSight, verdict: Verdict) -> dict[str, Any]:
     node, reading = sight.node, sight.reading
     return {
         "name": node.name,
@@ -73,6 +86,8 @@ def _node_row(sight: NodeSight) -> dict[str, Any]:
         "driver": node.driver,
         "open_jobs": sight.open_jobs,
         "weight": weight(node),
+        "health": verdict.life.value if node.state in _JUDGED else "",
+        "health_reason": verdict.reason if node.state in _JUDGED else "",
         "reason": node.failure or node.reason,
         "failure": node.failure,
         "since": node.since,
@@ -81,19 +96,30 @@ def _node_row(sight: NodeSight) -> dict[str, Any]:
     }
 
 
-def _node_problems(snapshot: Snapshot) -> list[str]:
+def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict]) -> list[str]:
     """What an administrator should know about, one sentence each."""
     said = []
     for sight in snapshot.nodes:
-        node = sight.node
+        node, verdict = sight.node, judged[sight.node.name]
         if node.state is NodeState.DEAD:
             said.append(f"{node.name} is dead: {node.reason}")
-        elif node.state in (NodeState.READY, NodeState.DRAINING) and not sight.answers:
-            error = sight.reading.error if sight.reading else "it was not asked yet"
-            said.append(f"{node.name} does not answer the prober: {error}")
+        elif node.state in _IN_SERVICE and verdict.life is not Life.HEALTHY:
+            said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}")
+        elif node.state is NodeState.UNHEALTHY:
+            said.append(f"{node.name} is well again and gets new work soon; what was wrong: {node.reason}")
         elif node.failure:
             said.append(f"{node.name}: {node.failure}")
     return said
+
+
+def _printer_problems(snapshot: Snapshot) -> list[str]:
+    """What the servers say of the printers themselves. No node is at fault, and nothing is done about one."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for sight in snapshot.nodes:
+        for queue in sight.reading.queues if sight.reading else ():
+            for fault in printer_faults(queue):
+                said.setdefault((queue.name, fault), []).append(sight.node.name)
+    return [f"printer {queue}: {fault}, says {', '.join(names)}" for (queue, fault), names in said.items()]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from dashboard import viewer as access
 REFRESH = "2s"
 MARKS = {
     "ready": ":green-badge[:material/check_circle: ready]",
+    "unhealthy": ":red-badge[:material/sick: unhealthy]",
+    "disputed": ":violet-badge[:material/contrast: disputed]",
+    "unknown": ":gray-badge[:material/help: unknown]",
     "draining": ":blue-badge[:material/hourglass_top: draining]",
     "leaving": ":blue-badge[:material/logout: leaving]",
     "stopped": ":gray-badge[:material/stop_circle: stopped]",
@@ -93,7 +96,7 @@ def _node_row(node: dict[str, Any]) -> None:
     with st.container(border=True):
         who, standing, work, why, button = st.columns(WIDTHS, vertical_alignment="center")
     who.markdown(f"**{node['name']}**, slot {node['slot']}  \n:gray[{plain(node['address'])}]")
-    standing.markdown(MARKS.get(node["state"], node["state"]))
+    standing.markdown(marks(node))
     work.markdown(f"{open_jobs(node)}  \n:gray[weight {node['weight']}]")
     first_line = node["reason"].split("\n")[0]
     why.markdown(f"{plain(first_line)}  \n:gray[since {clock(node['since'])}]")
@@ -157,6 +160,13 @@ def _ask(state: State, verb: str, argument: str, viewer: str) -> None:
     with Store(state.database) as store:
         number = store.ask(verb, argument, viewer)
     st.toast(f"Command {number}: {verb} {argument}".rstrip())
+
+
+def marks(node: dict[str, Any]) -> str:
+    """What a node is, and beside it how it is seen where that differs."""
+    health = node.get("health", "")
+    words = [node["state"], *([health] if health not in ("", "healthy", node["state"]) else [])]
+    return " ".join(MARKS.get(word, word) for word in words)
 
 
 def sentence(status: dict[str, Any]) -> str:

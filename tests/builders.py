@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.config import Nodes, Settings
 from controller.snapshot import Command, Goal, Node, NodeSight, NodeState, ProxySight, Snapshot
-from probes.reading import OpenJob, Reading
+from probes.reading import OpenJob, QueueReading, Reading
 
 QUEUES = "fingerprint"
 
@@ -15,15 +15,18 @@ def settings(minimum: int = 2, maximum: int = 8, existing: tuple[str, ...] = ())
     return Settings(nodes=Nodes(min=minimum, max=maximum, existing=existing))
 
 
-def reading(node: str, jobs: int = 0, error: str | None = None) -> Reading:
+def queue(name: str = "office", state: int = 3, accepting: bool = True, reasons: tuple[str, ...] = ()) -> QueueReading:
+    return QueueReading(name, state, reasons, accepting, queued=0)
+
+
+def reading(node: str, jobs: int = 0, error: str | None = None, **seen: Any) -> Reading:
+    values: dict[str, Any] = {"latency": None if error else 0.01, "queues": () if error else (queue(),), **seen}
     return Reading(
         node=node,
         at=0.0,
-        latency=None if error else 0.01,
         error=error,
-        queues=(),
         jobs=tuple(job(number) for number in range(jobs)),
-        highest_job_id=0,
+        **values,
     )
 
 
@@ -60,7 +63,7 @@ def sight(
     defaults: dict[str, Any] = {
         "alive": None if driver == "existing" else True,
         "reading": reading(node.name, jobs, error),
-        "proxies": (ProxySight(1, up, sessions),),
+        "proxies": (ProxySight(1, up, sessions, "L7OK" if up else "L4TOUT"),),
         "idle_readings": 0 if jobs or error else 10,
         "in_state": 60.0,
     }
@@ -72,9 +75,12 @@ def snapshot(
     commands: tuple[Command, ...] = (),
     free_slots: tuple[int, ...] = (8, 9),
     proxies_obey: bool = True,
+    **seen: Any,
 ) -> Snapshot:
+    """A look by a prober whose canary answers, unless `seen` says otherwise."""
     number = max([0, *(int(sight.node.name[5:]) for sight in sights)]) + 1
-    return Snapshot(sights, commands, free_slots, next_name=number, queues=QUEUES, proxies_obey=proxies_obey)
+    seen = {"canary": reading("canary"), "gap": 1.0, **seen}
+    return Snapshot(sights, commands, free_slots, number, QUEUES, proxies_obey=proxies_obey, **seen)
 
 
 def command(verb: str, argument: str = "", age: float = 1.0, state: str = "asked", node: str = "") -> Command:

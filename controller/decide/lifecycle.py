@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.config import Settings, split_address
-from controller.decide.health import Life, judge
+from controller.decide.guards import Guard, guard
+from controller.decide.health import Life, Verdict, peers, queue_faults, verdicts
 from controller.decide.scaling import counts, scale
 from controller.plan import (
     Admit,
@@ -23,6 +24,7 @@ from controller.plan import (
     Scale,
     Start,
     Step,
+    Suspend,
     TakeOut,
 )
 from controller.snapshot import Command, Goal, NodeSight, NodeState, Snapshot
@@ -37,14 +39,27 @@ IDLE_READINGS = 2
 
 def decide(snapshot: Snapshot, settings: Settings) -> Plan:
     """Everything that is to be done now. Pure."""
-    draft = _Draft(snapshot, settings)
+    judged = verdicts(snapshot, settings)
+    draft = _Draft(_fresh(snapshot, settings), settings, judged, guard(snapshot, judged, settings))
     for command in snapshot.commands:
         draft.take(command)
     draft.order_missing()
-    for sight in snapshot.nodes:
+    for sight in draft.snapshot.nodes:
         if not sight.busy:
             draft.steps.extend(step for step in _life(sight, draft) if not _too_early(step, sight))
     return Plan(draft.scale, tuple(draft.steps), tuple(draft.answers), tuple(draft.notes))
+
+
+def _fresh(snapshot: Snapshot, settings: Settings) -> Snapshot:
+    """Without the readings that are too old to decide anything."""
+    limit = settings.health.stale_after
+    sights = (
+        replace(sight, reading=None, idle_readings=0, bad_readings=0, good_readings=0)
+        if sight.reading_age > limit
+        else sight
+        for sight in snapshot.nodes
+    )
+    return replace(snapshot, nodes=tuple(sights))
 
 
 GOALS = {"add": Goal.SERVE, "retire": Goal.RETIRE, "drain": Goal.DRAIN, "resume": Goal.SERVE}
@@ -57,11 +72,15 @@ class _Draft:
 
     snapshot: Snapshot
     settings: Settings
+    verdicts: dict[str, Verdict]
+    guard: Guard
     steps: list[Step] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     goals: dict[str, Goal] = field(default_factory=dict)
     ordered: int = 0
+    taken: bool = False
+    """Whether this plan takes a node away already."""
     scale: Scale = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,11 +118,28 @@ class _Draft:
         while (count := self.meant_to_serve()) < self.settings.nodes.min:
             if not self._order_or_note(f"nodes.min is {self.settings.nodes.min} and {count} serve or are coming"):
                 return
+        self._order_spares()
+
+    def _order_spares(self) -> None:
+        """Where a mass failure forbids to take bad nodes away, new ones are added, until the bad are the fewer."""
+        nodes, seen = self.settings.nodes, self.snapshot.nodes
+        if self.guard.prober or not self.guard.share:
+            return
+        while (count := self._well_or_coming()) < nodes.min and len(seen) + self.ordered < nodes.max + nodes.min:
+            if not self._order_or_note(f"{count} nodes are well or coming, nodes.min is {nodes.min}"):
+                return
+
+    def _well_or_coming(self) -> int:
+        coming = (NodeState.ORDERED, NodeState.STARTING, NodeState.PROVING, NodeState.STOPPED, NodeState.DEAD)
+        return self.ordered + sum(
+            self._serves_well(sight) or (sight.node.state in coming and counts(sight.node, self.goals[sight.node.name]))
+            for sight in self.snapshot.nodes
+        )
 
     def _order_or_note(self, reason: str, address: str = "") -> bool:
         if self.order(reason, address):
             return True
-        self.notes.append(f"no slot is free for another node, although {reason}")
+        self.note(f"no slot is free for another node, although {reason}")
         return False
 
     def _add(self, command: Command) -> None:
@@ -145,15 +181,36 @@ class _Draft:
         self.answers.append(Answer(command.id, "refused", why))
 
     def others_ready(self, name: str) -> int:
-        """Nodes but this one that take new work now and are meant to go on."""
-        return sum(
-            1
-            for sight in self.snapshot.nodes
-            if sight.node.name != name
-            and sight.node.state is NodeState.READY
-            and self.goals[sight.node.name] is Goal.SERVE
-            and sight.answers
-        )
+        """Nodes but this one that take new work now, are well, and are meant to go on."""
+        return sum(1 for sight in self.snapshot.nodes if sight.node.name != name and self._serves_well(sight))
+
+    def _serves_well(self, sight: NodeSight) -> bool:
+        name = sight.node.name
+        well = sight.answers and self.verdicts[name].life is Life.HEALTHY
+        return well and sight.node.state is NodeState.READY and self.goals[name] is Goal.SERVE
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def may_take(self, name: str, why: str) -> bool:
+        """Whether a verdict may take this node from service now: at most one does in an interval, and never the last.
+
+        What is held back is noted.
+        """
+        if self.guard.held:
+            self.note(self.guard.held)
+        elif not self.others_ready(name):
+            self.note(f"{name} serves on, although {why}: no other node is ready")
+        elif not self.taken and not self._took_just_now():
+            self.taken = True
+            return True
+        return False
+
+    def _took_just_now(self) -> bool:
+        gone = (NodeState.UNHEALTHY, NodeState.DRAINING)
+        interval = self.settings.health.interval
+        return any(sight.node.state in gone and sight.in_state < interval for sight in self.snapshot.nodes)
 
 
 def _progress(command: Command, snapshot: Snapshot) -> Iterator[Answer]:
@@ -174,7 +231,7 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
     """The next steps for one node that nothing is under way for."""
     node, settings = sight.node, draft.settings
     goal = draft.goals[node.name]
-    verdict = judge(sight, settings.health)
+    verdict = draft.verdicts[node.name]
     match node.state:
         case NodeState.LEAVING:
             yield from _be_removed(sight, draft)
@@ -185,21 +242,44 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
         case NodeState.STARTING if sight.answers:
             yield Prove(node.name, "it answers")
         case NodeState.STARTING if verdict.life is Life.DEAD or sight.in_state > settings.nodes.start_timeout:
-            yield _take_out(sight, f"it did not come up: {verdict.reason}")
-        case NodeState.PROVING | NodeState.READY | NodeState.DRAINING if verdict.life is Life.DEAD:
-            yield _take_out(sight, verdict.reason)
+            if sight.alive is False or not draft.guard.prober:
+                yield _take_out(sight, f"it did not come up: {verdict.reason}")
+        case NodeState.PROVING | NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING if (
+            verdict.life is Life.DEAD
+        ):
+            yield from _die(sight, verdict, draft)
         case NodeState.PROVING if sight.proxies and all(proxy.up for proxy in sight.proxies):
             yield Admit(node.name, "its queues stand, its proof job ran, every proxy's check passed")
-        case NodeState.READY if goal is not Goal.SERVE:
+        case NodeState.READY if verdict.life is Life.UNHEALTHY and sight.bad_readings >= settings.health.fall:
+            yield from _fall_ill(sight, verdict, draft)
+        case NodeState.UNHEALTHY if sight.good_readings >= settings.health.rise:
+            yield Admit(node.name, f"{sight.good_readings} good answers in a row")
+        case NodeState.READY | NodeState.UNHEALTHY if goal is not Goal.SERVE:
             yield from _leave_service(sight, goal, draft)
         case NodeState.DRAINING if goal is Goal.RETIRE:
             yield from _leave_fleet(sight, draft)
         case NodeState.DRAINING if goal is Goal.SERVE and sight.answers:
             yield Admit(node.name, "it is meant to serve again")
-        case NodeState.READY | NodeState.DRAINING if node.queues != draft.snapshot.queues and sight.answers:
-            yield Declare(node.name, "the configured printers changed")
+        case NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING if (
+            node.queues != draft.snapshot.queues and sight.answers
+        ):
+            yield Declare(node.name, "its queues are not as configured")
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
+
+
+def _die(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Step]:
+    """That a process is gone is known for certain. Silence, even of two witnesses, may be theirs."""
+    if sight.alive is not False and draft.guard.held:
+        draft.note(draft.guard.held)
+    else:
+        yield _take_out(sight, verdict.reason)
+
+
+def _fall_ill(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Step]:
+    if draft.may_take(sight.node.name, verdict.reason):
+        faults = list(queue_faults(sight, peers(draft.snapshot), draft.settings))
+        yield Suspend(sight.node.name, verdict.reason, redeclare=bool(faults))
 
 
 def _too_early(step: Step, sight: NodeSight) -> bool:
@@ -211,7 +291,8 @@ def _leave_service(sight: NodeSight, goal: Goal, draft: _Draft) -> Iterator[Step
     """A node goes on serving until others carry what must be carried."""
     needed = max(1, min(draft.settings.nodes.min, draft.meant_to_serve()))
     ready = draft.others_ready(sight.node.name)
-    if ready >= needed or (goal is Goal.DRAIN and ready >= 1):
+    unhealthy = sight.node.state is NodeState.UNHEALTHY  # it carries nothing new
+    if ready >= needed or (ready >= 1 and (goal is Goal.DRAIN or unhealthy)):
         yield Drain(sight.node.name, f"it is meant to {goal.value} and {ready} others serve")
     else:
         draft.notes.append(f"{sight.node.name} serves on: {ready} others are ready and {needed} are needed")
@@ -221,7 +302,9 @@ def _leave_fleet(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
     """What can't be seen counts as work: a missing proxy, or one whose connections are unknown."""
     if sight.idle_readings < IDLE_READINGS:
         return
-    if len(sight.proxies) < draft.snapshot.proxies or any(proxy.sessions is None for proxy in sight.proxies):
+    if draft.guard.prober:
+        draft.note(draft.guard.prober)
+    elif len(sight.proxies) < draft.snapshot.proxies or any(proxy.sessions is None for proxy in sight.proxies):
         draft.notes.append(f"{sight.node.name} has no open job but stays: a proxy could not be asked for connections")
     elif not any(proxy.sessions for proxy in sight.proxies):
         yield Leave(sight.node.name, "it has no open job and no connection")

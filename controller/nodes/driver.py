@@ -44,6 +44,9 @@ class Driver(Protocol):
     def alive(self, spec: NodeSpec) -> bool | None:
         """Whether the server's process runs; None where this driver can't know. Costs no request."""
 
+    def room(self, spec: NodeSpec) -> tuple[int, int] | None:
+        """Bytes free, and bytes in all, on the disk of the server's spool; None where this driver can't know."""
+
     def outdated(self, spec: NodeSpec) -> bool:
         """Whether the server runs with settings that a new start would change. It goes on with its own meanwhile, and
         nothing restarts it for that: drain, stop and start it some time."""

@@ -62,6 +62,9 @@ class ExistingDriver:
     def alive(self, spec: NodeSpec) -> bool | None:
         return None
 
+    def room(self, spec: NodeSpec) -> None:
+        return None
+
     def outdated(self, spec: NodeSpec) -> bool:
         return False
 

@@ -103,6 +103,13 @@ class ProcessDriver:
         except OSError as error:
             raise NodeError(f"the folder of {spec.name} could not be removed: {error}") from error
 
+    def room(self, spec: NodeSpec) -> tuple[int, int] | None:
+        try:
+            usage = shutil.disk_usage(spec.folder / "spool")
+        except OSError:
+            return None
+        return usage.free, usage.total
+
     def outdated(self, spec: NodeSpec) -> bool:
         folder = spec.folder.resolve()
         wanted = settings.render(spec, folder, _operator(folder), self.allow)

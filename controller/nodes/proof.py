@@ -20,9 +20,10 @@ OWNER = "cupsfleet"
 def prove(host: str, port: int, slot: int, queue: str, deadline: float = 10.0) -> int:
     """Make a held job in a queue and cancel it; returns its id, which lies in the slot's range.
 
-    deadline: seconds for all of it. Raises NodeError when the node refuses, is late, or numbers jobs otherwise.
+    Over TLS, as the proxies ask; the first such connection also makes cupsd write its certificate, before people wait
+    for it. deadline: seconds for all of it. Raises NodeError when the node refuses, is late, or numbers jobs otherwise.
     """
-    number_given = proof_job(Server(host, port, OWNER), queue, deadline)
+    number_given = proof_job(Server(host, port, OWNER, tls=True), queue, deadline)
     if slot_of(number_given) != slot:
         raise NodeError(
             f"{host}:{port} gave a job the id {number_given}, but slot {slot} owns {first_id(slot)} to "

@@ -34,6 +34,9 @@ class FakeDriver:
     def alive(self, spec: NodeSpec) -> bool | None:
         return spec.name in self.running
 
+    def room(self, spec: NodeSpec) -> tuple[int, int] | None:
+        return (2**30, 2**30) if spec.name in self.running else None
+
     def outdated(self, spec: NodeSpec) -> bool:
         return False
 

@@ -63,6 +63,13 @@ def test_a_started_node_is_not_outdated(driver: Killable, spec: NodeSpec) -> Non
     assert driver.owns_queues
 
 
+def test_a_started_node_tells_its_room_and_one_without_a_spool_none(driver: Killable, spec: NodeSpec) -> None:
+    assert driver.room(spec) is None
+    driver.start(spec)
+    free, size = driver.room(spec) or (0, 0)
+    assert 0 < free <= size
+
+
 def test_starting_twice_is_starting_once(driver: Killable, spec: NodeSpec) -> None:
     driver.start(spec)
     driver.start(replace(spec, next_id=spec.next_id + 5))
