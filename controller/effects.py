@@ -107,7 +107,7 @@ class Effects:
     def room(self, node: Node, store: Store) -> tuple[int, int] | None:
         return self.drivers[node.driver].room(self.spec(node, store))
 
-    def target(self, node: Node, store: Store, also_tls: bool) -> Target:
+    def target(self, node: Node, store: Store, also_tls: bool = False) -> Target:
         """Where the prober finds the node, and the name that lets it see every job's owner."""
         token = self.drivers[node.driver].token(self.spec(node, store))
         host = token.host or node.host
