@@ -231,15 +231,15 @@ class Faults:
         fault.undo = undo
 
     def _disk_full(self, fault: Fault) -> None:
-        """It fills up within seconds, as disks do, stays full for a while, and is emptied."""
-        fault.seconds = self.site.chance.uniform(8, 20)
+        """It fills up, the last tenth of it within some seconds, stays full for a while, and is emptied."""
+        fault.seconds = self.site.chance.uniform(20, 30)
         ballast, over = self.site.fleet.state / "nodes" / DISK / "ballast", threading.Event()
 
         def fill() -> None:
             with suppress(OSError), ballast.open("ab", buffering=0) as file:
                 while not over.wait(0.1):
                     free = shutil.disk_usage(ballast.parent).free
-                    file.write(bytes(min(max(4096, DISK_BYTES // 50), max(free, 1))))
+                    file.write(bytes(DISK_BYTES // 20 if free > DISK_BYTES // 8 else max(1, DISK_BYTES // 1000)))
 
         thread = threading.Thread(target=fill)
         thread.start()

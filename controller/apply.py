@@ -11,17 +11,20 @@ from dataclasses import dataclass, replace
 
 from controller.config import Settings, split_address
 from controller.door import Door
-from controller.effects import Crew, Effects
+from controller.effects import Crew, Effects, Outcome
 from controller.plan import (
     Admit,
     Aim,
     Declare,
     Drain,
+    Evacuate,
+    GiveUp,
     Leave,
     Order,
     Plan,
     Prove,
     Remove,
+    Rescue,
     Restart,
     Start,
     Step,
@@ -47,9 +50,9 @@ class Applier:
         if finished:
             nodes = {node.name: node for node in self.store.nodes()}
             with self.store.transaction():
-                for step, result, error in finished:
-                    self._settle(nodes[step.node], step, result, error, settings)
-            self.crew.forget(step.node for step, _, _ in finished)
+                for step, outcome in finished:
+                    self._settle(nodes[step.node], step, outcome, settings)
+            self.crew.forget(step.node for step, _ in finished)
 
     def apply(self, plan: Plan, settings: Settings) -> None:
         """Record what changes at once, tell the proxies, then begin the effects. Safe to repeat at any point."""
@@ -87,6 +90,8 @@ class Applier:
             case Suspend() if node:
                 queues = "" if step.redeclare else node.queues
                 node = replace(_enter(node, NodeState.UNHEALTHY, step.reason), queues=queues)
+            case GiveUp() if node:
+                node = _enter(node, NodeState.RESCUING, step.reason)
             case Drain() if node:
                 node = _enter(node, NodeState.DRAINING, step.reason)
             case Leave() if node:
@@ -123,9 +128,13 @@ class Applier:
             self.store.event("moved", f"port {node.port} was taken, it is now {moved.address}", node.name)
         return moved
 
-    def _settle(self, node: Node, step: Step, result: int, error: str, settings: Settings) -> None:
-        if error:
-            self._failed(node, step, error)
+    def _settle(self, node: Node, step: Step, outcome: Outcome, settings: Settings) -> None:
+        result = outcome.result
+        if outcome.error:
+            self._failed(node, step, outcome.error)
+            return
+        if outcome.waits:
+            self.store.put_node(replace(node, failure="", reason=outcome.waits))
             return
         node = replace(node, failure="")
         match step:
@@ -140,6 +149,12 @@ class Applier:
             case Declare():
                 self.store.put_node(replace(node, queues=self.effects.fingerprint(settings)))
                 self.store.event("declared", step.reason, node.name)
+            case Rescue():
+                rescued = "it is given up, and none of its jobs is left in its spool"
+                self.store.put_node(_enter(node, NodeState.LEAVING, rescued))
+                self.store.event("rescued", rescued, node.name)
+            case Evacuate():
+                self.store.put_node(node)
             case Remove():
                 self.store.saw_id(node.slot, result)
                 self.store.retire_node(node, step.reason)
@@ -147,8 +162,11 @@ class Applier:
 
     def _failed(self, node: Node, step: Step, error: str) -> None:
         failure = f"{type(step).__name__.lower()} failed: {error}"
-        if node.failure != failure:
+        if isinstance(step, Restart):  # one that can't even be started has died once more
+            self.store.put_node(replace(node, failure=failure, deaths=node.deaths + 1))
+        elif node.failure != failure:
             self.store.put_node(replace(node, failure=failure))
+        if node.failure != failure:
             self.store.event("failed", failure, node.name)
 
 

@@ -252,6 +252,12 @@ def resume(node: str, state: StateOption = VAR, wait: WaitOption = False) -> Non
     _command(state, "resume", node, wait)
 
 
+@app.command()
+def evacuate(node: str, state: StateOption = VAR) -> None:
+    """Move a node's waiting and held jobs to other nodes. Drain it first, or new ones arrive meanwhile."""
+    _command(state, "evacuate", node, wait=False)
+
+
 def _command(state: Path, verb: str, argument: str, wait: bool) -> None:
     place = State(state.resolve())
     with Store(place.database) as store:

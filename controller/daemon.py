@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from controller import services
@@ -24,7 +25,7 @@ from controller.config import ConfigError, Settings, load
 from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
-from controller.jobs.collect import Collector
+from controller.jobs.custody import Custody
 from controller.jobs.table import JobTable
 from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
@@ -132,17 +133,23 @@ class Daemon:
         ports = Ports(self.store)
         self.services = services.Services(self.state, ports)
         self.door = Door(self.state)
-        self.collector = Collector(lambda: Store(self.state.database), lambda node, store: effects.target(node, store))
-        effects = Effects(self.state, make_drivers(settings), self.services.device, self.collector.finish)
+        self.jobs = Custody.of(
+            lambda: Store(self.state.database),
+            lambda node, store: effects.target(node, store),
+            lambda node: self.state.nodes / node.name,
+        )
+        effects = Effects(self.state, make_drivers(settings), self.services.device, self.jobs)
         crew = Crew(self._wake_up)
         self.applier = Applier(self.store, self.door, effects, ports, crew)
-        self.cycle = Cycle(self.store, Observer(self.store, self.door, effects, crew), self.applier, self.collector)
+        self.cycle = Cycle(
+            self.store, Observer(self.store, self.door, effects, crew), self.applier, self.jobs.collector
+        )
         self.store.event("controller", f"started as process {os.getpid()}")
 
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
         """One thread each: a pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
         scheduler = BackgroundScheduler(
-            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "jobs")},
+            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "jobs", "moves")},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
             timezone="UTC",
         )
@@ -152,15 +159,19 @@ class Daemon:
         )
         self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
         self._collect = scheduler.add_job(self._collect_jobs, "interval", seconds=interval, executor="jobs")
-        self._begun = {job.id: time.monotonic() for job in (self._pass, self._look, self._collect)}
+        self._move = scheduler.add_job(self._move_jobs, "interval", seconds=interval, executor="moves")
+        self._begun = {job.id: time.monotonic() for job in self._regular()}
         scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
         scheduler.start()
         return scheduler
 
+    def _regular(self) -> tuple[Job, ...]:
+        return self._pass, self._look, self._collect, self._move
+
     def _keep_time(self) -> None:
         """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
         limit = STALL_INTERVALS * self.configuration.settings.health.interval
-        for job in (self._pass, self._look, self._collect):
+        for job in self._regular():
             if time.monotonic() - self._begun.get(job.id, 0.0) > limit:
                 self._begun[job.id] = time.monotonic()
                 job.modify(next_run_time=_now())
@@ -204,7 +215,7 @@ class Daemon:
         if settings.front_door.certificate is None:
             ensure_certificate(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
-            for job in (self._pass, self._collect):
+            for job in (self._pass, self._collect, self._move):
                 job.reschedule("interval", seconds=settings.health.interval)
         for said in [*self.services.ensure(settings), *self._drain_news()]:
             log.info(said)
@@ -215,7 +226,7 @@ class Daemon:
 
     def _problems(self) -> list[str]:
         own = [self.configuration.problem] if self.configuration.problem else []
-        return [*own, *self.door.problems(), *self.services.problems(), *self.collector.problems()]
+        return [*own, *self.door.problems(), *self.services.problems(), *self.jobs.problems()]
 
     def _watch(self) -> None:
         self._begun[self._look.id] = time.monotonic()
@@ -223,13 +234,20 @@ class Daemon:
             self._news.extend(self.door.watch())
 
     def _collect_jobs(self) -> None:
-        self._begun[self._collect.id] = time.monotonic()
+        self._beside(self._collect, self.jobs.collector.collect, "the nodes' jobs could not be written down")
+
+    def _move_jobs(self) -> None:
+        self._beside(self._move, self.jobs.mover.advance, "jobs could not be moved")
+
+    def _beside(self, job: Job, work: Callable[[], None], failure: str) -> None:
+        """Work beside the passes. When it fails, the next time has its chance, and a pass says what is wrong."""
+        self._begun[job.id] = time.monotonic()
         if self._stop.is_set():
             return
         try:
-            self.collector.collect()
-        except (StoreError, OSError) as error:  # the next time has its chance, and a pass says what is wrong
-            log.error("the nodes' jobs could not be written down: %s", error)
+            work()
+        except (StoreError, OSError) as error:
+            log.error("%s: %s", failure, error)
 
     def _keep_house(self) -> None:
         keep = self.configuration.settings.state

@@ -11,9 +11,10 @@ from functools import partial
 
 from controller.config import Printer, Settings
 from controller.jobs.collect import Incomplete
+from controller.jobs.custody import Custody
 from controller.nodes import proof, queues
-from controller.nodes.driver import Driver, NodeError, NodeSpec
-from controller.plan import Declare, Prove, Remove, Restart, Start, Step
+from controller.nodes.driver import Driver, NodeError, NodeSpec, NotYet
+from controller.plan import Declare, Evacuate, Prove, Remove, Rescue, Restart, Start, Step
 from controller.snapshot import Node
 from controller.state import State
 from controller.store import Store
@@ -29,6 +30,15 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 
 Work = Callable[[], int | None]
 """Returns the highest id that it found to be given out, if it looked."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an effect has come to: its result, or a sentence that says what went wrong or what it waits for."""
+
+    result: int = 0
+    error: str = ""
+    waits: str = ""
 
 
 @dataclass
@@ -49,9 +59,9 @@ class Crew:
     def busy(self) -> frozenset[str]:
         return frozenset(self._work)
 
-    def finished(self) -> list[tuple[Step, int, str]]:
-        """Each effect that has ended: its step, its result, and the error as a sentence ('' for success)."""
-        return [(step, *_outcome(future)) for step, future in self._work.values() if future.done()]
+    def finished(self) -> list[tuple[Step, Outcome]]:
+        """Each effect that has ended: its step, and what it has come to."""
+        return [(step, _outcome(future)) for step, future in self._work.values() if future.done()]
 
     def forget(self, nodes: Iterable[str]) -> None:
         """The outcomes for these nodes are written down; they may be given other work, after a pause if they failed."""
@@ -71,13 +81,15 @@ class Crew:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(future: Future[int | None]) -> tuple[int, str]:
+def _outcome(future: Future[int | None]) -> Outcome:
     try:
-        return future.result() or 0, ""
+        return Outcome(future.result() or 0)
+    except NotYet as why:
+        return Outcome(waits=str(why))
     except NodeError as error:
-        return 0, str(error)
+        return Outcome(error=str(error))
     except Exception as error:  # whatever an effect met, it must not end the loop
-        return 0, f"{type(error).__name__}: {error}"
+        return Outcome(error=f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
@@ -88,8 +100,8 @@ class Effects:
     drivers: Mapping[str, Driver]
     devices: Callable[[Printer], str]
     """The device URI that a printer's queue gets; a virtual one's leads to its sink."""
-    finish: Callable[[Node], None] = lambda node: None
-    """Reads a node's jobs for the last time (controller.jobs.collect.Collector.finish)."""
+    jobs: Custody
+    """Who knows every job, and moves them."""
 
     def spec(self, node: Node, store: Store) -> NodeSpec:
         return NodeSpec(
@@ -145,29 +157,44 @@ class Effects:
             case Declare():
                 return partial(_declare_all, driver, spec, wanted)
             case Remove():
-                return partial(_remove, driver, spec, partial(self.finish, node))
+                return partial(_remove, driver, spec, partial(self.jobs.finish, node))
+            case Rescue():
+                return partial(_rescue, driver, spec, partial(self.jobs.rescue, node, step.reason))
+            case Evacuate():
+                return partial(_evacuate, partial(self.jobs.evacuate, node, step.reason))
         return None
 
 
-def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[], None]) -> int:
+def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None]) -> int:
     """Returns the highest id that the server knew to be given out, of jobs and of subscriptions.
 
-    What became of its last jobs is read before. A server that died meanwhile is started once more for that; only
-    someone else's that is silent goes without.
+    What became of its last jobs is read before. One that died meanwhile with an open job is started once more, so
+    that it prints; only someone else's server that is silent goes without.
     """
     alive = driver.alive(spec)
-    if alive is False and spec.folder.exists():
-        driver.start(spec)
     if alive is None or spec.folder.exists():
         try:
-            finish()
+            finish(alive is not False)
         except Incomplete as why:
+            if alive is False:
+                driver.start(spec)
             if alive is not None:
                 raise NodeError(f"{spec.name} is not removed yet: {why}") from None
     driver.stop(spec)
     highest = driver.highest_id(spec)
     driver.remove(spec)
     return highest
+
+
+def _rescue(driver: Driver, spec: NodeSpec, rescue: Callable[[], int]) -> None:
+    """Nothing of the node may run while its spool is read."""
+    driver.stop(spec)
+    if waiting := rescue():
+        raise NotYet(f"{waiting} of its jobs are still to be moved to other nodes")
+
+
+def _evacuate(evacuate: Callable[[], int]) -> None:
+    evacuate()
 
 
 def _restart(driver: Driver, spec: NodeSpec) -> None:
@@ -202,7 +229,7 @@ def _declare_all(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...
     if driver.owns_queues:
         token = driver.token(spec)
         if left := queues.left_over(spec.host, spec.port, token, wanted, QUEUES_DEADLINE):
-            raise NodeError(f"{', '.join(left)} is declared no longer and goes when its open jobs are done")
+            raise NotYet(f"{', '.join(left)} is declared no longer and goes when its open jobs are done")
 
 
 def _prove(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:

@@ -22,7 +22,7 @@ from probes.canary import canary
 from probes.reading import Reading
 from probes.sweep import sweep
 
-_NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING)
+_NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING, NodeState.RESCUING)
 """States in which there is no server to be asked."""
 _GOLDEN = 0.618034
 """Multiples of the golden ratio's fraction spread evenly, however many there are."""

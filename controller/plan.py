@@ -61,6 +61,21 @@ class Suspend(Step):
 
 
 @dataclass(frozen=True)
+class GiveUp(Step):
+    """It can't be started again: it stays dead, and its jobs go to others."""
+
+
+@dataclass(frozen=True)
+class Rescue(Step):
+    """Move the jobs of a node that is given up from its spool to other nodes."""
+
+
+@dataclass(frozen=True)
+class Evacuate(Step):
+    """Move the open jobs of a node that answers to other nodes. Done when they are ordered to go."""
+
+
+@dataclass(frozen=True)
 class Drain(Step):
     """No new work; its own jobs are finished."""
 

@@ -26,6 +26,8 @@ class NodeState(StrEnum):
     """It takes no new work and finishes its own."""
     DEAD = "dead"
     """It is gone; it takes no new work and waits to be started again."""
+    RESCUING = "rescuing"
+    """It could not be started again and is given up; its jobs are moved from its spool to other nodes."""
     STOPPED = "stopped"
     """The fleet was stopped, and it with the fleet; its jobs wait in its spool."""
     LEAVING = "leaving"

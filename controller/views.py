@@ -101,7 +101,9 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict]) -> list[st
     said = []
     for sight in snapshot.nodes:
         node, verdict = sight.node, judged[sight.node.name]
-        if node.state is NodeState.DEAD:
+        if node.state is NodeState.RESCUING:
+            said.append(f"{node.name} is given up, its jobs go to others: {node.failure or node.reason}")
+        elif node.state is NodeState.DEAD:
             said.append(f"{node.name} is dead: {node.reason}")
         elif node.state in _IN_SERVICE and verdict.life is not Life.HEALTHY:
             said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}")

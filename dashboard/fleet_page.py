@@ -24,6 +24,7 @@ MARKS = {
     "draining": ":blue-badge[:material/hourglass_top: draining]",
     "leaving": ":blue-badge[:material/logout: leaving]",
     "stopped": ":gray-badge[:material/stop_circle: stopped]",
+    "rescuing": ":red-badge[:material/move_up: rescuing]",
     "dead": ":red-badge[:material/error: dead]",
     "proving": ":orange-badge[:material/fact_check: proving]",
     "starting": ":orange-badge[:material/play_circle: starting]",

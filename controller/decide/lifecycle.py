@@ -15,11 +15,14 @@ from controller.plan import (
     Answer,
     Declare,
     Drain,
+    Evacuate,
+    GiveUp,
     Leave,
     Order,
     Plan,
     Prove,
     Remove,
+    Rescue,
     Restart,
     Scale,
     Start,
@@ -94,6 +97,8 @@ class _Draft:
             self._refuse(command, f"it waited {command.age:.0f} s for a controller; ask again if it is still wanted")
         elif command.verb == "add":
             self._add(command)
+        elif command.verb == "evacuate":
+            self._evacuate(command)
         else:
             self._aim(command)
 
@@ -169,6 +174,16 @@ class _Draft:
             self.goals[name] = goal
             self.steps.append(Aim(name, f"{command.asked_by} asked to {command.verb} it", goal=goal.value))
             self.answers.append(Answer(command.id, "running", f"{name}: {command.verb} begun", name))
+
+    def _evacuate(self, command: Command) -> None:
+        name = command.argument
+        if name not in self.goals:
+            self._refuse(command, f"there is no node {name}; known are {', '.join(sorted(self.goals)) or 'none'}")
+        elif not self.others_ready(name):
+            self._refuse(command, f"no other node is ready to take the jobs of {name}")
+        else:
+            self.steps.append(Evacuate(name, f"{command.asked_by} asked for it"))
+            self.answers.append(Answer(command.id, "done", f"the waiting jobs of {name} go to other nodes", name))
 
     def _leaving(self) -> set[str]:
         return {sight.node.name for sight in self.snapshot.nodes if sight.node.state is NodeState.LEAVING}
@@ -266,6 +281,8 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
             yield Declare(node.name, "its queues are not as configured")
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
+        case NodeState.RESCUING:
+            yield Rescue(node.name, "it could not be started again")
 
 
 def _die(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Step]:
@@ -284,7 +301,7 @@ def _fall_ill(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Ste
 
 def _too_early(step: Step, sight: NodeSight) -> bool:
     """What failed a moment ago would fail again; what is only recorded can't fail."""
-    return sight.retry_in > 0 and isinstance(step, Start | Restart | Prove | Declare | Remove)
+    return sight.retry_in > 0 and isinstance(step, Start | Restart | Prove | Declare | Remove | Rescue)
 
 
 def _leave_service(sight: NodeSight, goal: Goal, draft: _Draft) -> Iterator[Step]:
@@ -339,6 +356,8 @@ def _revive(sight: NodeSight, goal: Goal, settings: Settings) -> Iterator[Step]:
         return
     if sight.answers:  # it was only slow, or it is someone else's and came back by itself
         yield Prove(node.name, "it answers again")
+    elif sight.alive is not None and node.deaths > settings.health.max_restarts:
+        yield GiveUp(node.name, f"{node.reason}; it died {node.deaths} times since it last served for a while")
     elif sight.alive is not None:
         yield Restart(node.name, f"{node.reason}; death number {node.deaths} since it last served for a while")
     elif goal is Goal.RETIRE:

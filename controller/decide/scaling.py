@@ -12,7 +12,8 @@ _ABSENT = {NodeState.ORDERED, NodeState.STARTING, NodeState.STOPPED, NodeState.D
 def counts(node: Node, goal: Goal) -> bool:
     """Whether a node is one of those that serve or will soon. Someone else's server counts while it is there: nobody
     here can start it."""
-    return goal is Goal.SERVE and not (node.driver == "existing" and node.state in _ABSENT)
+    gone = node.state is NodeState.RESCUING or (node.driver == "existing" and node.state in _ABSENT)
+    return goal is Goal.SERVE and not gone
 
 
 def scale(snapshot: Snapshot, nodes: Nodes) -> Scale:

@@ -27,6 +27,10 @@ class NodeError(Exception):
     """A node could not be started, adopted, checked or stopped; the message says what to do about it."""
 
 
+class NotYet(NodeError):
+    """It can't be done at the moment, and nothing is wrong: it waits for what the message says."""
+
+
 class Driver(Protocol):
     """Makes nodes of one kind. All calls are idempotent, block for at most a few seconds and raise NodeError."""
 

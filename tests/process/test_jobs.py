@@ -75,6 +75,48 @@ def test_what_ended_without_a_controller_is_found_and_a_node_leaves_only_when_re
     assert {job["node"] for job in jobs(own_fleet, "--which", "ended")} == {"node-1", "node-2"}
 
 
+def test_a_node_that_cannot_be_started_again_gives_its_jobs_to_another(own_fleet: Fleet) -> None:
+    own_fleet.environment |= {"CUPSFLEET_HEALTH__MAX_RESTARTS": "2", "CUPSFLEET_HEALTH__RESTART_BACKOFF_MAX": "1s"}
+    own_fleet.up()
+    held_document(own_fleet)
+    (job,) = eventually(lambda: [one for one in jobs(own_fleet) if one["size_kb"]])
+    lost = job["node"]
+    conf = own_fleet.state / "nodes" / lost / "etc" / "cupsd.conf"
+    os.kill(own_fleet.pid_of(lost), signal.SIGKILL)
+    conf.unlink()
+    conf.mkdir()  # its settings can't be written any more
+    conf.joinpath("in the way").touch()
+    eventually(lambda: len(own_fleet.nodes()) == 2 and lost not in {one["name"] for one in own_fleet.nodes()}, 60)
+    (moved,) = eventually(lambda: [one for one in jobs(own_fleet) if one["node"] != lost])
+    assert (moved["uuid"], moved["owner"], moved["title"]) == (job["uuid"], job["owner"], job["title"])
+    own_fleet.ipp(encode(IppOperation.RELEASE_JOB, {"job-id": moved["id"]}))
+    eventually(lambda: own_fleet.printed() == [b"held\n"])
+    eventually(lambda: not (own_fleet.state / "nodes" / lost).exists(), 30)
+    eventually(lambda: own_fleet.status()["problems"] == [], 30)
+    assert [one["state"] for one in jobs(own_fleet, "--which", "all")] == ["completed"]
+
+
+def test_waiting_jobs_are_moved_by_command(own_fleet: Fleet) -> None:
+    own_fleet.up()
+    held(own_fleet)  # without a document it stays where it is
+    job = held_document(own_fleet)
+    (before,) = eventually(lambda: [one for one in jobs(own_fleet) if one["id"] == job])
+    own_fleet.done("evacuate", before["node"])
+    (moved,) = eventually(
+        lambda: [one for one in jobs(own_fleet) if one["uuid"] == before["uuid"] and one["id"] != job]
+    )
+    assert moved["node"] != before["node"]
+    assert (moved["state"], moved["size_kb"]) == ("held", before["size_kb"])
+
+
+def held_document(fleet: Fleet) -> int:
+    """The id of a new job that is whole and waits for its release."""
+    job = held(fleet)
+    last = {"job-id": job, "last-document": True, "document-format": "text/plain"}
+    fleet.ipp(encode(IppOperation.SEND_DOCUMENT, last) + b"held\n")
+    return job
+
+
 def test_a_deleted_spool_names_the_jobs_that_are_lost(own_fleet: Fleet) -> None:
     own_fleet.up()
     job = held(own_fleet)

@@ -1,0 +1,95 @@
+"""The journal of moves: each step is written down before it is done, so that a crash between any two does no harm.
+
+    ordered -> holding -> copying -> copied -> ending -> ended -> done       or abandoned: the job stays where it was
+
+For readers: `new_id` is where the job with `old_id` lives since phase `ended`; follow it further for one that was moved
+again (`MoveTable.now`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from controller.jobs.table import Job
+from controller.store import Store
+
+CLOSED = ("done", "abandoned")
+MOVED = ("ended", "done")
+"""Phases in which the old job is no more and the new one counts."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One job on its way from one node to another."""
+
+    number: int
+    uuid: str
+    queue: str
+    owner: str
+    source: str
+    old_id: int
+    target: str
+    """A node's name, '' until one is chosen."""
+    new_id: int
+    """0 until the copy is made."""
+    phase: str
+    hold: str
+    """job-hold-until as it was before, to be set again; '' until it is known."""
+    reason: str
+    failure: str
+    """What last went wrong, '' when nothing did."""
+
+
+_COLUMNS = tuple(Move.__annotations__)
+
+
+@dataclass(frozen=True)
+class MoveTable:
+    """The moves in one database. Writers hold `store.transaction()`."""
+
+    store: Store
+
+    def order(self, job: Job, reason: str, target: str = "") -> bool:
+        """Ask for a job to be moved; False when it is on its way already."""
+        if self.open_of(job.uuid):
+            return False
+        now = time.time()
+        self.store.execute(
+            "insert into moves (uuid, queue, owner, source, old_id, target, new_id, phase, hold, reason, failure, "
+            "begun_at, changed_at) values (?, ?, ?, ?, ?, ?, 0, 'ordered', '', ?, '', ?, ?)",
+            [job.uuid, job.queue, job.owner, job.node, job.id, target, reason, now, now],
+        )
+        return True
+
+    def put(self, move: Move, **changes: Any) -> None:
+        """Write down changed fields of a move."""
+        assignments = ", ".join(f"{name} = ?" for name in changes)
+        values = [*changes.values(), time.time(), move.number]
+        self.store.execute(f"update moves set {assignments}, changed_at = ? where number = ?", values)
+
+    def open(self) -> list[Move]:
+        """Those that are not at their end, in the order in which they were asked for."""
+        return self._select("phase not in ('done', 'abandoned')")
+
+    def open_of(self, uuid: str) -> list[Move]:
+        return self._select("uuid = ? and phase not in ('done', 'abandoned')", uuid)
+
+    def last_to(self, uuid: str, new_id: int) -> Move | None:
+        """The move that brought a job to where it has this id."""
+        found = self._select("uuid = ? and new_id = ?", uuid, new_id)
+        return found[-1] if found else None
+
+    def now(self, old_id: int) -> int:
+        """The id under which a job lives now that had this one before; the same when it was never moved."""
+        seen = set()
+        while old_id not in seen:
+            seen.add(old_id)
+            found = self._select("old_id = ? and phase in ('ended', 'done') and new_id > 0", old_id)
+            old_id = found[-1].new_id if found else old_id
+        return old_id
+
+    def _select(self, condition: str, *values: Any) -> list[Move]:
+        rows = self.store.rows(f"select {', '.join(_COLUMNS)} from moves where {condition} order by number", values)
+        return [Move(**row) for row in rows]
