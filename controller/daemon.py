@@ -22,6 +22,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from controller import services
 from controller.apply import Applier
 from controller.config import ConfigError, Settings, load
+from controller.costs import install
 from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
@@ -53,7 +54,7 @@ HOUSEKEEPING_INTERVAL = 600.0
 def make_drivers(settings: Settings) -> Mapping[str, Driver]:
     return {
         # Nodes listen on loopback, so whoever can connect is on this machine, under whichever of its addresses.
-        "process": ProcessDriver(allow=("all",)),
+        "process": ProcessDriver(allow=("all",), backends=[install.backend()]),
         "existing": ExistingDriver(host_header=host_header(settings)),
     }
 

@@ -146,7 +146,8 @@ class Effects:
 
     def work(self, step: Step, node: Node, spec: NodeSpec, settings: Settings) -> Work | None:
         """What the step has to do at the node; None when it changes the record or the proxies only."""
-        driver, wanted = self.drivers[node.driver], self.declarations(settings)
+        driver = self.drivers[node.driver]
+        wanted = tuple(driver.queue(queue) for queue in self.declarations(settings))
         match step:
             case Start():
                 return partial(driver.start, spec)

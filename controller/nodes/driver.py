@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from probes.cups import Token
+
+if TYPE_CHECKING:
+    from controller.nodes.queues import Queue
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Driver(Protocol):
     @property
     def owns_queues(self) -> bool:
         """Whether the queues are the controller's to declare (as `token`); if not, they must be there."""
+
+    def queue(self, queue: Queue) -> Queue:
+        """A declared queue as this node has it: one that counts pages puts its own backend in front of the device."""
 
     def start(self, spec: NodeSpec) -> None:
         """Bring the server up with its own spool, or adopt the one that already runs for this spec.

@@ -12,6 +12,7 @@ from pyipp.enums import IppOperation
 from controller.nodes import settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.proof import OWNER, proof_job
+from controller.nodes.queues import Queue
 from haproxy.model import SLOT_IDS, first_id, slot_of
 from probes import ipp
 from probes.attributes import number, text
@@ -43,6 +44,10 @@ class ExistingDriver:
     @property
     def owns_queues(self) -> bool:
         return self.password is not None
+
+    def queue(self, queue: Queue) -> Queue:
+        """As it is: the server has no backend of ours."""
+        return queue
 
     def start(self, spec: NodeSpec) -> None:
         """Check the server. Raises NodeError with the steps that it still needs."""

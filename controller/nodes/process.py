@@ -5,6 +5,7 @@ A node's folder:
     spool/    control files and documents of jobs          cache/   job.cache and the like
     run/      cups.sock: the way to administer it            log/     error_log, page_log, output
     bin/      links to /usr/lib/cups, and backends of ours              cupsd   a copy of the program
+    costs/    what the backend in front of all devices wrote down (controller.costs.journal)
     operator  the name under which the controller handles jobs          process the record of the running cupsd
 
 Invariants: a cupsd is started only when no process of its folder is left, and with counters past every id it gave.
@@ -12,6 +13,8 @@ Invariants: a cupsd is started only when no process of its folder is left, and w
 
 from __future__ import annotations
 
+import compileall
+import json
 import os
 import pwd
 import secrets
@@ -20,13 +23,14 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from controller import processes
 from controller.nodes import ids, settings
 from controller.nodes.driver import NodeError, NodeSpec
+from controller.nodes.queues import Queue
 from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
@@ -50,6 +54,14 @@ class Backend:
     program: Path
     as_root: bool = False
     """Mode 700 makes cupsd run it as root, if cupsd is."""
+    in_front: bool = False
+    """Whether it stands in front of every device: NAME:/DEVICE-URI."""
+    modules: Mapping[str, Path] = field(default_factory=dict)
+    """Python that it imports: files and folders, each with its place below bin/python."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """What it reads at each run, as JSON in costs/NAME.json."""
+    needs: tuple[Path, ...] = ()
+    """Folders outside of the node's that it must be able to look into."""
 
 
 class ProcessDriver:
@@ -81,6 +93,14 @@ class ProcessDriver:
             raise NodeError(f"{spec.name} could not be started in {folder}: {error}") from error
         if not _listens(spec, folder) and not processes.running(_record(folder)):
             raise NodeError(f"cupsd of {spec.name} ended at once: {_last_words(folder)}")
+
+    def queue(self, queue: Queue) -> Queue:
+        """With the backend that stands in front of every device. A device with a password keeps it to itself: CUPS
+        hides one only where it follows the scheme. `everywhere` asks the device itself, so it must be named plainly."""
+        front = next((backend.name for backend in self.backends if backend.in_front), "")
+        if not front or queue.model == "everywhere" or "@" in queue.device.partition("://")[2].partition("/")[0]:
+            return queue
+        return replace(queue, device=f"{front}:/{queue.device}")
 
     def alive(self, spec: NodeSpec) -> bool | None:
         return processes.running(_record(spec.folder.resolve()))
@@ -160,7 +180,11 @@ class ProcessDriver:
         if barrier is None:
             return cupsd
         enclosure = Path(__file__).with_name("enclosure.py")
-        return [sys.executable, "-I", "-S", str(enclosure), str(barrier), str(folder), *cupsd]
+        shown = [f"--show={path}" for path in self._needs() if barrier in path.parents]
+        return [sys.executable, "-I", "-S", str(enclosure), str(barrier), str(folder), *shown, *cupsd]
+
+    def _needs(self) -> list[Path]:
+        return [path.resolve() for backend in self.backends for path in backend.needs]
 
     def _program(self) -> Path:
         """The distribution's cupsd. A copy is run, since AppArmor profiles go by the path /usr/sbin/cupsd."""
@@ -187,6 +211,7 @@ class ProcessDriver:
             place.unlink(missing_ok=True)
             shutil.copyfile(backend.program, place)
             place.chmod(0o700 if backend.as_root else 0o755)
+            _provide(backend, folder)
 
 
 def first_barrier(folder: Path) -> Path | None:
@@ -234,6 +259,22 @@ def _drop_empty(folder: Path) -> None:
     for file in folder.iterdir():
         if file.is_file() and file.stat().st_size == 0:
             file.unlink()
+
+
+def _provide(backend: Backend, folder: Path) -> None:
+    """Give a backend what it imports, compiled, and what it reads."""
+    for name, source in backend.modules.items():
+        copy = folder / "bin/python" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, copy)
+    if backend.modules:
+        compileall.compile_dir(folder / "bin/python", quiet=1)
+    if backend.settings:
+        (folder / "costs").mkdir(mode=0o700, exist_ok=True)
+        processes.write_atomically(folder / f"costs/{backend.name}.json", json.dumps(dict(backend.settings)))
 
 
 def _refresh_copy(source: Path, copy: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass, field
 
 from controller.nodes.driver import NodeError, NodeSpec
+from controller.nodes.queues import Queue
 from probes.cups import Token
 
 
@@ -18,6 +19,9 @@ class FakeDriver:
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     owns_queues = True
+
+    def queue(self, queue: Queue) -> Queue:
+        return queue
 
     def start(self, spec: NodeSpec) -> None:
         self._called("start", spec)

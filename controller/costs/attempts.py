@@ -1,0 +1,88 @@
+"""Attempts to print a job, put together from a node's journal (controller.costs.journal)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from controller.costs.count import Count, from_plain, unknown
+
+
+@dataclass(frozen=True)
+class Attempt:
+    run: str
+    uuid: str
+    job: int = 0
+    user: str = ""
+    queue: str = ""
+    title: str = ""
+    driver: bool = False
+    """Whether the queue has a driver, so that options of the job concern what was printed."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    separately: int = 0
+    """How many documents the job has, if each is an attempt of its own; else 0."""
+    begun: float = 0.0
+    """Seconds since 1970, as `ended`."""
+    ended: float = 0.0
+    """0 while it is under way, or when its backend was killed."""
+    whole: bool = False
+    """The real backend says that all was printed."""
+    share: float = 1.0
+    reported: int = 0
+    """Pages by the printer's own word, 0 for none."""
+    copies: int = 1
+    count: Count | None = None
+    """None while it is counted."""
+
+    @property
+    def known(self) -> Count:
+        return self.count or unknown("the backend was killed before it had counted")
+
+
+def put_together(records: Iterable[Mapping[str, Any]], known: Mapping[str, Attempt]) -> dict[str, Attempt]:
+    """The attempts, by run, that these records begin or change. known: what earlier records of the journal made.
+
+    What is no record of ours, or belongs to no attempt, is passed over: a journal must never stop the others.
+    """
+    changed: dict[str, Attempt] = {}
+    for record in records:
+        run = record["run"]
+        before = changed.get(run) or known.get(run)
+        try:
+            made = _begun(record) if record.get("event") == "begin" else before and _advanced(before, record)
+        except (KeyError, TypeError, ValueError):
+            continue
+        if made:
+            changed[run] = made
+    return changed
+
+
+def _begun(record: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        run=record["run"],
+        uuid=str(record["uuid"]),
+        job=int(record["job"]),
+        user=str(record["user"]),
+        queue=str(record["queue"]),
+        title=str(record["title"]),
+        driver=bool(record["driver"]),
+        options={str(name): str(value) for name, value in record["options"].items()},
+        separately=int(record["separately"]),
+        begun=float(record["at"]),
+    )
+
+
+def _advanced(before: Attempt, record: Mapping[str, Any]) -> Attempt:
+    count = from_plain(record["count"]) if record.get("count") else before.count
+    if record["event"] == "count":
+        return replace(before, count=count)
+    return replace(
+        before,
+        ended=float(record["at"]),
+        whole=bool(record["whole"]),
+        share=float(record["share"]),
+        reported=int(record["reported"]),
+        copies=int(record["copies"]),
+        count=count,
+    )

@@ -1,0 +1,526 @@
+"""CUPS backend `cupsfleet`: counts the pages of a job, writes them down, and has the real backend print it.
+
+    cupsfleet JOB USER TITLE COPIES OPTIONS [FILE]      DEVICE_URI=cupsfleet:/DEVICE-URI
+
+The real backend is a child with the same descriptors: standard input (or the file), back channel 3, side channel 4.
+Signals are passed on to it, and this program ends as it ends. Pages are counted in another child, with limits on its
+time and memory, while the document is on its way, so that counting adds little to a job; a count that fails costs the
+job nothing. Where accounts have limits (`gate`), it is counted and the controller asked before anything is sent.
+
+Each attempt is written to the node's journal (controller.costs.journal): before the first byte is sent and after the
+last, on disk before anything else happens. Run by the system's Python without site-packages, as root where cupsd is
+root: then the real backend becomes the account that cupsd would have used, and so does the child that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+from controller.costs import count, journal
+from controller.costs.counter import Account, Counter, die_with_parent, scratch
+
+OK, FAILED, HOLD, STOP = 0, 1, 3, 4
+"""Exit codes of backend(7)."""
+SCHEME = "cupsfleet:/"
+CHUNK = 1 << 18
+STALLED_SECONDS = 5.0
+"""A count that takes nothing of its document for so long is given up, for the job waits for it."""
+GRACE_SECONDS = 0.05
+"""For a count that comes a little later than the end of printing, so that both are one line of the journal."""
+GATE_SECONDS = 3.0
+"""Time within which the controller must say whether a job may be printed."""
+LOOK_SECONDS = 0.2
+"""Between two looks how far the real backend has read its file."""
+LINE_BYTES = 8192
+HEAD_BYTES = 512
+"""How much of a stream must have come before it is told what it is."""
+OWN_TOTALS = ("ipp", "ipps", "http", "https", "dnssd")
+"""Backends whose `PAGE: total` speaks of this job alone. Others read the printer's life counter over SNMP, which runs
+for all the nodes that print to it."""
+
+
+class Settings:
+    """NODE/costs/cupsfleet.json, written by the driver before each start of the node."""
+
+    def __init__(self, values: dict[str, object]) -> None:
+        self.gate = str(values.get("gate", ""))
+        """A domain socket of the controller, '' where no account has a limit."""
+        self.when_unreachable = str(values.get("when_unreachable", "allow"))
+        user, group = values.get("user"), values.get("group")
+        packages = str(values.get("packages", ""))
+        self.account = Account(user, group, packages) if isinstance(user, int) and isinstance(group, int) else Account()
+        self.account.packages = packages
+
+
+def settings(node: str) -> Settings:
+    try:
+        with open(os.path.join(node, journal.FOLDER, "cupsfleet.json"), encoding="utf-8") as file:
+            return Settings(json.load(file))
+    except (OSError, ValueError):
+        return Settings({})
+
+
+class Job:
+    """The arguments of backend(7)."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.id, self.user, self.title, copies, options = arguments[1:6]
+        self.files = arguments[6:]
+        self.options = parsed(options)
+        self.uuid = self.options.get("job-uuid", "")
+        self.queue = os.environ.get("PRINTER", "")
+        self.driver = os.path.exists(os.environ.get("PPD", ""))
+        self.documents = self.files or self._raw_documents()
+        """Files to be counted; () where the document is what comes by standard input."""
+        # Standard input holds the copies already; a file is sent so often.
+        self.copies = max(1, int(copies)) if copies.isdigit() and self.documents else 1
+
+    def _raw_documents(self) -> list[str]:
+        """CUPS hands several documents of a raw queue on one behind the other; in its spool they can be told apart."""
+        spool = os.environ.get("CUPS_REQUESTROOT", "")
+        if self.driver or not self.id.isdigit():
+            return []
+        paths = (os.path.join(spool, f"d{int(self.id):05d}-{number:03d}") for number in range(1, 1000))
+        found = []
+        for path in paths:
+            if not os.path.exists(path):
+                break
+            found.append(path)
+        return found if len(found) > 1 else []
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "uuid": self.uuid,
+            "job": int(self.id) if self.id.isdigit() else 0,
+            "user": self.user,
+            "queue": self.queue,
+            "title": self.title[:255],
+            "options": journal.kept(self.options),
+            "driver": self.driver,
+            "separately": self._printed_separately(),
+        }
+
+    def _printed_separately(self) -> int:
+        """How many documents the job has, if each is handed to a backend of its own (cupsSingleFile in the PPD)."""
+        try:
+            with open(os.environ.get("PPD", ""), "rb") as file:
+                single = b"*cupsSingleFile: True" in file.read()
+        except OSError:
+            return 0
+        return int(self.options.get("number-of-documents", "0")) if single else 0
+
+
+def parsed(options: str) -> dict[str, str]:
+    """The options argument: name=value with blanks between; quotes and backslashes protect blanks (cups/options.c)."""
+    words: list[str] = []
+    word, quote, escaped = "", "", False
+    for letter in options:
+        if escaped:
+            word, escaped = word + letter, False
+        elif letter == "\\":
+            escaped = True
+        elif quote:
+            word, quote = (word, "") if letter == quote else (word + letter, quote)
+        elif letter in "'\"":
+            quote = letter
+        elif letter == " ":
+            words, word = [*words, word], ""
+        else:
+            word += letter
+    pairs = (one.partition("=") for one in [*words, word] if one)
+    return {name: value for name, _, value in pairs}
+
+
+def main(node: str) -> int:
+    """node: the folder of the node; it holds the backends in bin/backend, the settings and the journal in costs."""
+    if len(sys.argv) == 1:
+        return OK  # it finds no devices: it is put in front of them
+    device = os.environ.get("DEVICE_URI", "").removeprefix(SCHEME)
+    scheme = device.partition(":")[0]
+    program = os.path.join(node, "bin", "backend", os.path.basename(scheme))
+    if len(sys.argv) < 6 or not scheme or scheme == "cupsfleet" or not os.access(program, os.X_OK):
+        tell("ERROR", f"there is no backend for the device {device!r}")
+        return STOP
+    return Attempt(Job(sys.argv), device, program, node).print()
+
+
+class Attempt:
+    """One attempt to print a job."""
+
+    def __init__(self, job: Job, device: str, program: str, node: str) -> None:
+        self.job, self.device, self.program, self.node = job, device, program, node
+        self.settings = settings(node)
+        self.run = f"{time.time_ns():x}-{os.getpid():x}"
+        self.child = 0
+        self.terminated = False
+        self.said = Said(device.partition(":")[0] in OWN_TOTALS)
+        self.counter: Counter | None = None
+        self.share = 0.0
+        """How much of its file the real backend was seen to have read."""
+
+    def print(self) -> int:
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        source, counted = 0, None
+        if self.job.documents:
+            kinds = [kind_of(path) for path in self.job.documents]
+            self.counter = Counter(self.settings.account, kinds, self.job.documents)
+        elif self.settings.gate:
+            source = self._spool()
+        if self.settings.gate:
+            counted = self.result()
+            if refusal := ask(self.settings, self.job, counted):
+                tell("JOBSTATE", refusal)
+                tell("ERROR", f"The job is held: {refusal}.")
+                return HOLD
+        if self.terminated:
+            return OK
+        self._journal({"event": "begin", "at": time.time(), **self.job.facts()})
+        status = self._have_printed(source)
+        if counted is None and (self.counter is None or self.counter.ready(GRACE_SECONDS)):
+            counted = self.result()
+        self._journal_end(os.waitstatus_to_exitcode(status), counted)
+        if counted is None:  # that it was printed is not left in doubt until its pages are counted
+            counted = self.result()
+            self._journal({"event": "count", "count": counted.plain()})
+        self._report(counted)
+        return end_like(status, self.terminated)
+
+    def _journal_end(self, code: int, counted: count.Count | None) -> None:
+        whole = code == 0 and not self.terminated
+        share = 1.0 if whole or not self.job.files else self.share
+        result = {"status": code, "share": round(share, 4), "whole": whole, "reported": self.said.total}
+        pages = {"count": counted.plain() if counted else None, "copies": self.job.copies}
+        self._journal({"event": "end", "at": time.time(), **result, **pages})
+
+    def result(self) -> count.Count:
+        return self.counter.result() if self.counter else count.unknown("there was no document")
+
+    def _spool(self) -> int:
+        """Have standard input counted before any of it is sent; returns a file that holds it."""
+        spool = spooled(scratch(self.settings.account))
+        kind = kind_of(f"/proc/self/fd/{spool}")
+        self.counter = Counter(self.settings.account, [kind], [f"/proc/self/fd/{spool}"], spool)
+        return spool
+
+    def _have_printed(self, source: int) -> int:
+        """Start the real backend, feed it, pass on what it says; returns its wait status."""
+        said, says = os.pipe()
+        streamed = not self.job.files and source == 0
+        document, feed = os.pipe() if streamed else (source, -1)
+        self.child = os.fork()
+        if self.child == 0:
+            self._become_backend(document, says)
+        os.close(says)
+        if streamed:
+            os.close(document)
+        if self.terminated:
+            self._on_term(signal.SIGTERM, None)
+        Pump(self, feed, said).run()
+        return os.waitpid(self.child, 0)[1]
+
+    def _become_backend(self, document: int, says: int) -> None:
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            if document:
+                os.dup2(document, 0)
+            os.dup2(says, 2)
+            if not runs_as_root(self.program):
+                self.settings.account.become()
+            die_with_parent()
+            os.environ["DEVICE_URI"] = self.device
+            os.execv(self.program, [sys.argv[0].removeprefix(SCHEME), *sys.argv[1:]])
+        except BaseException as error:
+            tell("ERROR", f"{self.program} can't be run: {error}")
+        os._exit(STOP)
+
+    def _on_term(self, number: int, frame: object) -> None:
+        self.terminated = True
+        if self.child:
+            self.look()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child, signal.SIGTERM)
+
+    def look(self) -> None:
+        """How far the real backend has read its file, by the kernel's word."""
+        place = f"/proc/{self.child}/fdinfo"
+        with contextlib.suppress(OSError, ValueError, IndexError, ZeroDivisionError):
+            for name in os.listdir(place):
+                if os.readlink(f"/proc/{self.child}/fd/{name}") in self.job.files:
+                    with open(f"{place}/{name}", encoding="ascii") as file:
+                        read = int(file.readline().split()[1])
+                    size = os.stat(self.job.files[0]).st_size
+                    share = (max(0, self.said.copies - 1) + read / size) / self.job.copies
+                    self.share = max(self.share, min(1.0, share))
+
+    def _report(self, counted: count.Count) -> None:
+        """Tell cupsd, which by itself counts one a copy for a raw queue."""
+        pages = counted.pages * counted.copies * self.job.copies
+        if pages and not (self.terminated or self.said.total):
+            tell("PAGE", f"total {pages}")
+
+    def _journal(self, record: dict[str, object]) -> None:
+        try:
+            journal.append(self.node, {**record, "run": self.run})
+        except OSError as error:
+            tell("WARNING", f"the attempt could not be written down: {error}")
+
+
+class Pump:
+    """Carries the document to the real backend and to the count, and what the backend says to cupsd."""
+
+    def __init__(self, attempt: Attempt, feed: int, said: int) -> None:
+        self.attempt, self.feed, self.said = attempt, feed, said
+        self.source = 0 if feed >= 0 else -1
+        self.head = b""
+        """What has come so far, until it is enough to tell what kind of document it is."""
+        self.for_backend = self.for_count = memoryview(b"")
+        self.moved = time.monotonic()
+        if feed >= 0:
+            os.set_blocking(feed, False)
+
+    @property
+    def count_feed(self) -> int:
+        return self.attempt.counter.feed if self.attempt.counter else -1
+
+    def _complete(self, whole: bool = True) -> None:
+        if self.attempt.counter:
+            self.attempt.counter.complete(whole)
+
+    def run(self) -> None:
+        ended = os.pidfd_open(self.attempt.child)
+        if self.feed < 0:
+            self._complete()
+        while True:
+            ready = self._wait(ended)
+            if self.said in ready:
+                self._pass_on_words()
+            if ended in ready:
+                break
+            if self.feed in ready:
+                self._feed_backend()
+            if self.count_feed in ready:
+                self._feed_count()
+            if self.source in ready:
+                self._read()
+            if self.attempt.job.files:
+                self.attempt.look()
+        if self.said >= 0:
+            os.set_blocking(self.said, False)
+        while self.said >= 0 and self._pass_on_words():
+            pass
+        self._finish()
+        os.close(ended)
+
+    def _wait(self, ended: int) -> set[int]:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        if self.said >= 0:
+            poll.register(self.said, select.POLLIN)
+        if self.source >= 0 and not self.for_backend and not self.for_count:
+            poll.register(self.source, select.POLLIN)
+        if self.feed >= 0 and self.for_backend:
+            poll.register(self.feed, select.POLLOUT)
+        if self.count_feed >= 0 and self.for_count:
+            poll.register(self.count_feed, select.POLLOUT)
+            if not self.for_backend and time.monotonic() - self.moved > STALLED_SECONDS:
+                self._give_up_count()
+        busy = bool(self.attempt.job.files) or bool(self.for_count)
+        return {handle for handle, _ in poll.poll(LOOK_SECONDS * 1000 if busy else None)}
+
+    def _read(self) -> None:
+        chunk = os.read(self.source, CHUNK)
+        self.moved = time.monotonic()
+        if self.feed >= 0:
+            self.for_backend = memoryview(chunk)
+        if self.attempt.counter:
+            self.for_count = memoryview(chunk if self.count_feed >= 0 else b"")
+        else:
+            self.head += chunk
+            if self.head and (not chunk or len(self.head) >= HEAD_BYTES):
+                self._begin_count()
+        if not chunk:
+            self.source = -1
+            self._close_when_done()
+
+    def _begin_count(self) -> None:
+        self.attempt.counter = Counter(self.attempt.settings.account, [count.sniff(self.head)])
+        os.set_blocking(self.count_feed, False)
+        self.for_count, self.head = memoryview(self.head), b""
+
+    def _feed_backend(self) -> None:
+        try:
+            self.for_backend = self.for_backend[os.write(self.feed, self.for_backend) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it wants no more; the filter before us must learn of it
+            self.for_backend = memoryview(b"")
+            os.close(self.feed)
+            self.feed = -1
+            self._end_source()
+        self.moved = time.monotonic()
+        self._close_when_done()
+
+    def _feed_count(self) -> None:
+        try:
+            self.for_count = self.for_count[os.write(self.count_feed, self.for_count) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it is full, or has ended
+            self._give_up_count()
+        self.moved = time.monotonic()
+        self._close_when_done()
+
+    def _give_up_count(self) -> None:
+        self.for_count = memoryview(b"")
+        self._complete(whole=False)
+
+    def _end_source(self) -> None:
+        self.source = -1
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nowhere, 0)
+        os.close(nowhere)
+
+    def _close_when_done(self) -> None:
+        if self.source < 0 and not self.for_backend and self.feed >= 0:
+            os.close(self.feed)
+            self.feed = -1
+        if self.source < 0 and not self.for_count:
+            self._complete()
+
+    def _finish(self) -> None:
+        if self.feed >= 0:
+            os.close(self.feed)
+            self.feed = -1
+        whole = self.source < 0 and not self.for_backend
+        if self.source >= 0:
+            self._end_source()
+        self._complete(whole)
+
+    def _pass_on_words(self) -> bool:
+        """Returns whether more may come at once."""
+        try:
+            chunk = os.read(self.said, 65_536)
+        except BlockingIOError:
+            chunk = b""
+        if chunk:
+            self.attempt.said.hear(chunk)
+            return True
+        os.close(self.said)
+        self.said = -1
+        self.attempt.said.end()
+        return False
+
+
+class Said:
+    """What the real backend says: passed on line by line, so that no line of ours falls into one of its."""
+
+    def __init__(self, own_totals: bool) -> None:
+        self.own_totals = own_totals
+        self.total = 0
+        """The highest `PAGE: total`, where it speaks of this job."""
+        self.copies = 0
+        """How often it said that it begins to send the file."""
+        self._rest = b""
+
+    def hear(self, chunk: bytes) -> None:
+        lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+        for line in lines.split(b"\n") if newline else ():
+            words = line.split()
+            if words[:2] == [b"PAGE:", b"total"] and self.own_totals and words[2:] and words[2].isdigit():
+                self.total = max(self.total, int(words[2]))
+            elif words[:1] == [b"PAGE:"]:
+                self.copies += 1
+        self._write(lines + newline)
+        if len(self._rest) > LINE_BYTES:
+            self._write(self._rest)
+            self._rest = b""
+
+    def end(self) -> None:
+        """What it said last, even if it was no whole line."""
+        if self._rest:
+            self._write(self._rest + b"\n")
+            self._rest = b""
+
+    def _write(self, words: bytes) -> None:
+        with contextlib.suppress(OSError):  # cupsd has gone; the job is still printed
+            write_all(2, words)
+
+
+def ask(settings: Settings, job: Job, counted: count.Count) -> str:
+    """Whether the job may be printed: '' or a job-state-reasons keyword. The controller's own answer, in JSON."""
+    import socket
+
+    question = {**job.facts(), "count": counted.plain(), "copies": job.copies}
+    place, name = os.path.split(settings.gate)
+    try:
+        # A socket's address holds 107 bytes, and its path may be longer.
+        folder = os.open(place, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX) as gate:
+                gate.settimeout(GATE_SECONDS)
+                gate.connect(f"/proc/self/fd/{folder}/{name}")
+                gate.sendall(json.dumps(question).encode() + b"\n")
+                gate.shutdown(socket.SHUT_WR)
+                answer = json.loads(gate.makefile("rb").read(65_536))
+        finally:
+            os.close(folder)
+        return str(answer["reason"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        tell("WARNING", f"the controller can't be asked whether the account has a limit: {error}")
+        return "" if settings.when_unreachable == "allow" else "account-authorization-failed"
+
+
+def kind_of(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return count.sniff(file.read(count.HEAD_BYTES))
+    except OSError:
+        return count.OTHER
+
+
+def spooled(handle: int) -> int:
+    """Standard input as a whole, in a file that is read from its beginning."""
+    while chunk := os.read(0, CHUNK):
+        write_all(handle, chunk)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
+
+
+def runs_as_root(program: str) -> bool:
+    """As cupsd decides it (scheduler/job.c: backroot)."""
+    return not os.stat(program).st_mode & 0o023
+
+
+def write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def tell(kind: str, text: str) -> None:
+    write_all(2, f"{kind}: {text}\n".encode(errors="replace"))
+
+
+def end_like(status: int, told: bool) -> int:
+    """The real backend's exit code; ended by a signal, this process ends by the same one.
+
+    Only where somebody killed it: cupsd takes a backend that SIGTERM or SIGKILL ended for one that it ended itself,
+    and its job for printed (scheduler/main.c). One that was not told to stop has failed, and is tried again.
+    """
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number in (signal.SIGTERM, signal.SIGKILL) and not told:
+            tell("ERROR", "The backend was killed.")
+            return FAILED
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return os.waitstatus_to_exitcode(status)

@@ -1,0 +1,151 @@
+"""PDF, read by pikepdf: every page with its size, and whether anything on it can be in colour."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import time
+from io import BytesIO
+from itertools import pairwise
+from typing import Any
+
+import pikepdf
+
+from controller.costs.count import COUNTED, HEAD_BYTES, Count, added, media, pjl
+
+COLOUR_SECONDS = 1.0
+"""Time after which it is no longer looked for colour; the pages that are left count as of unknown colour."""
+DEEPEST = 8
+"""Levels of form XObjects that are followed."""
+_CONTENT_BYTES = 4 << 20
+"""Content of a page, uncompressed, beyond which its colour counts as unknown."""
+_NEXT = re.compile(rb"%%EOF(?:\s|\x1b%-12345X|@PJL[^\r\n]{0,255}){0,999}(?=%PDF-\d)")
+"""Where one document ends and another begins, with the printer job language of drivers between them."""
+_NUMBER = rb"(-?[\d.]+)\s+"
+_RGB = re.compile(rb"(?<![\w.])" + 3 * _NUMBER + rb"(?:rg|RG)(?!\w)")
+_CMYK = re.compile(rb"(?<![\w.])" + 4 * _NUMBER + rb"[kK](?!\w)")
+_SPACE = re.compile(rb"/(\S+?)\s+(?:cs|CS)(?!\w)")
+_GREY = {"/DeviceGray", "/CalGray", "/G", "/Pattern"}
+
+Parts = dict[tuple[str, bool | None], int]
+
+
+def count(path: str) -> Count:
+    """Filters that are given several documents hand them on one behind the other, so each is counted."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        copies, sides, colour = pjl(data[:HEAD_BYTES])
+        ends = [match.end() for match in _NEXT.finditer(data)]
+        if not ends:
+            counted = _one(path)
+        else:
+            bounds = [0, *ends, len(data)]
+            counted = added([_one(BytesIO(data[a:b])) for a, b in pairwise(bounds)])
+    counted.copies, counted.sides = copies, sides
+    if colour is False:
+        counted.parts = _without_colour(counted.parts)
+    return counted
+
+
+def _without_colour(parts: Parts) -> Parts:
+    grey: Parts = {}
+    for (medium, _), pages in parts.items():
+        grey[medium, False] = grey.get((medium, False), 0) + pages
+    return grey
+
+
+def _one(source: str | BytesIO) -> Count:
+    parts: Parts = {}
+    until = time.monotonic() + COLOUR_SECONDS
+    with pikepdf.open(source) as document:
+        known: dict[tuple[int, int], bool] = {}
+        for page in document.pages:
+            colour = _colour(page, known) if time.monotonic() < until else None
+            part = (_medium(page), colour)
+            parts[part] = parts.get(part, 0) + 1
+    return Count(COUNTED, parts)
+
+
+def _medium(page: pikepdf.Page) -> str:
+    try:
+        left, bottom, right, top = (float(edge) for edge in page.mediabox)
+        unit = float(page.obj.get("/UserUnit", 1))
+    except (ValueError, TypeError, AttributeError, pikepdf.PdfError):
+        return ""
+    return media.named(abs(right - left) * unit, abs(top - bottom) * unit)
+
+
+def _colour(page: pikepdf.Page, known: dict[tuple[int, int], bool]) -> bool | None:
+    """Whether the page can show colour: False is sure, True is what its operators and images say, None not known."""
+    try:
+        contents = page.obj.get("/Contents")
+        streams = list(contents) if isinstance(contents, pikepdf.Array) else [contents] if contents is not None else []
+        resources = page.resources
+        for one in streams:
+            if (found := _in_stream(one, resources)) is not False:
+                return found
+        if page.obj.get("/Annots") is not None and len(page.obj.Annots):
+            return None
+        return _in_resources(resources, known, 0)
+    except (pikepdf.PdfError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None
+
+
+def _in_stream(stream: pikepdf.Object, resources: pikepdf.Object) -> bool | None:
+    if int(stream.get("/Length", 0)) > _CONTENT_BYTES:
+        return None
+    content = stream.read_bytes()
+    if len(content) > _CONTENT_BYTES:
+        return None
+    if any(not a == b == c for a, b, c in (match.groups() for match in _RGB.finditer(content))):
+        return True
+    if any(any(float(ink) for ink in match.groups()[:3]) for match in _CMYK.finditer(content)):
+        return True
+    spaces: Any = resources.get("/ColorSpace", {})
+    for name in {match[1].decode("latin-1") for match in _SPACE.finditer(content)}:
+        if not _is_grey(spaces.get("/" + name, "/" + name) if name not in ("Pattern",) else "/Pattern"):
+            return True
+    return False
+
+
+def _in_resources(resources: pikepdf.Object, known: dict[tuple[int, int], bool], depth: int) -> bool | None:
+    if depth > DEEPEST:
+        return None
+    if len(resources.get("/Shading", {})) or len(resources.get("/Pattern", {})):
+        return None
+    verdict: bool | None = False
+    for thing in dict(resources.get("/XObject", {})).values():
+        key = thing.objgen
+        if key in known:
+            found: bool | None = known[key]
+        else:
+            found = _in_object(thing, known, depth)
+            if found is not None:
+                known[key] = found
+        if found:
+            return True
+        verdict = None if found is None else verdict
+    return verdict
+
+
+def _in_object(thing: pikepdf.Object, known: dict[tuple[int, int], bool], depth: int) -> bool | None:
+    if thing.get("/Subtype") == "/Form":
+        own: Any = thing.get("/Resources", {})
+        found = _in_stream(thing, own)
+        return found if found is not False else _in_resources(own, known, depth + 1)
+    if thing.get("/ImageMask", False):
+        return False
+    space = thing.get("/ColorSpace")
+    return None if space is None else not _is_grey(space)
+
+
+def _is_grey(space: object) -> bool:
+    if isinstance(space, pikepdf.Array):
+        kind = str(space[0])
+        if kind == "/ICCBased":
+            return int(space[1].get("/N", 3)) == 1
+        if kind in ("/Indexed", "/I"):
+            return _is_grey(space[1])
+        if kind == "/Separation":
+            return str(space[1]) in ("/Black", "/All", "/None")
+        return kind in _GREY
+    return str(space) in _GREY
