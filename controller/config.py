@@ -174,6 +174,13 @@ class Health(Section):
         return 3 * max(self.interval, self.deadline)
 
 
+class WholeQueue(Section):
+    """How questions about the whole queue are answered, such as `lpstat`."""
+
+    deadline: Annotated[Seconds, Field(ge=0.2, le=30)] = 2.0
+    """Time that each node has for its part of an answer; of a later one the jobs are told as they were last seen."""
+
+
 class StateSection(Section):
     """What is remembered, and for how long."""
 
@@ -199,6 +206,7 @@ class Settings(BaseSettings):
     printers: Annotated[tuple[Printer, ...], Field(min_length=1)] = Field(default_factory=_virtual_office)
     virtual_printer: VirtualPrinter = VirtualPrinter()
     health: Health = Health()
+    whole_queue: WholeQueue = WholeQueue()
     state: StateSection = StateSection()
 
     def model_post_init(self, context: Any, /) -> None:

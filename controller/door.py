@@ -197,6 +197,8 @@ class Door:
             host_header=host_header(settings),
             source_address=own_address(settings),
             check_timeout=settings.health.deadline,
+            whole_port=ports.of("whole-queue"),
+            whole_timeout=2 * settings.whole_queue.deadline + 1.0,  # some questions need two rounds
             run_as=_unprivileged(),
         )
 

@@ -1,4 +1,4 @@
-"""The programs beside the nodes and proxies: the dashboard and the virtual printers.
+"""The programs beside the nodes and proxies: the dashboard, the service for the whole queue, the virtual printers.
 
 They are processes of their own, outlive the controller, and are found again by the next one.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from controller import processes
 from controller.config import Printer, Settings
+from controller.door import own_address
 from controller.ports import Ports, free
 from controller.state import State
 
@@ -121,6 +122,7 @@ class Services:
             if printer.device == "virtual":
                 yield self._virtual_printer(printer, settings)
         yield self._dashboard()
+        yield self._whole_queue(settings)
 
     def _virtual_printer(self, printer: Printer, settings: Settings) -> Service:
         part = f"printer-{printer.name}"
@@ -148,6 +150,17 @@ class Services:
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         command = (*PYTHON, "streamlit", "run", str(app), *arguments)
         return Service("dashboard", "dashboard", port, command, (("CUPSFLEET_STATE_DIR", str(self.state.folder)),))
+
+    def _whole_queue(self, settings: Settings) -> Service:
+        name = "whole-queue"
+        port = self.ports.of(name)
+        options = ["--state", str(self.state.folder.absolute()), "--port", str(port)]
+        options += ["--deadline", str(settings.whole_queue.deadline)]
+        if source := own_address(settings):
+            options += ["--source", source]
+        if settings.nodes.ca_file:
+            options += ["--ca-file", str(settings.nodes.ca_file)]
+        return Service(name, name, port, (*PYTHON, "controller.whole_queue", *options))
 
 
 def end_all(state: State) -> None:

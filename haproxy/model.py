@@ -82,6 +82,10 @@ class Edge:
     """Seconds between two IPP health checks of a server."""
     check_timeout: float = 3.0
     """Seconds within which a check must be answered. A busy node answers late, so keep it generous."""
+    whole_port: int | None = None
+    """Loopback port of the service that answers for the whole queue; None leaves such questions to a node."""
+    whole_timeout: float = 5.0
+    """Seconds within which that service must answer; then a node is asked instead."""
     run_as: str | None = None
     """User that the worker becomes after it has read its files, when the proxy is started by root."""
 

@@ -70,7 +70,6 @@ OWNER_OPERATIONS = (
     "Cancel-Current-Job",
     "Suspend-Current-Job",
     "Resume-Job",
-    "Cancel-My-Jobs",
     "Cancel-Jobs",
     "Close-Job",
     "CUPS-Move-Job",

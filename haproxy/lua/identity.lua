@@ -4,6 +4,7 @@
 --   txn.op      operation, four hexadecimal digits            txn.slot    slot that owns the job named, if any
 --   txn.refuse  status to refuse with, if any                 txn.why     the sentence that goes with it
 --   txn.reads   set when nothing has to be stamped and no job is named
+--   txn.whole   set for a question about the whole queue
 --   txn.edit    what the filter has to do to the body: offset, length, replacement
 -- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
 -- can't be changed, in an action the body can't).
@@ -71,13 +72,14 @@ core.register_action("ipp_identity", { "http-req" }, function(txn)
     local body, request = read(txn)
     if request.error then return refuse(txn, request.status or 400, request.error) end
     txn:set_var("txn.op", string.format("%04X", request.op))
-    if ipp.ADMINISTRATION[request.op] then
+    if ipp.ADMINISTRATION[request.op] and not (request.op == ipp.CANCEL_JOBS and txn:get_var("txn.admin")) then
         return refuse(txn, 403, "this operation is not open to users; the fleet's controller manages printers")
     end
     if request.slot and request.slot > 0 then txn:set_var("txn.slot", tostring(request.slot)) end
+    if request.whole then txn:set_var("txn.whole", true) end
     if ipp.needs_stamp(request.op) then
         stamp(txn, body, request, user)
-    elseif not request.slot then
+    elseif not request.slot and not request.whole then
         txn:set_var("txn.reads", true)
     end
 end)

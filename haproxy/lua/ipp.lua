@@ -48,6 +48,17 @@ local CREATES_JOB = { [0x0002] = true, [0x0003] = true, [0x0004] = true, [0x0005
 -- Reads that name no owner go on as they came: an edit costs a copy.
 local UNSTAMPED = { [0x000b] = true, [0x4001] = true }
 
+-- Operations about the whole queue, which no single node can answer.
+local GET_SUBSCRIPTIONS, GET_NOTIFICATIONS, CREATE_PRINTER_SUBSCRIPTIONS = 0x0019, 0x001c, 0x0016
+local WHOLE = { [0x000a] = true, [0x0038] = true, [0x0039] = true, [GET_NOTIFICATIONS] = true }
+-- Reads of printers that are about the whole queue when they ask for these attributes by name.
+local COUNTS = { [0x000b] = { ["queued-job-count"] = true },
+    [0x4002] = { ["queued-job-count"] = true, ["printer-state"] = true } }
+-- CUPS reads the job of a subscription from the subscription's group, and asks nobody whose job it is.
+local SUBSCRIBED = "notify-job-id"
+
+ipp.CANCEL_JOBS = 0x0038
+
 -- Operations that manage printers or other people's jobs; the fleet's controller does that, not a user.
 ipp.ADMINISTRATION = {}
 for op in ([[0010 0011 0012 0013 0022 0023 0024 0025 0026 0027 0028 0029 002A 002B 002D 002E 002F 0030 0031 0038
@@ -80,15 +91,16 @@ end
 -- Reads the attribute section at the start of `body`. Returns one of
 --   {more = true}      the section goes on beyond `body`
 --   {error = sentence} no node may see this
---   {op, request_id, length, operation_end, cuts = {{from, to}…}, slot}
+--   {op, request_id, length, operation_end, cuts = {{from, to}…}, slot, whole}
 -- Offsets count from 1; `length` covers the header and the end tag; cuts are in order; slot is nil when no id was
--- found where it counts.
+-- found where it counts; whole is true for a question about the whole queue.
 function ipp.parse(body)
     local n = #body
     if n < 8 then return { more = true } end
     local major, _, op, request_id = unpack(">BBI2i4", body)
     if major > 2 then return bad("this IPP version is not known") end
     local creates, set, unbound = CREATES_JOB[op], op == SET_JOB_ATTRIBUTES, UNBOUND[op]
+    local counts, whole = COUNTS[op], WHOLE[op]
     local cuts, slot, cutting, operation_end = {}, nil, nil, nil
     local group, name, tag_of, depth, stack = 0, nil, nil, 0, {}
     local i = 9
@@ -161,11 +173,14 @@ function ipp.parse(body)
                     end
                 end
             end
-            if depth == 0 and group == OPERATION and not unbound and OWNER_ID[name] == tag then
+            if depth == 0 and not unbound and OWNER_ID[name] == tag and (group == OPERATION or name == SUBSCRIBED) then
                 local found = slot_in(tag, body, at, length)
                 if not found then return bad(name .. " can not be read") end
-                if slot and slot ~= found then return bad("the request names jobs of different nodes") end
+                if slot and slot ~= found and not whole then return bad("the request names jobs of different nodes") end
                 slot = found
+                if name == SUBSCRIBED and op == CREATE_PRINTER_SUBSCRIPTIONS then whole = true end
+            elseif counts and name == "requested-attributes" and counts[sub(body, at, at + length - 1)] then
+                whole = true
             end
             if tag == BEGIN_COLLECTION then
                 depth = depth + 1
@@ -175,7 +190,9 @@ function ipp.parse(body)
             i = at + length
         end
     end
-    return { op = op, request_id = request_id, length = i, cuts = cuts, slot = slot, operation_end = operation_end }
+    if op == GET_SUBSCRIPTIONS and not slot then whole = true end
+    return { op = op, request_id = request_id, length = i, cuts = cuts, slot = slot, operation_end = operation_end,
+        whole = whole }
 end
 
 function ipp.needs_stamp(op) return not UNSTAMPED[op] end

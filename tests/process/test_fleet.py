@@ -232,7 +232,7 @@ class TestDeaths:
             answers.append(hex(parse(body)["status-code"]) if status == 200 else str(status))
         assert set(answers) <= {"503", "502", "0x0"}
         assert answers[-5:] == ["0x0"] * 5
-        fleet.ipp(encode(IppOperation.CANCEL_JOB, {"job-id": job}))
+        eventually(lambda: fleet.ipp(encode(IppOperation.CANCEL_JOB, {"job-id": job}))[0] == 200)
 
     def test_printing_goes_on_without_the_controller_and_it_adopts_everything(
         self, own_fleet: Fleet, document: Path

@@ -28,7 +28,8 @@ for line in io.lines() do
     elseif r.more then print("more")
     else
         local from, length, text = ipp.stamp(body, r, "demo")
-        print("ok " .. (r.slot or "-") .. " " .. hex(body:sub(1, from) .. text .. body:sub(from + length + 1)))
+        local where = (r.slot or "-") .. (r.whole and "w" or "")
+        print("ok " .. where .. " " .. hex(body:sub(1, from) .. text .. body:sub(from + length + 1)))
     end
 end
 """
@@ -100,3 +101,31 @@ def test_the_slot_is_found_by_parsing(attributes: bytes, slot: str) -> None:
 
 def test_new_work_is_never_routed_by_an_id() -> None:
     assert lua([ippwire.print_job(attribute(0x21, "job-id", 2_000_001))])[0][1].startswith("- ")
+
+
+REQUESTED = attribute(0x44, "requested-attributes", "printer-info")
+SUBSCRIPTION = b"\x06" + attribute(0x44, "notify-pull-method", "ippget")
+
+
+@pytest.mark.parametrize(
+    ("operation", "attributes", "groups", "where"),
+    [
+        (0x000A, b"", b"", "-w"),
+        (0x0039, attribute(0x21, "job-id", 0), b"", "0w"),
+        (0x0019, b"", b"", "-w"),
+        (0x0019, attribute(0x21, "notify-job-id", 2_000_001), b"", "2"),
+        (0x001C, attribute(0x21, "notify-subscription-ids", 1_000_001) + attribute(0x21, "", 2_000_001), b"", "2w"),
+        (0x000B, REQUESTED + attribute(0x44, "", "printer-state"), b"", "-"),
+        (0x000B, REQUESTED + attribute(0x44, "", "queued-job-count"), b"", "-w"),
+        (0x4002, REQUESTED + attribute(0x44, "", "printer-state"), b"", "-w"),
+        (0x0016, b"", SUBSCRIPTION, "-"),
+        (0x0016, b"", SUBSCRIPTION + attribute(0x21, "notify-job-id", 3_000_001), "3w"),
+        (0x0017, b"", SUBSCRIPTION + attribute(0x21, "notify-job-id", 3_000_001), "3"),
+        (0x0009, attribute(0x21, "job-id", 1_000_001), b"", "1"),
+    ],
+)
+def test_questions_about_the_whole_queue_are_known(
+    operation: int, attributes: bytes, groups: bytes, where: str
+) -> None:
+    answer = lua([ippwire.request(operation, attributes, groups=groups)])[0]
+    assert answer[1].split()[0] == where

@@ -1,0 +1,55 @@
+"""`python -m controller.whole_queue --state DIR --port N`: runs until SIGTERM, whatever becomes of the controller."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from controller.jobs.moves import MoveTable
+from controller.jobs.table import JobTable
+from controller.state import State
+from controller.store import Store
+from controller.whole_queue.nodes import Directory, Nodes, Reach
+from controller.whole_queue.service import WholeQueue, application
+
+
+async def serve(state: State, port: int, reach: Reach) -> None:
+    """Listen on loopback until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with Store(state.database) as store:
+        timeout = aiohttp.ClientTimeout(total=None)  # each question has its own deadline
+        async with aiohttp.ClientSession(connector=reach.connector(), timeout=timeout) as http:
+            nodes = Nodes(http, Directory(state, store), reach)
+            whole = WholeQueue(nodes, JobTable(store), MoveTable(store).now)
+            runner = web.AppRunner(application(whole, state.secret()), access_log=None, handle_signals=False)
+            await runner.setup()
+            try:
+                await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+                await stop.wait()
+            finally:
+                await runner.cleanup()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--deadline", type=float, default=2.0, help="seconds that a node has for one answer")
+    parser.add_argument("--source", help="local address to reach nodes from")
+    parser.add_argument("--ca-file", type=Path, help="what the certificates of existing servers must lead to")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    reach = Reach(given.deadline, given.source, given.ca_file)
+    asyncio.run(serve(State(given.state), given.port, reach))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""One answer out of those of many nodes. Pure: attribute groups go in and come out as the nodes wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from controller.whole_queue.request import JobsQuestion
+from probes import wire
+from probes.wire import Group, Message
+
+OK, BAD_REQUEST, NOT_FOUND, TEMPORARY_ERROR = 0x0000, 0x0400, 0x0406, 0x0505
+"""Status codes (RFC 8011, appendix B)."""
+LONGEST_TEXT = 255
+"""Bytes of a status-message (RFC 8011, 4.1.6.2)."""
+IDLE, PROCESSING = 3, 4
+_COUNT, _STATE, _REASONS = b"queued-job-count", b"printer-state", b"printer-state-reasons"
+PRINTER_SPOTS = frozenset({b"printer-name", _COUNT, _STATE, _REASONS})
+
+
+def success(answer: Message) -> bool:
+    return answer.code < 0x0100
+
+
+def succeeded(answers: Iterable[Message]) -> list[Message]:
+    return [answer for answer in answers if success(answer)]
+
+
+def answer(
+    version: bytes, code: int, prelude: Iterable[bytes] = (), groups: Iterable[bytes] = (), said: str = ""
+) -> bytes:
+    """An answer to request 1. prelude: the groups before the ones that were asked for; said: its status-message."""
+    first, *others = [*prelude] or [_plain_operation()]
+    return wire.message(version, code, 1, [first + _status_message(said), *others, *groups])
+
+
+def _plain_operation() -> bytes:
+    charset = wire.attribute(0x47, "attributes-charset", "utf-8")
+    return bytes([wire.OPERATION]) + charset + wire.attribute(0x48, "attributes-natural-language", "en")
+
+
+def _status_message(said: str) -> bytes:
+    if not said:
+        return b""
+    whole = said.encode()[:LONGEST_TEXT].decode(errors="ignore")
+    return wire.attribute(wire.TEXT, "status-message", whole)
+
+
+def _prelude(message: Message) -> list[bytes]:
+    """What stands before the groups that were asked for: operation attributes, and those that are not supported."""
+    return [group.raw for group in message.groups if group.tag in (wire.OPERATION, wire.UNSUPPORTED)]
+
+
+def jobs(question: JobsQuestion, answers: Sequence[Message], others: Iterable[Group] = (), said: str = "") -> bytes:
+    """Get-Jobs: every node's jobs and `others`, in order, cut to the limit.
+
+    answers: at least one, all successes. A limit that a node set for itself (CUPS gives 500 finished jobs at most where
+    that is expensive) is the limit of the whole.
+    """
+    head = next((one for one in answers if b"limit" in one.groups[0].spots), answers[0])
+    limit = head.groups[0].number(b"limit") or question.limit
+    found = [group for one in answers for group in one.of(wire.JOB)]
+    found += others
+    found.sort(key=question.key)
+    end = question.skipped + limit if limit else None
+    extras = [name.encode() for name in question.extras]
+    shown = [job.without(extras) if extras else job.raw for job in found[question.skipped : end]]
+    return answer(head.version, OK, _prelude(head), shown, said)
+
+
+def named_jobs(
+    ids: Sequence[int], answers: Sequence[Message], others: Iterable[Group], question: JobsQuestion
+) -> bytes:
+    """Get-Jobs with job-ids: in the order in which they were asked for. answers: all successes, or none at all."""
+    found = {job.number(b"job-id"): job for one in answers for job in one.of(wire.JOB)}
+    found |= {job.number(b"job-id"): job for job in others}
+    extras = [name.encode() for name in question.extras]
+    shown = [found[one].without(extras) for one in ids if one in found]
+    prelude = _prelude(answers[0]) if answers else ()
+    return answer(question.request.message.version, OK, prelude, shown)
+
+
+def subscriptions(limit: int, answers: Sequence[Message]) -> bytes:
+    """Get-Subscriptions, in the order of their ids. answers: at least one, all successes."""
+    found = [group for one in answers for group in one.of(wire.SUBSCRIPTION)]
+    found.sort(key=lambda group: group.number(b"notify-subscription-id"))
+    shown = [group.raw for group in found[: limit or None]]
+    return answer(answers[0].version, OK, _prelude(answers[0]), shown)
+
+
+def notifications(ids: Sequence[int], answers: Sequence[Message], mine: frozenset[int]) -> bytes:
+    """Get-Notifications: events in the order of the subscriptions asked for; the client comes back when the first node
+    wants it to. The name of a job that is not among `mine` is left out: CUPS would tell it to any subscriber.
+    """
+    # no interval means that nothing more will come, for which CUPS needs only one of the subscriptions
+    head = min(answers, key=lambda one: one.groups[0].number(b"notify-get-interval"))
+    events: dict[int, list[bytes]] = {}
+    for one in answers:
+        for event in one.of(wire.EVENT):
+            job = event.number(b"notify-job-id")
+            raw = event.without([b"job-name"] if job and job not in mine else [])
+            events.setdefault(event.number(b"notify-subscription-id"), []).append(raw)
+    ordered = [raw for one in dict.fromkeys(ids) for raw in events.get(one, [])]
+    return answer(head.version, head.code, _prelude(head), ordered)
+
+
+def printers(answers: Sequence[Message], extras: Sequence[bytes] = ()) -> bytes:
+    """Queues with the fleet's counts: everything as the first node says it, but for the number of queued jobs (added
+    up), the state (processing where any node is, idle where any is) and its reasons (of the nodes in that state).
+
+    answers: at least one, all successes. extras: what was asked for only to know which queue is which.
+    """
+    by_name: dict[bytes, list[Group]] = {}
+    for one in answers:
+        for group in one.of(wire.PRINTER):
+            by_name.setdefault(_name(group), []).append(group)
+    first = answers[0]
+    shown = [_whole_printer(group, by_name[_name(group)], extras) for group in first.of(wire.PRINTER)]
+    return answer(first.version, first.code, _prelude(first), shown)
+
+
+def _name(group: Group) -> bytes:
+    spot = group.spots.get(b"printer-name")
+    return spot.value if spot else b""
+
+
+def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[bytes]) -> bytes:
+    states = [group.number(_STATE) for group in everywhere if _STATE in group.spots]
+    state = next((one for one in (PROCESSING, IDLE) if one in states), max(states, default=0))
+    new = dict.fromkeys(extras, b"")
+    if states:
+        new[_STATE] = wire.attribute(wire.ENUM, _STATE.decode(), state)
+    if _COUNT in shown.spots:
+        new[_COUNT] = wire.attribute(wire.INTEGER, _COUNT.decode(), sum(group.number(_COUNT) for group in everywhere))
+    if _REASONS in shown.spots:
+        agreeing = [group for group in everywhere if not states or group.number(_STATE) == state]
+        new[_REASONS] = wire.attribute(wire.KEYWORD, _REASONS.decode(), *_reasons(agreeing))
+    return _replaced(shown, new)
+
+
+def _reasons(groups: Iterable[Group]) -> list[bytes]:
+    """Each reason once, without `none` where there is another."""
+    told = dict.fromkeys(
+        value
+        for group in groups
+        if (spot := group.spots.get(_REASONS))
+        for _, value in wire.attributes(b"\4" + group.raw[spot.start : spot.end])[0].values
+    )
+    return [reason for reason in told if reason != b"none"] or [b"none"]
+
+
+def _replaced(group: Group, new: dict[bytes, bytes]) -> bytes:
+    kept, at = [], 0
+    for start, end, name in sorted((*group.spots[name][2:], name) for name in new if name in group.spots):
+        kept += [group.raw[at:start], new[name]]
+        at = end
+    return b"".join([*kept, group.raw[at:]])

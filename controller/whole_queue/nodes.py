@@ -1,0 +1,165 @@
+"""The nodes of the fleet as this service sees them, and asking them: all at once, each with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from controller.nodes.driver import NodeSpec
+from controller.nodes.existing import ExistingDriver
+from controller.nodes.process import ProcessDriver
+from controller.snapshot import Node, NodeState
+from controller.state import State
+from controller.store import Store, StoreError
+from probes import wire
+from probes.wire import Message
+
+log = logging.getLogger("cupsfleet.whole_queue")
+
+FRESH = 0.3
+"""Seconds for which the list of nodes is believed."""
+SUSPECT_PATIENCE = 0.25
+"""Seconds that a node gets which missed its last deadline: one that hangs must not slow every answer down."""
+_LIST = "select name, slot, driver, host, port, state from nodes where state not in (?, ?, ?) order by slot"
+_NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING, NodeState.RETIRED)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a node came to. answer: None when there was none in IPP."""
+
+    node: Node
+    answer: Message | None = None
+    body: bytes = b""
+    http_status: int = 0
+    """Of an answer that is not 200: 401 is a policy's no."""
+
+    @property
+    def silent(self) -> bool:
+        return self.answer is None and not self.http_status
+
+
+@dataclass
+class Directory:
+    """The list of nodes, by short reads of the database. When that can't be read, the last list holds."""
+
+    state: State
+    store: Store
+    _nodes: tuple[Node, ...] = ()
+    _read_at: float = float("-inf")
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Those that have a server, or had one and will have it again."""
+        now = time.monotonic()
+        if now - self._read_at > FRESH:
+            self._read_at = now
+            try:
+                # named columns, so that a database that a newer controller has extended can still be read
+                rows = self.store.rows(_LIST, [state.value for state in _NO_SERVER])
+                self._nodes = tuple(Node(**{**row, "state": NodeState(row["state"])}) for row in rows)
+            except (StoreError, ValueError) as error:  # ValueError: a state that only a newer controller knows
+                log.warning("the last list of nodes stays in force: %s", error)
+        return self._nodes
+
+    def operator(self, node: Node) -> str:
+        """The name under which the controller handles every job of the node."""
+        spec = NodeSpec(node.name, node.slot, 0, node.host, node.port, self.state.nodes / node.name)
+        driver = ExistingDriver() if node.driver == "existing" else ProcessDriver()
+        return driver.token(spec).user
+
+    def in_slot(self, slot: int) -> Node | None:
+        return next((node for node in self.nodes() if node.slot == slot), None)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How nodes are reached: as the proxies reach them, or their answers would differ.
+
+    Over TLS, because a node hands out URIs of the kind that it is asked over. deadline: seconds for one question to one
+    node. source: local address, for nodes that take no public name from loopback. ca_file: certificates that those of
+    `existing` nodes must lead to.
+    """
+
+    deadline: float = 2.0
+    source: str | None = None
+    ca_file: Path | None = None
+
+    def connector(self) -> aiohttp.TCPConnector:
+        local = (self.source, 0) if self.source else None
+        return aiohttp.TCPConnector(limit=0, local_addr=local, ttl_dns_cache=60, keepalive_timeout=20)
+
+    def tls(self, node: Node) -> ssl.SSLContext | bool:
+        """What aiohttp's `ssl` takes; False accepts any certificate."""
+        return self._verifying if self._verifying and node.driver == "existing" else False
+
+    def __post_init__(self) -> None:
+        context = ssl.create_default_context(cafile=str(self.ca_file)) if self.ca_file else None
+        if context:
+            context.check_hostname = False  # the proxies do not check it either: nodes are addresses
+        object.__setattr__(self, "_verifying", context)
+
+    _verifying: ssl.SSLContext | None = field(init=False, repr=False, compare=False)
+
+
+@dataclass
+class Nodes:
+    """Asks nodes. Remembers which of them are slow, so that waiting for them costs each client little."""
+
+    http: aiohttp.ClientSession
+    directory: Directory
+    reach: Reach
+    _suspects: set[str] = field(default_factory=set)
+
+    async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
+        return list(await asyncio.gather(*(self.ask(node, body, host, wanted) for node, body in bodies.items())))
+
+    async def ask(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes] = frozenset()) -> Reply:
+        """One question to one node. Raises nothing: silence is a reply too.
+
+        A connection that the node closed in the moment of the question is the HTTP client's to try again.
+        """
+        patience = SUSPECT_PATIENCE if node.name in self._suspects else self.reach.deadline
+        try:
+            async with asyncio.timeout(patience):
+                reply = await self._exchange(node, body, host, wanted)
+        except TimeoutError:
+            self._suspects.add(node.name)
+            return Reply(node)
+        except (aiohttp.ClientError, OSError, wire.Malformed) as error:
+            log.info("%s does not answer: %s", node.name, error)
+            return Reply(node)
+        self._suspects.discard(node.name)
+        return reply
+
+    async def _exchange(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
+        headers = {"Content-Type": "application/ipp", "Host": host}
+        url = f"https://{node.address}/"
+        async with self.http.post(url, data=body, headers=headers, ssl=self.reach.tls(node)) as response:
+            said = await response.read()
+            if response.status != 200:
+                return Reply(node, http_status=response.status)
+            return Reply(node, wire.split(said, wanted), said)
+
+
+def answers(replies: Iterable[Reply]) -> list[Message]:
+    return [reply.answer for reply in replies if reply.answer is not None]
+
+
+def silent(replies: Iterable[Reply]) -> list[Node]:
+    """The nodes that did not answer."""
+    return [reply.node for reply in replies if reply.silent]
+
+
+def missing_sentence(nodes: Sequence[Node]) -> str:
+    """What an answer says of nodes that it is made without; '' when there are none."""
+    if not nodes:
+        return ""
+    names = ", ".join(node.name for node in nodes)
+    return f"{names} did not answer in time; its jobs are shown as they were last seen"

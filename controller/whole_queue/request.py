@@ -1,0 +1,201 @@
+"""What a client asks about the whole queue, and what each node is asked for it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
+
+from probes import wire
+from probes.wire import Attribute, Group, Message
+
+GET_JOB_ATTRIBUTES, GET_JOBS = 0x0009, 0x000A
+GET_PRINTER_ATTRIBUTES, CUPS_GET_PRINTERS = 0x000B, 0x4002
+CREATE_PRINTER_SUBSCRIPTIONS, GET_SUBSCRIPTIONS, GET_NOTIFICATIONS = 0x0016, 0x0019, 0x001C
+CANCEL_JOBS, CANCEL_MY_JOBS = 0x0038, 0x0039
+
+_JOB_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*/jobs/(\d{1,10})")
+_OWNER = b"requesting-user-name"
+
+Key: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A client's request. user: the one who logged in; what the request itself claims counts for nothing."""
+
+    message: Message
+    user: str
+
+    @property
+    def operation(self) -> int:
+        return self.message.code
+
+    @cached_property
+    def attributes(self) -> list[Attribute]:
+        """Those of the operation group."""
+        return wire.attributes(self.message.groups[0].raw)
+
+    def find(self, name: str, tag: int) -> Attribute | None:
+        """The first operation attribute of this name (in any case) and type, as ippFindAttribute would."""
+        wanted = name.encode()
+        return next((one for one in self.attributes if one.name.lower() == wanted and one.tag == tag), None)
+
+    def number(self, name: str, default: int = 0) -> int:
+        found = self.find(name, wire.INTEGER)
+        return found.integers()[0] if found else default
+
+    def numbers(self, name: str) -> list[int]:
+        found = self.find(name, wire.INTEGER)
+        return found.integers() if found else []
+
+    def texts(self, name: str, tag: int = wire.KEYWORD) -> tuple[str, ...]:
+        found = self.find(name, tag)
+        return tuple(value.decode(errors="replace") for _, value in found.values) if found else ()
+
+    def true(self, name: str) -> bool:
+        found = self.find(name, wire.BOOLEAN)
+        return bool(found and found.values[0][1] != b"\0")
+
+    @property
+    def target(self) -> str:
+        """The path of printer-uri; '' when there is none."""
+        uri = next(iter(self.texts("printer-uri", wire.URI)), "")
+        return "/" + uri.split("://", 1)[-1].partition("/")[2] if uri else ""
+
+    @property
+    def queue(self) -> str:
+        """The queue that is asked about; '' for all of them."""
+        parts = self.target.split("/")
+        return parts[2] if len(parts) > 2 and parts[1] in ("printers", "classes") else ""
+
+    @property
+    def job(self) -> int:
+        """The job that is named by job-id or job-uri; 0 for none."""
+        if number := self.number("job-id"):
+            return number
+        match = _JOB_URI.fullmatch(next(iter(self.texts("job-uri", wire.URI)), ""))
+        return int(match[1]) if match else 0
+
+    def as_asked(self, *, drop: Iterable[str] = (), add: Iterable[bytes] = (), user: str = "") -> bytes:
+        """The request as a node gets it: in the name of the one who logged in (or of `user`), some attributes
+        replaced. Ends with request id 1, so that equal questions are equal bytes."""
+        gone = {_OWNER, *(name.encode() for name in drop)}
+        kept = [one.raw for one in self.attributes if one.name.lower() not in gone]
+        stamp = wire.attribute(wire.NAME, _OWNER.decode(), user or self.user)
+        first = b"".join([bytes([wire.OPERATION]), *kept, stamp, *add])
+        others = [group.raw for group in self.message.groups[1:]]
+        return wire.message(self.message.version, self.operation, 1, [first, *others], self.message.data)
+
+    def about(self, job: int) -> bytes:
+        """The request with another job in the place of the one that it names."""
+        uri = next(iter(self.texts("job-uri", wire.URI)), "")
+        if self.number("job-id"):
+            return self._swapped(b"job-id", wire.attribute(wire.INTEGER, "job-id", job))
+        return self._swapped(b"job-uri", wire.attribute(wire.URI, "job-uri", f"{uri.rpartition('/')[0]}/{job}"))
+
+    def _swapped(self, name: bytes, new: bytes) -> bytes:
+        """In its place: the attributes that say what is meant must come first (RFC 8011, 4.1.5)."""
+        raw = [new if one.name.lower() == name else one.raw for one in self.attributes]
+        group = Group(wire.OPERATION, bytes([wire.OPERATION]) + b"".join(raw), {})
+        return Request(replace(self.message, groups=[group, *self.message.groups[1:]]), self.user).as_asked()
+
+
+def read(body: bytes, user: str) -> Request:
+    """Raises wire.Malformed."""
+    message = wire.split(body)
+    if not message.groups or message.groups[0].tag != wire.OPERATION:
+        raise wire.Malformed("the operation group must come first")
+    return Request(message, user)
+
+
+ACTIVE = ("not-completed", "pending", "pending-held", "processing-stopped")
+FINISHED = ("completed", "aborted", "canceled")
+
+
+@dataclass(frozen=True)
+class JobsQuestion:
+    """A Get-Jobs request: what is to be shown, in which order (RFC 8011, 4.2.6; the rest as CUPS means it)."""
+
+    request: Request
+
+    @cached_property
+    def which(self) -> str:
+        return next(iter(self.request.texts("which-jobs")), "not-completed")
+
+    @cached_property
+    def limit(self) -> int:
+        """At most so many jobs; 0 for all."""
+        return max(0, self.request.number("limit"))
+
+    @cached_property
+    def skipped(self) -> int:
+        """Jobs of the list that are passed over (first-index, PWG 5100.11)."""
+        return max(0, self.request.number("first-index", 1) - 1)
+
+    @cached_property
+    def by_id(self) -> bool:
+        """A client that pages by first-job-id must meet the ids in order, or it would miss some."""
+        return not self.skipped and self.request.find("first-job-id", wire.INTEGER) is not None
+
+    @cached_property
+    def ordered_by(self) -> tuple[str, ...]:
+        """The attributes that the order goes by."""
+        if self.which in ACTIVE:
+            return ("job-id", "job-priority", "time-at-creation")
+        if self.which == "processing":
+            return ("job-id", "time-at-creation")
+        if self.which in FINISHED:
+            return ("job-id", "time-at-completed")
+        return ("job-id",)
+
+    @cached_property
+    def requested(self) -> tuple[str, ...]:
+        return self.request.texts("requested-attributes") or ("job-id", "job-uri")
+
+    @cached_property
+    def extras(self) -> tuple[str, ...]:
+        """What has to be asked for beyond what the client wants, to know the order; it is cut out again."""
+        wanted = set(self.requested)
+        if "all" in wanted:
+            return ()
+        covered = {"job-priority"} if "job-template" in wanted else set()
+        if "job-description" in wanted:
+            covered |= {"job-id", "time-at-creation", "time-at-completed"}
+        return tuple(name for name in self.ordered_by if name not in wanted | covered)
+
+    def for_nodes(self, *, drop: Iterable[str] = (), add: Iterable[bytes] = ()) -> bytes:
+        """What every node is asked: each may have to fill the whole answer."""
+        gone, new = [*drop, "limit", "first-index"], [*add]
+        if self.limit:
+            new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped))
+        if self.extras:
+            gone.append("requested-attributes")
+            new.append(wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras))
+        return self.request.as_asked(drop=gone, add=new)
+
+    def key(self, job: Group) -> Key:
+        """Jobs are shown in the order of their keys.
+
+        Open ones by priority and age, which is when they are expected to be done; finished ones newest first
+        (RFC 8011, 4.2.6.2). One server goes by ids where this goes by times, and its ids grow with the times.
+        """
+        number = job.number(b"job-id")
+        if self.which in ACTIVE:
+            age = 0 if self.by_id else job.number(b"time-at-creation")
+            return (-job.number(b"job-priority"), age, number)
+        if self.which == "processing":
+            return (0 if self.by_id else job.number(b"time-at-creation"), number)
+        if self.which in FINISHED:
+            return (-job.number(b"time-at-completed"), number)
+        return (number,)
+
+
+def by_slot(ids: Iterable[int], slot_of: Callable[[int], int]) -> dict[int, list[int]]:
+    """Ids by the slot that owns them, in their order."""
+    found: dict[int, list[int]] = {}
+    for one in ids:
+        found.setdefault(slot_of(one), []).append(one)
+    return found

@@ -1,0 +1,403 @@
+"""The HTTP server that HAProxy sends whole-queue operations to.
+
+A request that comes without the fleet's secret is refused: only the edge knows it, and only the edge says who asks
+(`X-Fleet-User`). Nodes are asked in that name, with one exception that says so where it is made: Cancel-Jobs, for which
+the edge lets administrators in only.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from aiohttp import web
+
+from controller.jobs.table import Job
+from controller.snapshot import Node, NodeState
+from controller.store import StoreError
+from controller.whole_queue import last_seen, merge, request
+from controller.whole_queue.last_seen import Asker, Table
+from controller.whole_queue.nodes import Nodes, Reply, answers, missing_sentence, silent
+from controller.whole_queue.request import JobsQuestion, Request, by_slot
+from controller.whole_queue.together import Together
+from haproxy.model import slot_of
+from probes import wire
+from probes.wire import Group
+
+log = logging.getLogger("cupsfleet.whole_queue")
+
+LARGEST = 2 * 2**20
+"""Bytes of a request; none of the operations here carries a document."""
+_JOBS = frozenset({b"limit", b"job-originating-user-name", *last_seen.JOB_SPOTS})
+_NOTHING: frozenset[bytes] = frozenset()
+_SUBSCRIPTIONS = frozenset({b"notify-subscription-id"})
+_EVENTS = frozenset({b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client gets; `body` is IPP when the status is 200."""
+
+    body: bytes
+    status: int = 200
+
+
+class NamingJobs(Protocol):
+    """Makes a question about jobs: some attributes dropped, others added."""
+
+    def __call__(self, *, drop: Iterable[str], add: Iterable[bytes]) -> bytes: ...
+
+
+class Unanswerable(Exception):
+    """Nobody who could answer did. The message says who."""
+
+
+@dataclass
+class WholeQueue:
+    """Answers requests; `table` and `moved` are what is known about jobs of nodes that don't answer."""
+
+    nodes: Nodes
+    table: Table
+    moved: Callable[[int], int]
+    """The id that a job has now; the same when it was not moved."""
+    together: Together[Answer] = field(default_factory=Together)
+
+    async def answer(self, asked: Request, host: str) -> Answer:
+        """Raises Unanswerable, StoreError."""
+        asker = Asker(asked.user, host)
+        ways: Mapping[int, Callable[[Request, Asker], Awaitable[Answer]]] = {
+            request.GET_JOBS: self._get_jobs,
+            request.GET_SUBSCRIPTIONS: self._get_subscriptions,
+            request.GET_PRINTER_ATTRIBUTES: self._get_printers,
+            request.CUPS_GET_PRINTERS: self._get_printers,
+        }
+        if way := ways.get(asked.operation):
+            question = (asked.user, host, asked.as_asked())
+            return await self.together.ask(question, lambda: way(asked, asker))
+        alone: Mapping[int, Callable[[Request, Asker], Awaitable[Answer]]] = {
+            request.GET_NOTIFICATIONS: self._get_notifications,
+            request.CANCEL_MY_JOBS: self._cancel_my_jobs,
+            request.CANCEL_JOBS: self._cancel_jobs,
+            request.CREATE_PRINTER_SUBSCRIPTIONS: self._subscribe_to_job,
+        }
+        return await alone.get(asked.operation, self._about_a_job)(asked, asker)
+
+    # Get-Jobs
+
+    async def _get_jobs(self, asked: Request, asker: Asker) -> Answer:
+        question = JobsQuestion(asked)
+        ids = asked.numbers("job-ids")
+        if ids and not any(asked.find(name, tag) for name, tag in _CONFLICTING):
+            return await self._get_named_jobs(question, ids, asker)
+        if len(self._serving()) == 1:
+            (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
+            if not reply.silent:
+                return _as_it_came(reply)
+        replies = await self._ask_all(question.for_nodes(), asker.host, _JOBS)
+        good = merge.succeeded(answers(replies))
+        if not good and any(not reply.silent for reply in replies):
+            return _refused(replies)
+        gone = silent(replies)
+        others = last_seen.jobs(self.table, [node.name for node in gone], question, asker)
+        if not good and not gone:
+            raise Unanswerable("no print server is there")
+        version = asked.message.version
+        if not good:  # no node at all answers, but what they had is known
+            good = [wire.split(merge.answer(version, merge.OK), _JOBS)]
+        return Answer(merge.jobs(question, good, others, missing_sentence(self._with_jobs(gone))))
+
+    async def _get_named_jobs(self, question: JobsQuestion, ids: list[int], asker: Asker) -> Answer:
+        """Each id is asked of the node that owns it. One that is unknown makes the answer `not found`, as in CUPS."""
+        replies = await self._ask_owners(question.for_nodes, ids, asker)
+        if wrong := [reply for reply in replies if not reply.silent and not _is_success(reply)]:
+            return _refused(wrong)
+        lost = {node.slot for node in silent(replies)}
+        jobs = self._remembered(one for one in ids if slot_of(one) in lost)
+        known = [last_seen.described(job, asker, (*question.requested, "job-id")) for job in jobs]
+        return Answer(merge.named_jobs(ids, answers(replies), known, question))
+
+    async def _ask_owners(self, body: NamingJobs, ids: Iterable[int], asker: Asker) -> list[Reply]:
+        """Ask each node about those of the jobs that it owns. Ids that no node owns go to the first one, whose `not
+        found` is true."""
+        named: dict[Node, list[int]] = {}
+        for slot, own in by_slot(ids, slot_of).items():
+            named.setdefault(self.nodes.directory.in_slot(slot) or self._first(), []).extend(own)
+        questions = {
+            node: body(drop=["job-ids"], add=[wire.attribute(wire.INTEGER, "job-ids", *own)])
+            for node, own in named.items()
+        }
+        return await self.nodes.ask_each(questions, asker.host, _JOBS)
+
+    def _serving(self) -> list[Node]:
+        """Every node but those that only begin, whose one job is the proof that they work."""
+        nodes = self.nodes.directory.nodes()
+        starting = [node for node in nodes if node.state is NodeState.STARTING]
+        new = set(starting) - set(self._with_jobs(starting))
+        return [node for node in nodes if node not in new]
+
+    async def _ask_all(self, body: bytes, host: str, wanted: frozenset[bytes]) -> list[Reply]:
+        """The same question to every node; a reply from each, in the order of their slots."""
+        return await self.nodes.ask_each(dict.fromkeys(self._serving(), body), host, wanted)
+
+    def _with_jobs(self, nodes: Iterable[Node]) -> list[Node]:
+        """Those that the table has jobs of."""
+        return [node for node in nodes if self.table.search("all", node=node.name, limit=1)]
+
+    def _first(self) -> Node:
+        nodes = self.nodes.directory.nodes()
+        if not nodes:
+            raise Unanswerable("no print server is there")
+        return nodes[0]
+
+    def _remembered(self, ids: Iterable[int]) -> list[Job]:
+        """What the table knows of these jobs. Raises Unanswerable when it does not know one."""
+        found = []
+        for one in ids:
+            job = self.table.by_id(one)
+            if job is None:
+                raise Unanswerable("the print server that has this job does not answer; it is being restarted")
+            found.append(job)
+        return found
+
+    # Printers
+
+    async def _get_printers(self, asked: Request, asker: Asker) -> Answer:
+        several = asked.operation == request.CUPS_GET_PRINTERS
+        wanted = asked.texts("requested-attributes")
+        named = not wanted or bool({"all", "printer-description", "printer-name"} & set(wanted))
+        add, drop, extras = [], [], []
+        if several and not named:
+            add = [wire.attribute(wire.KEYWORD, "requested-attributes", *wanted, "printer-name")]
+            drop, extras = ["requested-attributes"], [b"printer-name"]
+        body = asked.as_asked(drop=drop, add=add)
+        replies = await self._ask_all(body, asker.host, merge.PRINTER_SPOTS)
+        good = merge.succeeded(answers(replies))
+        if not good:
+            return _refused(replies)
+        return Answer(merge.printers(good, extras))
+
+    # Subscriptions
+
+    async def _get_subscriptions(self, asked: Request, asker: Asker) -> Answer:
+        replies = await self._ask_all(asked.as_asked(), asker.host, _SUBSCRIPTIONS)
+        good = merge.succeeded(answers(replies))
+        if not good:
+            return _refused(replies)
+        return Answer(merge.subscriptions(asked.number("limit"), good))
+
+    async def _get_notifications(self, asked: Request, asker: Asker) -> Answer:
+        ids, first = asked.numbers("notify-subscription-ids"), asked.numbers("notify-sequence-numbers")
+        if not ids:
+            return _as_it_came(await self._ask_anyone(asked.as_asked(), asker))
+        numbers = dict(zip(ids, first, strict=False))
+        questions = {}
+        for slot, own in by_slot(ids, slot_of).items():
+            parts = [wire.attribute(wire.INTEGER, "notify-subscription-ids", *own)]
+            if first:
+                sequence = [numbers.get(one, 1) for one in own]
+                parts.append(wire.attribute(wire.INTEGER, "notify-sequence-numbers", *sequence))
+            body = asked.as_asked(drop=("notify-subscription-ids", "notify-sequence-numbers"), add=parts)
+            questions[self.nodes.directory.in_slot(slot) or self._first()] = body
+        replies = await self.nodes.ask_each(questions, asker.host, _EVENTS)
+        if len(merge.succeeded(answers(replies))) < len(replies):
+            return _refused(replies)
+        mine = await self._owned(asked, replies, asker)
+        return Answer(merge.notifications(ids, answers(replies), mine))
+
+    async def _owned(self, asked: Request, replies: list[Reply], asker: Asker) -> frozenset[int]:
+        """Ids of the asker's jobs on the nodes that told of jobs."""
+        telling = [reply.node for reply in replies if reply.answer and _tells_of_jobs(reply.answer.of(wire.EVENT))]
+        body = _my_jobs(asked)
+        own = await self.nodes.ask_each(dict.fromkeys(telling, body), asker.host, _JOBS)
+        return frozenset(job.number(b"job-id") for one in answers(own) for job in one.of(wire.JOB))
+
+    async def _subscribe_to_job(self, asked: Request, asker: Asker) -> Answer:
+        """A subscription to a job, made as one to its printer: CUPS would give it to everybody."""
+        jobs = {
+            number
+            for group in asked.message.groups
+            for one in wire.attributes(group.raw)
+            if one.name.lower() == b"notify-job-id"
+            for number in one.integers()
+        }
+        if len({slot_of(job) for job in jobs}) > 1:
+            said = "one request can subscribe to jobs of one print server only"
+            return Answer(merge.answer(asked.message.version, merge.BAD_REQUEST, said=said))
+        node = self.nodes.directory.in_slot(slot_of(min(jobs, default=0))) or self._first()
+        own = await self.nodes.ask(node, _my_jobs(asked), asker.host, _JOBS)
+        if own.silent:
+            raise Unanswerable("the print server that has this job does not answer; it is being restarted")
+        mine = {job.number(b"job-id") for one in answers([own]) for job in one.of(wire.JOB)}
+        if not jobs <= mine:
+            said = "only a job's owner may subscribe to it, and there is no other job of this number"
+            return Answer(merge.answer(asked.message.version, merge.NOT_FOUND, said=said))
+        return _as_it_came(await self.nodes.ask(node, asked.as_asked(), asker.host))
+
+    # Cancel
+
+    async def _cancel_my_jobs(self, asked: Request, asker: Asker) -> Answer:
+        if ids := asked.numbers("job-ids"):
+            return await self._cancel_named(asked, ids, asker)
+        replies = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
+        left = [
+            job
+            for node in silent(replies)
+            for job in self.table.search("open", node=node.name)
+            if asker.owns(job) and asked.queue in ("", job.queue)
+        ]
+        return self._cancelled(asked, replies, left)
+
+    async def _cancel_named(self, asked: Request, ids: list[int], asker: Asker) -> Answer:
+        """All of them or none: they are looked at first when more than one node is concerned."""
+        if len(by_slot(ids, slot_of)) > 1 and (refused := await self._not_all_mine(asked, ids, asker)):
+            return refused
+        replies = await self._ask_owners(asked.as_asked, ids, asker)
+        left = [job for reply in replies if reply.silent for job in self.table.search("open", node=reply.node.name)]
+        return self._cancelled(asked, replies, [job for job in left if job.id in ids])
+
+    async def _not_all_mine(self, asked: Request, ids: list[int], asker: Asker) -> Answer | None:
+        """What is said when one of these jobs is not there, or not the asker's; None when all are."""
+        replies = await self._ask_owners(partial(_get_jobs, asked, ("job-id", "job-originating-user-name")), ids, asker)
+        if any(reply.silent for reply in replies):
+            raise Unanswerable("a print server that has one of these jobs does not answer; it is being restarted")
+        if len(merge.succeeded(answers(replies))) < len(replies):
+            return _refused(replies)
+        mine = {job.number(b"job-id") for one in answers(replies) for job in one.of(wire.JOB) if _owns(asker, job)}
+        foreign = next((one for one in ids if one not in mine), None)
+        if foreign is None:
+            return None
+        return Answer(merge.answer(asked.message.version, merge.NOT_FOUND, said=f"Job #{foreign} does not exist."))
+
+    async def _cancel_jobs(self, asked: Request, asker: Asker) -> Answer:
+        """Of everybody: the edge lets administrators only come here, and nodes obey their operator only."""
+        bodies = {
+            node: asked.as_asked(user=self.nodes.directory.operator(node)) for node in self.nodes.directory.nodes()
+        }
+        replies = await self.nodes.ask_each(bodies, asker.host, _NOTHING)
+        left = [job for node in silent(replies) for job in self.table.search("open", node=node.name)]
+        return self._cancelled(asked, replies, left)
+
+    def _cancelled(self, asked: Request, replies: list[Reply], left: list[Job]) -> Answer:
+        """left: jobs that should have gone, on nodes that did not answer."""
+        if left:
+            names = ", ".join(str(job.id) for job in left)
+            said = f"these jobs are on a print server that is being restarted, try again in a moment: {names}"
+            return Answer(merge.answer(asked.message.version, merge.TEMPORARY_ERROR, said=said))
+        done = next((reply for reply in replies if _is_success(reply)), None)
+        return _as_it_came(done) if done else _refused(replies)
+
+    # A job whose node is down, or that is elsewhere now
+
+    async def _about_a_job(self, asked: Request, asker: Asker) -> Answer:
+        job = self.moved(asked.job)
+        node = self.nodes.directory.in_slot(slot_of(job))
+        body = asked.as_asked() if job == asked.job else asked.about(job)
+        if node is None and (known := self.table.by_id(job)):
+            return self._from_memory(asked, known, asker)
+        reply = await self.nodes.ask(node or self._first(), body, asker.host)
+        if not reply.silent:
+            return _as_it_came(reply)
+        return self._from_memory(asked, self._remembered([job])[0], asker)
+
+    def _from_memory(self, asked: Request, job: Job, asker: Asker) -> Answer:
+        if asked.operation != request.GET_JOB_ATTRIBUTES:
+            raise Unanswerable("the print server that has this job does not answer; it is being restarted")
+        group = last_seen.described(job, asker, last_seen.requested_of(asked))
+        return Answer(merge.answer(asked.message.version, merge.OK, groups=[group.raw]))
+
+    async def _ask_anyone(self, body: bytes, asker: Asker) -> Reply:
+        for node in self.nodes.directory.nodes():
+            reply = await self.nodes.ask(node, body, asker.host)
+            if not reply.silent:
+                return reply
+        raise Unanswerable("no print server answers")
+
+
+_CONFLICTING = (
+    ("which-jobs", wire.KEYWORD),
+    ("limit", wire.INTEGER),
+    ("first-index", wire.INTEGER),
+    ("first-job-id", wire.INTEGER),
+    ("my-jobs", wire.BOOLEAN),
+)
+"""What CUPS refuses beside job-ids."""
+
+
+def _tells_of_jobs(events: Iterable[Group]) -> bool:
+    return any(b"notify-job-id" in event.spots for event in events)
+
+
+def _is_success(reply: Reply) -> bool:
+    return reply.answer is not None and merge.success(reply.answer)
+
+
+def _owns(asker: Asker, job: Group) -> bool:
+    spot = job.spots.get(b"job-originating-user-name")
+    return spot is not None and spot.value.decode(errors="replace").lower() == asker.user.lower()
+
+
+def _get_jobs(asked: Request, wanted: Iterable[str], *, drop: Iterable[str] = (), add: Iterable[bytes] = ()) -> bytes:
+    """A Get-Jobs question of our own on all queues of a node, in the name of the one who asks."""
+    parts = [
+        bytes([wire.OPERATION]),
+        *(one.raw for one in asked.attributes[:2]),  # charset and language
+        wire.attribute(wire.URI, "printer-uri", "ipp://localhost/"),
+        wire.attribute(wire.NAME, "requesting-user-name", asked.user),
+        *add,
+        wire.attribute(wire.KEYWORD, "requested-attributes", *wanted),
+    ]
+    return wire.message(asked.message.version, request.GET_JOBS, 1, [b"".join(parts)])
+
+
+def _my_jobs(asked: Request) -> bytes:
+    """Ids of all jobs of the one who asks, on one node: CUPS reads no job's file for that."""
+    add = [wire.attribute(wire.KEYWORD, "which-jobs", "all"), wire.attribute(wire.BOOLEAN, "my-jobs", 1)]
+    return _get_jobs(asked, ["job-id"], add=add)
+
+
+def _as_it_came(reply: Reply) -> Answer:
+    if reply.silent:
+        raise Unanswerable("the print server that is asked does not answer")
+    return Answer(reply.body, reply.http_status or 200)
+
+
+def _refused(replies: Iterable[Reply]) -> Answer:
+    """The refusal that says most, as its node wrote it."""
+    spoken = [reply for reply in replies if not reply.silent]
+    if not spoken:
+        raise Unanswerable("no print server answers")
+    not_found = [reply for reply in spoken if reply.answer and reply.answer.code == merge.NOT_FOUND]
+    others = [reply for reply in spoken if not _is_success(reply)]
+    return _as_it_came(next((reply for reply in others if reply not in not_found), (not_found or spoken)[0]))
+
+
+def application(whole: WholeQueue, secret: str) -> web.Application:
+    """POST of an IPP request to any path; GET /alive for HAProxy's check."""
+
+    async def ipp(incoming: web.Request) -> web.Response:
+        if not hmac.compare_digest(incoming.headers.get("X-Fleet-Secret", ""), secret):
+            return web.Response(status=403, text="Only the front door may ask here.\n")
+        try:
+            asked = request.read(await incoming.read(), incoming.headers.get("X-Fleet-User", ""))
+            answer = await whole.answer(asked, incoming.headers.get("Host", "localhost"))
+        except wire.Malformed as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except (Unanswerable, StoreError) as error:
+            log.warning("%s", error)
+            said = str(error) if isinstance(error, Unanswerable) else "the fleet's memory can't be read"
+            return web.Response(status=503, text=f"{said[0].upper()}{said[1:]}.\n", headers={"Retry-After": "5"})
+        if answer.status != 200:
+            return web.Response(status=answer.status)
+        body = wire.renumbered(answer.body, asked.message.request_id)
+        return web.Response(body=body, content_type="application/ipp")
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    made = web.Application(client_max_size=LARGEST)
+    made.add_routes([web.get("/alive", alive), web.post("/{path:.*}", ipp)])
+    return made

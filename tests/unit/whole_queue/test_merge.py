@@ -1,0 +1,195 @@
+"""One answer out of many: order, limits, privacy."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.whole_queue import last_seen, merge, request
+from controller.whole_queue.request import JobsQuestion
+from probes import wire
+from tests.process.edge import ippwire
+from tests.process.edge.ippwire import attribute
+
+KEYS = frozenset({b"limit", *last_seen.JOB_SPOTS})
+
+
+def keyword(name: str, *values: str) -> bytes:
+    return wire.attribute(wire.KEYWORD, name, *values)
+
+
+def integer(name: str, value: int) -> bytes:
+    return wire.attribute(wire.INTEGER, name, value)
+
+
+def question(*attributes: bytes) -> JobsQuestion:
+    return JobsQuestion(request.read(ippwire.request(0x000A, ippwire.printer(), *attributes), "demo"))
+
+
+def group(number: int, priority: int = 50, created: int = 0, completed: int = 0) -> bytes:
+    finished = integer("time-at-completed", completed) if completed else attribute(0x13, "time-at-completed", b"")
+    shown = integer("job-id", number) + integer("job-priority", priority) + integer("time-at-creation", created)
+    return bytes([wire.JOB]) + shown + finished + wire.attribute(wire.NAME, "job-name", f"job {number}")
+
+
+def answer(*jobs: bytes, prelude: bytes = b"") -> wire.Message:
+    first = bytes([wire.OPERATION]) + ippwire.charset() + prelude
+    return wire.split(wire.message(b"\2\0", 0, 9, [first, *jobs]), KEYS)
+
+
+def ids(body: bytes) -> list[int]:
+    return [job.number(b"job-id") for job in wire.split(body, KEYS).of(wire.JOB)]
+
+
+ALL = keyword("requested-attributes", "all")
+LIVES = st.lists(
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=30
+)
+
+
+def fleet_and_server(lives, key):
+    """The same jobs on three nodes, each in the order that CUPS has, and on one server that numbered them by age."""
+    lives = sorted(lives, key=lambda life: life[2])
+    counters = {node: node * 1_000_000 for node in (1, 2, 3)}
+    nodes: dict[int, list[bytes]] = {1: [], 2: [], 3: []}
+    names = {}
+    for node, *rest in lives:
+        counters[node] += 1
+        names[counters[node]] = rest
+        nodes[node].append(group(counters[node], *rest))
+    one = sorted(names, key=lambda number: (*key(names[number]), names[number][1], number))
+    return [answer(*jobs) for jobs in nodes.values()], one
+
+
+@given(LIVES)
+def test_open_jobs_stand_as_in_one_server(lives) -> None:
+    nodes, one = fleet_and_server(lives, lambda life: (-life[0],))
+    assert ids(merge.jobs(question(ALL), nodes)) == one
+
+
+@given(LIVES)
+def test_finished_jobs_stand_newest_first(lives) -> None:
+    nodes, one = fleet_and_server(lives, lambda life: (-life[2],))
+    got = ids(merge.jobs(question(ALL, keyword("which-jobs", "completed")), nodes))
+    assert sorted(got) == sorted(one)
+    ended = {number: life[2] for answer in nodes for number, life in _lives(answer)}
+    assert [ended[number] for number in got] == sorted(ended.values(), reverse=True)
+
+
+def _lives(message: wire.Message):
+    for job in message.of(wire.JOB):
+        yield (
+            job.number(b"job-id"),
+            (job.number(b"job-priority"), job.number(b"time-at-creation"), job.number(b"time-at-completed")),
+        )
+
+
+@given(LIVES, st.integers(1, 10))
+def test_paging_by_first_job_id_meets_every_job_once(lives, size) -> None:
+    nodes, one = fleet_and_server(lives, lambda life: (0,))
+    met: list[int] = []
+    while True:
+        first = integer("first-job-id", met[-1] + 1 if met else 1)
+        asked = question(ALL, keyword("which-jobs", "all"), integer("limit", size), first)
+        left = [
+            answer(*(job.raw for job in node.of(wire.JOB) if not met or job.number(b"job-id") > met[-1]))
+            for node in nodes
+        ]
+        page = ids(merge.jobs(asked, left))
+        met += page
+        if len(page) < size:
+            break
+    assert met == sorted(one)
+
+
+def test_limit_and_first_index_count_jobs_of_the_whole() -> None:
+    nodes = [answer(group(1_000_001), group(1_000_002)), answer(group(2_000_001), group(2_000_002))]
+    asked = question(ALL, integer("limit", 2), integer("first-index", 2))
+    assert ids(merge.jobs(asked, nodes)) == [1_000_002, 2_000_001]
+    assert (
+        wire.attributes(wire.split(asked.for_nodes()).groups[0].raw)[-1]
+        == wire.attributes(b"\1" + integer("limit", 3))[0]
+    )
+
+
+def test_a_limit_that_nodes_set_is_the_limit_of_the_whole() -> None:
+    nodes = [answer(group(1_000_001), prelude=integer("limit", 2)), answer(group(2_000_001), group(2_000_002))]
+    body = merge.jobs(question(ALL), nodes)
+    assert ids(body) == [1_000_001, 2_000_001]
+    assert wire.split(body, KEYS).groups[0].number(b"limit") == 2
+
+
+def test_what_was_asked_only_for_the_order_is_cut_out_again() -> None:
+    asked = question(keyword("requested-attributes", "job-name"))
+    assert asked.extras == ("job-id", "job-priority", "time-at-creation")
+    (job,) = wire.split(merge.jobs(asked, [answer(group(1_000_001))])).of(wire.JOB)
+    assert [one.name for one in wire.attributes(job.raw)] == [b"time-at-completed", b"job-name"]
+
+
+def test_nothing_is_added_where_all_is_asked_for() -> None:
+    assert question(ALL).extras == ()
+    assert question(keyword("requested-attributes", "job-description", "job-template")).extras == ()
+    assert question(keyword("requested-attributes", "job-description")).extras == ("job-priority",)
+    assert question().requested == ("job-id", "job-uri")
+
+
+def test_the_user_is_the_one_who_logged_in() -> None:
+    body = question(ippwire.user("root"), attribute(0x42, "Requesting-User-Name", "root")).for_nodes()
+    assert ippwire.values(body, "requesting-user-name") == [b"demo"]
+    assert b"root" not in body
+
+
+def test_missing_nodes_are_named_within_the_length_of_a_status_message() -> None:
+    body = merge.jobs(question(ALL), [answer()], said="ä" * 200)
+    (said,) = ippwire.values(body, "status-message")
+    assert said.decode() == "ä" * 127
+
+
+def printer(name: str, state: int, count: int, *reasons: str) -> wire.Message:
+    body = bytes([wire.PRINTER]) + wire.attribute(wire.NAME, "printer-name", name)
+    body += wire.attribute(wire.ENUM, "printer-state", state) + keyword("printer-state-reasons", *reasons)
+    body += integer("queued-job-count", count) + wire.attribute(wire.TEXT, "printer-info", "kept")
+    first = bytes([wire.OPERATION]) + ippwire.charset()
+    return wire.split(wire.message(b"\2\0", 0, 1, [first, body]), merge.PRINTER_SPOTS)
+
+
+def test_counts_are_added_up_and_the_busiest_state_is_told() -> None:
+    body = merge.printers(
+        [printer("a", 3, 1, "none"), printer("a", 4, 5, "toner-low-warning"), printer("a", 5, 2, "paused")]
+    )
+    assert ippwire.integers(body, "queued-job-count") == [8]
+    assert ippwire.integers(body, "printer-state") == [4]
+    assert ippwire.values(body, "printer-state-reasons") == [b"toner-low-warning"]
+    assert ippwire.values(body, "printer-info") == [b"kept"]
+
+
+def test_a_queue_is_stopped_only_where_all_are() -> None:
+    both = [printer("a", 5, 0, "paused"), printer("a", 5, 0, "paused", "media-empty-error")]
+    assert ippwire.integers(merge.printers(both), "printer-state") == [5]
+    assert ippwire.values(merge.printers(both), "printer-state-reasons") == [b"paused", b"media-empty-error"]
+
+
+def event(subscription: int, sequence: int, job: int) -> bytes:
+    parts = [integer("notify-subscription-id", subscription), integer("notify-sequence-number", sequence)]
+    named = [integer("notify-job-id", job), wire.attribute(wire.NAME, "job-name", f"secret {job}")]
+    return bytes([wire.EVENT]) + b"".join([*parts, *named])
+
+
+EVENT_SPOTS = frozenset({b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name"})
+
+
+def told(interval: int | None, *events: bytes) -> wire.Message:
+    first = bytes([wire.OPERATION]) + ippwire.charset()
+    code = 7 if interval is None else 0
+    first += b"" if interval is None else integer("notify-get-interval", interval)
+    return wire.split(wire.message(b"\2\0", code, 1, [first, *events]), EVENT_SPOTS)
+
+
+def test_events_come_in_the_order_asked_for_and_name_own_jobs_only() -> None:
+    answers = [told(60, event(1_000_001, 1, 1_000_007)), told(30, event(2_000_001, 4, 2_000_009))]
+    body = merge.notifications([2_000_001, 1_000_001], answers, frozenset({2_000_009}))
+    assert ippwire.integers(body, "notify-subscription-id") == [2_000_001, 1_000_001]
+    assert ippwire.integers(body, "notify-get-interval") == [30]
+    assert ippwire.values(body, "job-name") == [b"secret 2000009"]
+    done = merge.notifications([1_000_001], [told(60), told(None)], frozenset())
+    assert wire.split(done).code == 7
