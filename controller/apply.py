@@ -32,7 +32,7 @@ from controller.plan import (
     TakeOut,
 )
 from controller.ports import Ports, free
-from controller.snapshot import Goal, Node, NodeState
+from controller.snapshot import Cause, Goal, Node, NodeState
 from controller.store import Store
 
 
@@ -62,7 +62,7 @@ class Applier:
                 self.store.answer(answer)
                 self.store.event("command", f"command {answer.command} {answer.state}: {answer.outcome}", answer.node)
             for step in plan.steps:
-                self._record(step, nodes)
+                self._record(step, nodes, settings)
         self.tell_proxies(settings)
         for step in plan.steps:
             self._begin(step, settings)
@@ -74,14 +74,14 @@ class Applier:
         if known and known != self.store.fact("users"):
             self.store.put_fact("users", known)
 
-    def _record(self, step: Step, nodes: dict[str, Node]) -> None:
+    def _record(self, step: Step, nodes: dict[str, Node], settings: Settings) -> None:
         """The part of a step that is only a change of the record."""
         node = nodes.get(step.node)
         match step:
             case Order():
-                node = self._ordered(step)
+                node = self._ordered(step, settings)
             case Aim() if node:
-                node = replace(node, goal=Goal(step.goal))
+                node = replace(node, goal=Goal(step.goal), goal_by=Cause(step.by))
             case Admit() if node:
                 state = NodeState.READY if node.goal is Goal.SERVE else NodeState.DRAINING
                 node = _enter(node, state, step.reason)
@@ -103,10 +103,14 @@ class Applier:
         self.store.put_node(node)
         self.store.event(type(step).__name__.lower(), step.reason, step.node)
 
-    def _ordered(self, step: Order) -> Node:
+    def _ordered(self, step: Order, settings: Settings) -> Node:
         driver = "existing" if step.address else "process"
-        address = split_address(step.address) if step.address else ("127.0.0.1", self.ports.for_node())
-        return _enter(Node(step.node, step.slot, driver, *address), NodeState.ORDERED, step.reason)
+        if step.address:
+            address = split_address(step.address)
+        else:
+            address = ("127.0.0.1", self.ports.for_node(settings.nodes.quarantine))
+        node = Node(step.node, step.slot, driver, *address, goal_by=Cause.SPARE if step.spare else Cause.ORDER)
+        return _enter(node, NodeState.ORDERED, step.reason)
 
     def _begin(self, step: Step, settings: Settings) -> None:
         """The part of a step that a node has to do."""
@@ -114,15 +118,15 @@ class Applier:
         if node is None:
             return
         if isinstance(step, Start | Restart):
-            node = self._with_free_port(node)
+            node = self._with_free_port(node, settings)
         if work := self.effects.work(step, node, self.effects.spec(node, self.store), settings):
             self.crew.begin(step, work)
 
-    def _with_free_port(self, node: Node) -> Node:
+    def _with_free_port(self, node: Node, settings: Settings) -> Node:
         """A node whose port was taken by someone else while it was dead gets another one."""
         if node.driver == "existing" or self.effects.alive(node, self.store) or free(node.host, node.port):
             return node
-        moved = replace(node, port=self.ports.for_node())
+        moved = replace(node, port=self.ports.for_node(settings.nodes.quarantine))
         with self.store.transaction():
             self.store.put_node(moved)
             self.store.event("moved", f"port {node.port} was taken, it is now {moved.address}", node.name)

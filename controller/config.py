@@ -103,6 +103,12 @@ class Nodes(Section):
     """What one node costs in an hour, in the site's currency; shown beside the fleet's size."""
     start_timeout: Annotated[Seconds, Field(gt=0)] = 30.0
     """Time from its start within which a node must answer, else it is started again."""
+    drain_deadline: Annotated[Seconds, Field(ge=0)] = 3600.0
+    """A node that is retired and still has jobs after this time has them moved to other nodes; nothing is killed.
+    Default 1h: most printers are given paper by then."""
+    quarantine: Annotated[Seconds, Field(ge=0)] = 3600.0
+    """Time in which the address of a node that left is not given to another one. Default 1h: as long as a proxy's
+    worker, left behind by a reload, may still carry an upload to the old one."""
 
 
 class Printer(Section):

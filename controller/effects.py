@@ -48,12 +48,15 @@ class Crew:
     wake: Callable[[], None]
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, thread_name_prefix="effect"))
     _work: dict[str, tuple[Step, Future[int | None]]] = field(default_factory=dict)
+    _begun: dict[tuple[str, type[Step]], float] = field(default_factory=dict)
+    """When each kind of effect was last begun on each node, in monotonic seconds."""
     _pauses: dict[str, tuple[float, float]] = field(default_factory=dict)
     """After a failure, by node: when (monotonic seconds) it may be tried again, and the waiting time until then."""
 
     def begin(self, step: Step, work: Work) -> None:
         future = self._pool.submit(work)
         self._work[step.node] = (step, future)
+        self._begun[step.node, type(step)] = time.monotonic()
         future.add_done_callback(lambda _: self.wake())
 
     def busy(self) -> frozenset[str]:
@@ -75,6 +78,11 @@ class Crew:
     def retry_in(self, node: str) -> float:
         """Seconds until what last failed on this node may be tried again."""
         return max(0.0, self._pauses.get(node, (0.0, 0.0))[0] - time.monotonic())
+
+    def begun_ago(self, node: str, kind: type[Step]) -> float | None:
+        """Seconds since such an effect was last begun on this node; None for never."""
+        begun = self._begun.get((node, kind))
+        return None if begun is None else time.monotonic() - begun
 
     def stop(self) -> None:
         """Wait for what is under way; every effect has its deadline."""
@@ -115,6 +123,9 @@ class Effects:
 
     def alive(self, node: Node, store: Store) -> bool | None:
         return self.drivers[node.driver].alive(self.spec(node, store))
+
+    def outdated(self, node: Node, store: Store) -> bool:
+        return self.drivers[node.driver].outdated(self.spec(node, store))
 
     def room(self, node: Node, store: Store) -> tuple[int, int] | None:
         return self.drivers[node.driver].room(self.spec(node, store))

@@ -27,6 +27,9 @@ class Memory:
     bad_readings: int = 0
     good_readings: int = 0
     tls_error: str = ""
+    jobs_at_entry: int | None = None
+    """How many jobs it had when it was first seen in its state."""
+    outdated: bool = False
     errors: dict[int, int] = field(default_factory=dict)
     """Failed connections that each proxy counted."""
     waiting: dict[int, float] = field(default_factory=dict)
@@ -47,6 +50,7 @@ class Memory:
         if self.entered != (node.state, node.since):
             self.entered, self.entered_at = (node.state, node.since), now
             self.idle_readings = self.bad_readings = self.good_readings = 0
+            self.jobs_at_entry = None
             if node.state is NodeState.STARTING:
                 self.silent_for, self.tls_error, self.waiting = 0.0, "", {}
         answered = reading is not None and not reading.error
@@ -70,7 +74,13 @@ class Memory:
     def stuck_for(self, now: float) -> float:
         return now - min(self.waiting.values(), default=now)
 
+    def finished(self, jobs: int) -> int:
+        """How many jobs fewer it has than when it entered its state."""
+        return max(0, (self.jobs_at_entry or 0) - jobs)
+
     def _see_jobs(self, reading: Reading, now: float) -> None:
+        if self.jobs_at_entry is None:
+            self.jobs_at_entry = len(reading.jobs)
         idle = {queue.name.lower() for queue in reading.queues if queue.state == _IDLE}
         waiting = [job.id for job in reading.jobs if job.state == _PENDING and job.queue.lower() in idle]
         self.waiting = {job: self.waiting.get(job, now) for job in waiting}

@@ -109,3 +109,10 @@ def m002_jobs(db: Database) -> None:
     db["moves"].create_index(["old_id"])
     db["moves"].create_index(["uuid"])
     db.execute("create index moves_open on moves (source) where phase not in ('done', 'abandoned')")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m004_causes(db: Database) -> None:
+    """Who gave a node its goal: what an administrator drained is not brought back by anything else."""
+    db["nodes"].add_column("goal_by", str, not_null_default="")
+    db.execute("update nodes set goal_by = 'administrator' where goal != 'serve'")

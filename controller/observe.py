@@ -14,9 +14,10 @@ from controller.decide.health import verdicts
 from controller.door import Door
 from controller.effects import Crew, Effects
 from controller.memory import Memory
+from controller.plan import Evacuate
 from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
 from controller.store import Store
-from haproxy.model import slot_of
+from haproxy.model import SLOT_IDS, slot_of
 from probes.canary import NAME as CANARY
 from probes.canary import canary
 from probes.reading import Reading
@@ -56,9 +57,12 @@ class Observer:
         now = time.monotonic()
         self._remember_ids(nodes, readings)
         for node in nodes:
-            self._memory(node, begun, settings).see(
+            memory, reading = self._memory(node, begun, settings), readings.get(node.name)
+            if reading and reading.tls_error is not None:  # as rarely as that
+                memory.outdated = self.effects.outdated(node, self.store)
+            memory.see(
                 node,
-                readings.get(node.name),
+                reading,
                 proxies.get(node.slot, ()),
                 now=now,
                 looked_for=min(gap, settings.health.stale_after),
@@ -117,6 +121,10 @@ class Observer:
             free_bytes=free,
             disk_bytes=size,
             in_state=now - memory.entered_at,
+            finished=memory.finished(len(reading.jobs)) if reading and not reading.error else 0,
+            outdated=memory.outdated,
+            ids_left=(node.slot + 1) * SLOT_IDS - self.store.next_id(node.slot) + 1,
+            evacuated_ago=self.crew.begun_ago(node.name, Evacuate),
             proxies=proxies,
             retry_in=self.crew.retry_in(node.name),
             busy=node.name in self.crew.busy(),

@@ -17,6 +17,8 @@ class Order(Step):
 
     slot: int
     address: str = ""
+    spare: bool = False
+    """It goes again when every node is well."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Drain(Step):
 
 
 @dataclass(frozen=True)
+class Evacuate(Step):
+    """Move the open jobs of a node that answers to other nodes. Done when they are ordered to go."""
+
+
+@dataclass(frozen=True)
 class Leave(Step):
     """It has no work left: take it out of every proxy."""
 
@@ -92,9 +99,10 @@ class Remove(Step):
 
 @dataclass(frozen=True)
 class Aim(Step):
-    """Change what the node is meant for. `goal` is a snapshot.Goal."""
+    """Change what the node is meant for. `goal` is a snapshot.Goal, `by` a snapshot.Cause."""
 
     goal: str
+    by: str
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from controller.store import Store
 
-QUARANTINE = 3600.0
-"""Seconds in which an address that a node had is not given to another one."""
-
 
 def free(host: str, port: int) -> bool:
     """Whether a server could listen there now."""
@@ -40,11 +37,11 @@ class Ports:
         self.store.put_fact("ports", {name: port for name, port in known.items() if name != part})
         return self.of(part)
 
-    def for_node(self) -> int:
-        """A free port that no node had within the quarantine."""
+    def for_node(self, quarantine: float) -> int:
+        """A free port that no node had within so many seconds."""
         while True:
             port = self._choose()
-            if not self.store.address_rests("127.0.0.1", port, QUARANTINE):
+            if not self.store.address_rests("127.0.0.1", port, quarantine):
                 return port
 
     def _choose(self) -> int:

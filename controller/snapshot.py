@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from haproxy.model import SLOT_IDS
 from probes.reading import Reading
 
 
@@ -46,6 +47,27 @@ class Goal(StrEnum):
     """Finish its own work, then leave."""
 
 
+class Cause(StrEnum):
+    """Who gave a node its goal. What an administrator decided, nothing else takes back."""
+
+    ORDER = ""
+    """It was ordered with it."""
+    ADMINISTRATOR = "administrator"
+    HEALTH = "health"
+    """It did not recover."""
+    IDS = "ids"
+    """The ids of its slot run out."""
+    SETTINGS = "settings"
+    """A release changed the settings that nodes run with."""
+    SCALING = "scaling"
+    SPARE = "spare"
+    """It was ordered while most nodes looked bad, and goes when they are well again."""
+
+
+SLOT_RESERVE = 100_000
+"""Ids that must be left in a slot's range. With fewer a node is replaced, and none is put there."""
+
+
 @dataclass(frozen=True)
 class Node:
     """What is remembered about a node."""
@@ -67,6 +89,7 @@ class Node:
     """How often it died since it last served for a while."""
     queues: str = ""
     """Fingerprint of the queue declarations that were put on it."""
+    goal_by: Cause = Cause.ORDER
     lives: int = 0
     """How often its server was started, or taken for dead. A job that one life had and the next one lacks is lost."""
 
@@ -122,6 +145,14 @@ class NodeSight:
     """Seconds in its present state, or since the controller first looked."""
     proxies: tuple[ProxySight, ...] = ()
     """What the proxies say that could be asked; one that could not is missing."""
+    finished: int = 0
+    """Jobs that it had when it entered its state, or was first seen in it, and has no more."""
+    outdated: bool = False
+    """A new start would change its settings, when this was last asked."""
+    ids_left: int = SLOT_IDS
+    """Ids of its slot that were certainly never given out."""
+    evacuated_ago: float | None = None
+    """Seconds since its jobs were last told to go to other nodes; None for never, as far as this controller knows."""
     retry_in: float = 0.0
     """Seconds until what last failed on it may be tried again."""
     busy: bool = False

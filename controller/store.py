@@ -22,14 +22,12 @@ from sqlite_utils import Database
 
 from controller.migrations import migrations
 from controller.plan import Answer, Plan
-from controller.snapshot import Command, Goal, Node, NodeState, Snapshot
-from haproxy.model import SLOT_IDS, first_id
+from controller.snapshot import SLOT_RESERVE, Cause, Command, Goal, Node, NodeState, Snapshot
+from haproxy.model import LAST_SLOT, SLOT_IDS, first_id
 from probes.reading import OpenJob
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another writer."""
-SLOT_RESERVE = 100_000
-"""Ids that must be left in a slot's range before it is given to another node."""
 PASSES_KEPT = 10_000
 """Recorded passes that are kept at most, whatever their age: each holds a snapshot of the whole fleet."""
 
@@ -129,7 +127,7 @@ class Store:
         """Those of the fleet, in the order of their slots; the retired ones are history."""
         rows = self.rows("select * from nodes where state != 'retired' order by slot")
         with self._errors("read"):
-            return tuple(Node(**{**row, "state": NodeState(row["state"]), "goal": Goal(row["goal"])}) for row in rows)
+            return tuple(_node(row) for row in rows)
 
     def put_node(self, node: Node) -> None:
         self._db["nodes"].upsert({**asdict(node), "since": node.since or time.time()}, pk="name")
@@ -150,7 +148,8 @@ class Store:
         return any(row["state"] != "retired" or time.time() - row["since"] < quarantine for row in rows)
 
     def free_slots(self, count: int) -> tuple[int, ...]:
-        """Of the slots 1…count those without a node and with ids left, the longest unused first."""
+        """Of the slots 1…count those without a node and with ids left, the longest unused first. For each slot whose
+        ids are used up there is another one beyond."""
         taken = {node.slot for node in self.nodes()}
         rows = {row["slot"]: row for row in self.rows("select * from slots")}
 
@@ -160,7 +159,9 @@ class Store:
         def rested(slot: int) -> tuple[float, int]:
             return (rows[slot]["released_at"] or 0.0) if slot in rows else 0.0, slot
 
-        return tuple(sorted((s for s in range(1, count + 1) if s not in taken and has_room(s)), key=rested))
+        used_up = sum(not has_room(slot) for slot in rows)
+        slots = range(1, min(count + used_up, LAST_SLOT) + 1)
+        return tuple(sorted((slot for slot in slots if slot not in taken and has_room(slot)), key=rested))
 
     def next_id(self, slot: int) -> int:
         """The first id that was certainly never given out in this slot."""
@@ -279,12 +280,17 @@ def _prepared(connection: sqlite3.Connection, create: bool) -> Database:
     return database
 
 
+def _node(row: dict[str, Any]) -> Node:
+    words = {"state": NodeState(row["state"]), "goal": Goal(row["goal"]), "goal_by": Cause(row["goal_by"])}
+    return Node(**{**row, **words})
+
+
 def _encoded(snapshot: Snapshot) -> str:
-    """JSON, with what no decision reads left out: of the jobs all but their number."""
+    """JSON, with what no decision reads left out: of the jobs all but their states."""
     value = _SNAPSHOT.dump_python(snapshot, mode="json")
     for sight in value["nodes"]:
         if reading := sight["reading"]:
-            reading["jobs"] = len(reading["jobs"])
+            reading["jobs"] = [job["state"] for job in reading["jobs"]]
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -294,7 +300,7 @@ def recorded_snapshot(text: str) -> Snapshot:
         value = json.loads(text)
         for sight in value["nodes"]:
             if reading := sight["reading"]:
-                reading["jobs"] = [_SOME_JOB] * reading["jobs"]
+                reading["jobs"] = [replace(_SOME_JOB, state=state) for state in reading["jobs"]]
         return _SNAPSHOT.validate_python(value)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"this recorded pass is of another version: {error}") from None

@@ -12,6 +12,7 @@ from typing import Any
 
 from controller.config import Settings
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
+from controller.decide.lifecycle import jobs, remaining
 from controller.decide.weights import weight
 from controller.jobs.table import JobTable
 from controller.plan import Plan
@@ -21,6 +22,8 @@ from controller.store import Store
 
 _IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
 """States in which a node should answer everybody."""
+_FINISHING = (NodeState.UNHEALTHY, NodeState.DRAINING)
+"""States in which it takes no new work and finishes its own."""
 _JUDGED = (NodeState.PROVING, *_IN_SERVICE)
 """States in which its health is of interest."""
 STALE_AFTER = 5.0
@@ -88,12 +91,26 @@ def _node_row(sight: NodeSight, verdict: Verdict) -> dict[str, Any]:
         "weight": weight(node),
         "health": verdict.life.value if node.state in _JUDGED else "",
         "health_reason": verdict.reason if node.state in _JUDGED else "",
-        "reason": node.failure or node.reason,
+        "progress": _progress(sight),
+        "reason": _reason(sight),
         "failure": node.failure,
         "since": node.since,
         "latency": reading.latency if reading else None,
         "proxies": [{"proxy": proxy.proxy, "up": proxy.up, "sessions": proxy.sessions} for proxy in sight.proxies],
     }
+
+
+def _reason(sight: NodeSight) -> str:
+    """Why it is in its state, or what last failed on it; of one that takes no new work, also what is left."""
+    said = sight.node.failure or sight.node.reason
+    return f"{said}; {jobs(sight)}" if sight.node.state in _FINISHING and sight.open_jobs else said
+
+
+def _progress(sight: NodeSight) -> dict[str, Any] | None:
+    """How far a node is that takes no new work; None for others. seconds: None when there is no pace to go by."""
+    if sight.node.state not in _FINISHING:
+        return None
+    return {"jobs_left": sight.open_jobs, "finished": sight.finished, "seconds": remaining(sight)}
 
 
 def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict]) -> list[str]:

@@ -13,6 +13,9 @@ from pathlib import Path
 SLOT_IDS = 1_000_000
 """Ids (of jobs and of subscriptions) that belong to one slot: slot k owns k*SLOT_IDS+1 … (k+1)*SLOT_IDS."""
 
+LAST_SLOT = (2**31 - 1) // SLOT_IDS - 1
+"""The last one whose ids are all IPP integers (RFC 8010 3.9)."""
+
 
 def slot_of(ipp_id: int) -> int:
     """The slot that owns a job id or subscription id; 0 means that no slot does."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from controller.config import Nodes, Settings
-from controller.snapshot import Command, Goal, Node, NodeSight, NodeState, ProxySight, Snapshot
+from controller.snapshot import Cause, Command, Goal, Node, NodeSight, NodeState, ProxySight, Snapshot
 from probes.reading import OpenJob, QueueReading, Reading
 
 QUEUES = "fingerprint"
@@ -55,11 +56,13 @@ def sight(
     address: tuple[str, int] | None = None,
     queues: str = QUEUES,
     sessions: int | None = 0,
+    goal_by: Cause = Cause.ORDER,
     **seen: Any,
 ) -> NodeSight:
     """A node as seen in a pass. `error` makes it silent, `up` is what the one proxy says of it."""
     host, port = address or ("127.0.0.1", 6000 + slot)
     node = Node(f"node-{slot}", slot, driver, host, port, state=state, goal=goal, deaths=deaths, queues=queues)
+    node = replace(node, goal_by=goal_by)
     defaults: dict[str, Any] = {
         "alive": None if driver == "existing" else True,
         "reading": reading(node.name, jobs, error),

@@ -30,7 +30,7 @@ from controller.plan import (
     Suspend,
     TakeOut,
 )
-from controller.snapshot import Command, Goal, NodeSight, NodeState, Snapshot
+from controller.snapshot import SLOT_RESERVE, Cause, Command, Goal, Node, NodeSight, NodeState, Snapshot
 
 COMMAND_EXPIRES = 60.0
 """Seconds after which a command that nobody carried out is refused: late is worse than never."""
@@ -38,12 +38,18 @@ SERVED_WELL = 300.0
 """Seconds in service after which earlier deaths of a node are forgotten."""
 IDLE_READINGS = 2
 """Readings in a row without an open job before a draining node may leave."""
+EVACUATE_AGAIN = 60.0
+"""Seconds after which the jobs that are still there are told once more to go."""
+_HELD, _STOPPED = 4, 6
+"""job-state (RFC 8011 5.3.7): these end by nobody's work."""
+_COMING = (NodeState.ORDERED, NodeState.STARTING, NodeState.PROVING, NodeState.STOPPED, NodeState.DEAD)
+"""States from which a node that is meant to serve gets ready by itself."""
 
 
 def decide(snapshot: Snapshot, settings: Settings) -> Plan:
     """Everything that is to be done now. Pure."""
     judged = verdicts(snapshot, settings)
-    draft = _Draft(_fresh(snapshot, settings), settings, judged, guard(snapshot, judged, settings))
+    draft = Draft(_fresh(snapshot, settings), settings, judged, guard(snapshot, judged, settings))
     for command in snapshot.commands:
         draft.take(command)
     draft.order_missing()
@@ -70,7 +76,7 @@ GOALS = {"add": Goal.SERVE, "retire": Goal.RETIRE, "drain": Goal.DRAIN, "resume"
 
 
 @dataclass
-class _Draft:
+class Draft:
     """A plan in the making: what was ordered so far counts for what comes after."""
 
     snapshot: Snapshot
@@ -106,14 +112,43 @@ class _Draft:
         nodes = [sight.node for sight in self.snapshot.nodes]
         return sum(1 for node in nodes if counts(node, self.goals[node.name])) + self.ordered
 
-    def order(self, reason: str, address: str = "") -> str | None:
-        """Order a node; the new name, or None when no slot is free."""
+    def order(self, reason: str, address: str = "", spare: bool = False) -> str | None:
+        """Bring a draining node back or order a new one; its name, or None when no slot is free."""
+        if not address and (name := self._bring_back(reason)):
+            return name
         if self.ordered >= len(self.snapshot.free_slots):
             return None
         name = f"node-{self.snapshot.next_name + self.ordered}"
-        self.steps.append(Order(name, reason, slot=self.snapshot.free_slots[self.ordered], address=address))
+        slot = self.snapshot.free_slots[self.ordered]
+        self.steps.append(Order(name, reason, slot=slot, address=address, spare=spare))
         self.ordered += 1
         return name
+
+    def _bring_back(self, reason: str) -> str | None:
+        """One that drains only because it was not needed, or not well, and is."""
+        for sight in self.snapshot.nodes:
+            node = sight.node
+            drains = node.state is NodeState.DRAINING and self.goals[node.name] is not Goal.SERVE
+            if drains and self._well(sight) and node.goal_by in (Cause.SCALING, Cause.HEALTH):
+                self.aim(node.name, Goal.SERVE, Cause.ORDER, f"{reason}, and it still drains")
+                return node.name
+        return None
+
+    def aim(self, name: str, goal: Goal, by: Cause, reason: str) -> None:
+        self.goals[name] = goal
+        self.steps.append(Aim(name, reason, goal=goal.value, by=by.value))
+
+    def replace(self, sight: NodeSight, by: Cause, why: str) -> None:
+        """A new node first; this one leaves when that is ready. Both in one plan, so that one is never without the
+        other."""
+        name = sight.node.name
+        if sight.node.driver == "existing":
+            self.note(f"{name}: {why}; it is someone else's server and is not replaced")
+        elif new := self.order(f"{name} is replaced, for {why}"):
+            self.taken = True
+            self.aim(name, Goal.RETIRE, by, f"{why}; {new} takes its place")
+        else:
+            self.note(f"{name} can't be replaced, although {why}: no slot is free")
 
     def order_missing(self) -> None:
         present = {sight.node.address for sight in self.snapshot.nodes}
@@ -131,18 +166,26 @@ class _Draft:
         if self.guard.prober or not self.guard.share:
             return
         while (count := self._well_or_coming()) < nodes.min and len(seen) + self.ordered < nodes.max + nodes.min:
-            if not self._order_or_note(f"{count} nodes are well or coming, nodes.min is {nodes.min}"):
+            if not self._order_or_note(f"{count} nodes are well or coming, nodes.min is {nodes.min}", spare=True):
                 return
 
     def _well_or_coming(self) -> int:
-        coming = (NodeState.ORDERED, NodeState.STARTING, NodeState.PROVING, NodeState.STOPPED, NodeState.DEAD)
-        return self.ordered + sum(
-            self._serves_well(sight) or (sight.node.state in coming and counts(sight.node, self.goals[sight.node.name]))
-            for sight in self.snapshot.nodes
-        )
+        return self.ordered + sum(self._serves_well(sight) or self._comes(sight) for sight in self.snapshot.nodes)
 
-    def _order_or_note(self, reason: str, address: str = "") -> bool:
-        if self.order(reason, address):
+    def _comes(self, sight: NodeSight) -> bool:
+        return sight.node.state in _COMING and counts(sight.node, self.goals[sight.node.name])
+
+    def calm(self) -> bool:
+        """Whether nothing else is the matter: no doubt, no node comes or goes just now, and all that serve are well."""
+        serving = [sight for sight in self.snapshot.nodes if sight.node.state is NodeState.READY]
+        quiet = not self.guard.held and not self.taken and not self.ordered and not self._took_just_now()
+        return quiet and not any(map(self._comes, self.snapshot.nodes)) and all(map(self._well, serving))
+
+    def _well(self, sight: NodeSight) -> bool:
+        return sight.answers and self.verdicts[sight.node.name].life is Life.HEALTHY
+
+    def _order_or_note(self, reason: str, address: str = "", spare: bool = False) -> bool:
+        if self.order(reason, address, spare):
             return True
         self.note(f"no slot is free for another node, although {reason}")
         return False
@@ -156,7 +199,7 @@ class _Draft:
         elif any(sight.node.address == command.argument for sight in self.snapshot.nodes):
             self._refuse(command, f"{command.argument} is in the fleet already")
         elif name := self.order(f"{command.asked_by} asked for it", command.argument):
-            self.answers.append(Answer(command.id, "running", f"{name} is ordered", name))
+            self.answers.append(Answer(command.id, "running", f"{name} is coming", name))
         else:
             self._refuse(command, "no slot is free; one becomes free when a draining node has left")
 
@@ -171,8 +214,7 @@ class _Draft:
         elif goal is Goal.RETIRE and self._configured(name):
             self._refuse(command, f"{name} is named by nodes.existing in the configuration; remove it there first")
         else:
-            self.goals[name] = goal
-            self.steps.append(Aim(name, f"{command.asked_by} asked to {command.verb} it", goal=goal.value))
+            self.aim(name, goal, Cause.ADMINISTRATOR, f"{command.asked_by} asked to {command.verb} it")
             self.answers.append(Answer(command.id, "running", f"{name}: {command.verb} begun", name))
 
     def _evacuate(self, command: Command) -> None:
@@ -200,9 +242,8 @@ class _Draft:
         return sum(1 for sight in self.snapshot.nodes if sight.node.name != name and self._serves_well(sight))
 
     def _serves_well(self, sight: NodeSight) -> bool:
-        name = sight.node.name
-        well = sight.answers and self.verdicts[name].life is Life.HEALTHY
-        return well and sight.node.state is NodeState.READY and self.goals[name] is Goal.SERVE
+        serves = sight.node.state is NodeState.READY and self.goals[sight.node.name] is Goal.SERVE
+        return serves and self._well(sight)
 
     def note(self, sentence: str) -> None:
         if sentence not in self.notes:
@@ -242,7 +283,7 @@ def _progress(command: Command, snapshot: Snapshot) -> Iterator[Answer]:
         yield Answer(command.id, "done", f"{node.name} is {node.state.value}", node.name)
 
 
-def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
+def _life(sight: NodeSight, draft: Draft) -> Iterator[Step]:
     """The next steps for one node that nothing is under way for."""
     node, settings = sight.node, draft.settings
     goal = draft.goals[node.name]
@@ -269,23 +310,25 @@ def _life(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
             yield from _fall_ill(sight, verdict, draft)
         case NodeState.UNHEALTHY if sight.good_readings >= settings.health.rise:
             yield Admit(node.name, f"{sight.good_readings} good answers in a row")
+        case NodeState.UNHEALTHY if goal is Goal.SERVE and sight.in_state >= settings.health.replace_after:
+            yield from _give_place(sight, verdict, draft)
         case NodeState.READY | NodeState.UNHEALTHY if goal is not Goal.SERVE:
             yield from _leave_service(sight, goal, draft)
         case NodeState.DRAINING if goal is Goal.RETIRE:
             yield from _leave_fleet(sight, draft)
         case NodeState.DRAINING if goal is Goal.SERVE and sight.answers:
             yield Admit(node.name, "it is meant to serve again")
-        case NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING if (
-            node.queues != draft.snapshot.queues and sight.answers
-        ):
+        case NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING if _lacks_queues(sight, draft):
             yield Declare(node.name, "its queues are not as configured")
+        case NodeState.READY:
+            _renew(sight, draft)
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
         case NodeState.RESCUING:
             yield Rescue(node.name, "it could not be started again")
 
 
-def _die(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Step]:
+def _die(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
     """That a process is gone is known for certain. Silence, even of two witnesses, may be theirs."""
     if sight.alive is not False and draft.guard.held:
         draft.note(draft.guard.held)
@@ -293,33 +336,70 @@ def _die(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Step]:
         yield _take_out(sight, verdict.reason)
 
 
-def _fall_ill(sight: NodeSight, verdict: Verdict, draft: _Draft) -> Iterator[Step]:
+def _fall_ill(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
     if draft.may_take(sight.node.name, verdict.reason):
         faults = list(queue_faults(sight, peers(draft.snapshot), draft.settings))
         yield Suspend(sight.node.name, verdict.reason, redeclare=bool(faults))
 
 
+def _lacks_queues(sight: NodeSight, draft: Draft) -> bool:
+    return sight.answers and sight.node.queues != draft.snapshot.queues
+
+
+def _give_place(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
+    if draft.may_take(sight.node.name, f"it did not recover: {verdict.reason}"):
+        why = f"it did not recover within {sight.in_state:.0f} s: {sight.node.reason}"
+        draft.replace(sight, Cause.HEALTH, why)
+    elif _lacks_queues(sight, draft):
+        yield Declare(sight.node.name, "its queues are not as configured")
+
+
+def _renew(sight: NodeSight, draft: Draft) -> None:
+    """A node that serves well is replaced all the same, one by one and in calm times only."""
+    node = sight.node
+    if sight.ids_left <= SLOT_RESERVE:
+        why, by = f"slot {node.slot} has {max(sight.ids_left, 0)} ids left", Cause.IDS
+    elif sight.outdated:
+        why, by = "a new release changed the settings that nodes run with", Cause.SETTINGS
+    elif node.goal_by is Cause.SPARE and sight.in_state >= draft.settings.health.replace_after:
+        if draft.calm() and draft.meant_to_serve() > draft.settings.nodes.min:
+            draft.taken = True
+            draft.aim(node.name, Goal.RETIRE, Cause.SCALING, "every node is well again, no spare is needed")
+        return
+    else:
+        return
+    if draft.calm():
+        draft.replace(sight, by, why)
+
+
 def _too_early(step: Step, sight: NodeSight) -> bool:
     """What failed a moment ago would fail again; what is only recorded can't fail."""
-    return sight.retry_in > 0 and isinstance(step, Start | Restart | Prove | Declare | Remove | Rescue)
+    return sight.retry_in > 0 and isinstance(step, Start | Restart | Prove | Declare | Remove | Rescue | Evacuate)
 
 
-def _leave_service(sight: NodeSight, goal: Goal, draft: _Draft) -> Iterator[Step]:
+def _leave_service(sight: NodeSight, goal: Goal, draft: Draft) -> Iterator[Step]:
     """A node goes on serving until others carry what must be carried."""
-    needed = max(1, min(draft.settings.nodes.min, draft.meant_to_serve()))
-    ready = draft.others_ready(sight.node.name)
-    unhealthy = sight.node.state is NodeState.UNHEALTHY  # it carries nothing new
-    if ready >= needed or (ready >= 1 and (goal is Goal.DRAIN or unhealthy)):
-        yield Drain(sight.node.name, f"it is meant to {goal.value} and {ready} others serve")
-    else:
-        draft.notes.append(f"{sight.node.name} serves on: {ready} others are ready and {needed} are needed")
+    node, ready = sight.node, draft.others_ready(sight.node.name)
+    needed = _needed(node, goal, draft)
+    if ready < needed:
+        draft.note(f"{node.name} serves on: {ready} others are ready and {needed} are needed")
+    elif node.goal_by in (Cause.ORDER, Cause.ADMINISTRATOR) or draft.may_take(node.name, node.reason):
+        yield Drain(node.name, f"it is meant to {goal.value} and {ready} others serve")
 
 
-def _leave_fleet(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
+def _needed(node: Node, goal: Goal, draft: Draft) -> int:
+    """How many others must be ready before it takes no new work any more. An unhealthy one takes none already."""
+    if goal is Goal.DRAIN or node.state is NodeState.UNHEALTHY:
+        return 1
+    meant = draft.meant_to_serve()
+    return max(1, meant if node.goal_by in (Cause.IDS, Cause.SETTINGS) else min(draft.settings.nodes.min, meant))
+
+
+def _leave_fleet(sight: NodeSight, draft: Draft) -> Iterator[Step]:
     """What can't be seen counts as work: a missing proxy, or one whose connections are unknown."""
     if sight.idle_readings < IDLE_READINGS:
-        return
-    if draft.guard.prober:
+        yield from _evacuate(sight, draft)
+    elif draft.guard.prober:
         draft.note(draft.guard.prober)
     elif len(sight.proxies) < draft.snapshot.proxies or any(proxy.sessions is None for proxy in sight.proxies):
         draft.notes.append(f"{sight.node.name} has no open job but stays: a proxy could not be asked for connections")
@@ -327,7 +407,40 @@ def _leave_fleet(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
         yield Leave(sight.node.name, "it has no open job and no connection")
 
 
-def _be_removed(sight: NodeSight, draft: _Draft) -> Iterator[Step]:
+def _evacuate(sight: NodeSight, draft: Draft) -> Iterator[Step]:
+    """Jobs that don't end go to other nodes: at the deadline, and at once from a node that is not well."""
+    node, deadline = sight.node, draft.settings.nodes.drain_deadline
+    unwell = node.goal_by is Cause.HEALTH
+    if not sight.open_jobs or not (unwell or sight.in_state >= deadline):
+        return
+    if not unwell:
+        draft.note(
+            f"{node.name} has drained for {sight.in_state / 60:.0f} min and its jobs go to others: {jobs(sight)}"
+        )
+    if not draft.others_ready(node.name):
+        draft.note(f"the jobs of {node.name} stay there: no other node is ready to take them")
+    elif sight.evacuated_ago is None or sight.evacuated_ago >= EVACUATE_AGAIN:
+        why = "it is not well" if unwell else f"it has drained for {sight.in_state:.0f} s"
+        yield Evacuate(node.name, f"{why}, and is not empty: {jobs(sight)}")
+
+
+def jobs(sight: NodeSight) -> str:
+    """What is left on a node, and how long that may take at its pace since it takes no new work."""
+    open_jobs = sight.reading.jobs if sight.reading else ()
+    waiting = sum(job.state in (_HELD, _STOPPED) for job in open_jobs)
+    said = f"{len(open_jobs)} {'job' if len(open_jobs) == 1 else 'jobs'} left"
+    said += f", {waiting} of them held or stopped" if waiting else ""
+    seconds = remaining(sight)
+    return said if seconds is None else f"{said}, about {seconds:.0f} s"
+
+
+def remaining(sight: NodeSight) -> float | None:
+    """Seconds until its jobs are done at the pace that it has had; None when there is none to go by."""
+    working = sum(job.state not in (_HELD, _STOPPED) for job in sight.reading.jobs) if sight.reading else 0
+    return working * sight.in_state / sight.finished if working and sight.finished else None
+
+
+def _be_removed(sight: NodeSight, draft: Draft) -> Iterator[Step]:
     if draft.snapshot.proxies_obey:
         yield Remove(sight.node.name, sight.node.reason)
     else:
