@@ -115,7 +115,7 @@ class Applier:
     def _begin(self, step: Step, settings: Settings) -> None:
         """The part of a step that a node has to do."""
         node = next((node for node in self.store.nodes() if node.name == step.node), None)
-        if node is None:
+        if node is None or node.name in self.crew.busy():
             return
         if isinstance(step, Start | Restart):
             node = self._with_free_port(node, settings)

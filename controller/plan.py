@@ -83,11 +83,6 @@ class Drain(Step):
 
 
 @dataclass(frozen=True)
-class Evacuate(Step):
-    """Move the open jobs of a node that answers to other nodes. Done when they are ordered to go."""
-
-
-@dataclass(frozen=True)
 class Leave(Step):
     """It has no work left: take it out of every proxy."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from controller.config import Settings
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
-from controller.decide.lifecycle import jobs, remaining
+from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import weight
 from controller.jobs.table import JobTable
 from controller.plan import Plan

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.decide import decide
-from controller.decide.lifecycle import jobs
+from controller.decide.leaving import jobs
 from controller.plan import Admit, Aim, Drain, Evacuate, Leave, Order, Plan
 from controller.snapshot import SLOT_RESERVE, Cause, Goal, NodeSight, NodeState
 from tests.builders import command, reading, settings, sight, snapshot

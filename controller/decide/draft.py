@@ -1,0 +1,150 @@
+"""A plan in the making."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.config import Settings
+from controller.decide.guards import Guard
+from controller.decide.health import Life, Verdict
+from controller.decide.scaling import counts, scale
+from controller.plan import Aim, Answer, Order, Scale, Step
+from controller.snapshot import Cause, Goal, NodeSight, NodeState, Snapshot
+
+_COMING = (NodeState.ORDERED, NodeState.STARTING, NodeState.PROVING, NodeState.STOPPED, NodeState.DEAD)
+"""States from which a node that is meant to serve gets ready by itself."""
+
+
+@dataclass
+class Draft:
+    """A plan in the making: what was ordered so far counts for what comes after."""
+
+    snapshot: Snapshot
+    settings: Settings
+    verdicts: dict[str, Verdict]
+    guard: Guard
+    steps: list[Step] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    goals: dict[str, Goal] = field(default_factory=dict)
+    ordered: int = 0
+    taken: bool = False
+    """Whether this plan takes a node away already."""
+    scale: Scale = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.goals = {sight.node.name: sight.node.goal for sight in self.snapshot.nodes}
+        self.scale = scale(self.snapshot, self.settings.nodes)
+
+    def meant_to_serve(self) -> int:
+        nodes = [sight.node for sight in self.snapshot.nodes]
+        return sum(1 for node in nodes if counts(node, self.goals[node.name])) + self.ordered
+
+    def order(self, reason: str, address: str = "", spare: bool = False) -> str | None:
+        """Bring a draining node back or order a new one; its name, or None when no slot is free."""
+        if not address and (name := self._bring_back(reason)):
+            return name
+        if self.ordered >= len(self.snapshot.free_slots):
+            return None
+        name = f"node-{self.snapshot.next_name + self.ordered}"
+        slot = self.snapshot.free_slots[self.ordered]
+        self.steps.append(Order(name, reason, slot=slot, address=address, spare=spare))
+        self.ordered += 1
+        return name
+
+    def _bring_back(self, reason: str) -> str | None:
+        """One that drains only because it was not needed, or not well, and is."""
+        for sight in self.snapshot.nodes:
+            node = sight.node
+            drains = node.state is NodeState.DRAINING and self.goals[node.name] is not Goal.SERVE
+            if drains and self._well(sight) and node.goal_by in (Cause.SCALING, Cause.HEALTH):
+                self.aim(node.name, Goal.SERVE, Cause.ORDER, f"{reason}, and it still drains")
+                return node.name
+        return None
+
+    def aim(self, name: str, goal: Goal, by: Cause, reason: str) -> None:
+        self.goals[name] = goal
+        self.steps.append(Aim(name, reason, goal=goal.value, by=by.value))
+
+    def replace(self, sight: NodeSight, by: Cause, why: str) -> None:
+        """A new node first; this one leaves when that is ready. Both in one plan, so that one is never without the
+        other."""
+        name = sight.node.name
+        if sight.node.driver == "existing":
+            self.note(f"{name}: {why}; it is someone else's server and is not replaced")
+        elif new := self.order(f"{name} is replaced, for {why}"):
+            self.taken = True
+            self.aim(name, Goal.RETIRE, by, f"{why}; {new} takes its place")
+        else:
+            self.note(f"{name} can't be replaced, although {why}: no slot is free")
+
+    def order_missing(self) -> None:
+        present = {sight.node.address for sight in self.snapshot.nodes}
+        for address in self.settings.nodes.existing:
+            if address not in present:
+                self._order_or_note(f"nodes.existing names {address}", address)
+        while (count := self.meant_to_serve()) < self.settings.nodes.min:
+            if not self._order_or_note(f"nodes.min is {self.settings.nodes.min} and {count} serve or are coming"):
+                return
+        self._order_spares()
+
+    def _order_spares(self) -> None:
+        """Where a mass failure forbids to take bad nodes away, new ones are added, until the bad are the fewer."""
+        nodes, seen = self.settings.nodes, self.snapshot.nodes
+        if self.guard.prober or not self.guard.share:
+            return
+        while (count := self._well_or_coming()) < nodes.min and len(seen) + self.ordered < nodes.max + nodes.min:
+            if not self._order_or_note(f"{count} nodes are well or coming, nodes.min is {nodes.min}", spare=True):
+                return
+
+    def _well_or_coming(self) -> int:
+        return self.ordered + sum(self._serves_well(sight) or self._comes(sight) for sight in self.snapshot.nodes)
+
+    def _comes(self, sight: NodeSight) -> bool:
+        return sight.node.state in _COMING and counts(sight.node, self.goals[sight.node.name])
+
+    def calm(self) -> bool:
+        """Whether nothing else is the matter: no doubt, no node comes or goes just now, and all that serve are well."""
+        serving = [sight for sight in self.snapshot.nodes if sight.node.state is NodeState.READY]
+        quiet = not self.guard.held and not self.taken and not self.ordered and not self._took_just_now()
+        return quiet and not any(map(self._comes, self.snapshot.nodes)) and all(map(self._well, serving))
+
+    def _well(self, sight: NodeSight) -> bool:
+        return sight.answers and self.verdicts[sight.node.name].life is Life.HEALTHY
+
+    def _order_or_note(self, reason: str, address: str = "", spare: bool = False) -> bool:
+        if self.order(reason, address, spare):
+            return True
+        self.note(f"no slot is free for another node, although {reason}")
+        return False
+
+    def others_ready(self, name: str) -> int:
+        """Nodes but this one that take new work now, are well, and are meant to go on."""
+        return sum(1 for sight in self.snapshot.nodes if sight.node.name != name and self._serves_well(sight))
+
+    def _serves_well(self, sight: NodeSight) -> bool:
+        serves = sight.node.state is NodeState.READY and self.goals[sight.node.name] is Goal.SERVE
+        return serves and self._well(sight)
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def may_take(self, name: str, why: str) -> bool:
+        """Whether a verdict may take this node from service now: at most one does in an interval, and never the last.
+
+        What is held back is noted.
+        """
+        if self.guard.held:
+            self.note(self.guard.held)
+        elif not self.others_ready(name):
+            self.note(f"{name} serves on, although {why}: no other node is ready")
+        elif not self.taken and not self._took_just_now():
+            self.taken = True
+            return True
+        return False
+
+    def _took_just_now(self) -> bool:
+        gone = (NodeState.UNHEALTHY, NodeState.DRAINING)
+        interval = self.settings.health.interval
+        return any(sight.node.state in gone and sight.in_state < interval for sight in self.snapshot.nodes)
