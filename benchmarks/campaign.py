@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import faults
-from benchmarks.faults import Faults, Site
+from benchmarks.faults import Fault, Faults, Site
 from benchmarks.kill import MARK
 from benchmarks.verdict import Death, Output, Told, Verdict, judge
 from controller.jobs.table import Job, JobTable
@@ -176,6 +176,22 @@ def recover(fleet: Fleet, site: Site) -> tuple[float, list[str]]:
         time.sleep(0.5)
 
 
+BLINDING = ("controller killed", "prober blind to all", "prober blind to one", "database locked")
+LOOKS = 20.0
+"""Seconds after such a fault until a new controller has looked often enough to judge a node unhealthy."""
+
+
+def unseen(done: list[Fault]) -> list[tuple[float, float]]:
+    """From when to when a disk was full, where the controller could not see it for some of the time."""
+    full = [fault for fault in done if fault.kind == "disk full"]
+    blind = [fault for fault in done if fault.kind in BLINDING]
+    return [
+        (one.begun, one.ended)
+        for one in full
+        if any(other.begun < one.ended and other.ended + LOOKS > one.begun for other in blind)
+    ]
+
+
 def settle(printed: Printed, expected: set[str]) -> None:
     """Until every accepted document is there, or nothing came out for PATIENCE seconds."""
     count, since = 0, time.monotonic()
@@ -223,7 +239,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
     settle(printed, accepted)
     jobs = known_jobs(fleet, len(accepted))
     stops = [Death(fault.nodes[0], fault.begun, fault.wall) for fault in broken.done if fault.kind == "node stopped"]
-    verdict = judge(told, printed.look(), watch.deaths, stops, watch.doors, jobs)
+    verdict = judge(told, printed.look(), watch.deaths, stops, watch.doors, unseen(broken.done), jobs)
     verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
     verdict.faults = Counter(fault.kind for fault in broken.done)
     verdict.missing = tuple(broken.missing())

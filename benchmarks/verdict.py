@@ -79,6 +79,8 @@ class Verdict:
     in_flight: list[str]
     """Failed requests that were under way on a node when it died."""
     without_door: list[str]
+    full_unseen: list[str]
+    """Refused by a node with a full disk while the controller, which would have left it out, was dead or blind."""
     refused: list[str]
     """Failed requests without such an excuse."""
     out_unasked: int
@@ -120,6 +122,7 @@ class Verdict:
             "job ids given out twice": len(self.ids_twice),
             "failed requests, under way on a node that died": len(self.in_flight),
             "failed requests, no proxy was there": len(self.without_door),
+            "failed requests, disk full while the controller was dead or blind": len(self.full_unseen),
             "failed requests, although a healthy node was there": len(self.refused),
             "printed although their client was told of a failure": self.out_unasked,
             "ends of a cupsd": self.deaths,
@@ -153,10 +156,11 @@ def judge(
     deaths: Sequence[Death],
     stops: Sequence[Death],
     doors: Sequence[tuple[float, float]],
+    unseen: Sequence[tuple[float, float]],
     jobs: Sequence[Job],
 ) -> Verdict:
     """deaths: of nodes. stops: when nodes were stopped, of which some were killed for their silence later. doors: from
-    when to when no proxy was there (monotonic seconds)."""
+    when to when no proxy was there (monotonic seconds). unseen: when a disk was full and nobody could look."""
     copies: dict[str, list[Output]] = {}
     for output in outputs:
         copies.setdefault(output.name, []).append(output)
@@ -167,6 +171,8 @@ def judge(
     rows = {job.title: job for job in jobs}
     flying = [one for one in failed if _in_flight(one, deaths)]
     shut = [one for one in failed if one not in flying and any(_overlap(one, gone, back) for gone, back in doors)]
+    others = [one for one in failed if one not in flying and one not in shut]
+    full = [one for one in others if "HTTP 413" in one.why and any(_overlap(one, *span) for span in unseen)]
     ids = Counter(one.job for one in accepted)
     return Verdict(
         told=len(told),
@@ -179,7 +185,8 @@ def judge(
         ids_twice=[number for number, count in ids.items() if count > 1],
         in_flight=[_said(one) for one in flying],
         without_door=[_said(one) for one in shut],
-        refused=[_said(one) for one in failed if one not in flying and one not in shut],
+        full_unseen=[_said(one) for one in full],
+        refused=[_said(one) for one in others if one not in full],
         out_unasked=sum(one.name in copies for one in failed),
         deaths=len(deaths),
     )

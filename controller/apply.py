@@ -151,7 +151,7 @@ class Applier:
                 self.store.put_node(_enter(proved, NodeState.PROVING, f"proof job {result} ran, its queues stand"))
                 self.store.event("proved", f"proof job {result}", node.name)
             case Declare():
-                self.store.put_node(replace(node, queues=self.effects.fingerprint(settings)))
+                self.store.put_node(replace(node, queues=self.effects.fingerprint(settings), reason=step.reason))
                 self.store.event("declared", step.reason, node.name)
             case Rescue():
                 rescued = "it is given up, and none of its jobs is left in its spool"

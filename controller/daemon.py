@@ -19,7 +19,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from controller import services
+from controller import adopt, services
 from controller.apply import Applier
 from controller.config import ConfigError, Settings, load
 from controller.costs import install
@@ -131,6 +131,8 @@ class Daemon:
         os.close(lock)
 
     def _assemble(self, settings: Settings) -> None:
+        for said in adopt.adopt(self.state, self.store, settings.slots):
+            log.warning(said)
         ports = Ports(self.store)
         self.services = services.Services(self.state, ports)
         self.door = Door(self.state)
@@ -207,7 +209,22 @@ class Daemon:
             with suppress(StoreError), self.store.transaction():
                 self.store.put_fact("failing", sentence)
 
+    def _keep_database(self) -> None:
+        """A file that was deleted is written again from what is still open here."""
+        try:
+            stands = self.store.stands()
+        except StoreError as error:
+            with suppress(StoreError), Store(self.state.database) as other, other.transaction():
+                other.put_fact("failing", str(error))
+            raise
+        if not stands:
+            self.store.write_again()
+            said = f"{self.state.database} was deleted; it is written again with all that it held"
+            log.warning(said)
+            self.store.event("database", said)
+
     def _refresh(self) -> None:
+        self._keep_database()
         interval = self.configuration.settings.health.interval
         if said := self.configuration.refresh():
             log.warning(said)
@@ -218,16 +235,21 @@ class Daemon:
         if settings.health.interval != interval:
             for job in (self._pass, self._collect, self._move):
                 job.reschedule("interval", seconds=settings.health.interval)
-        for said in [*self.services.ensure(settings), *self._drain_news()]:
+        in_use = JobTable(self.store).open_queues()
+        for said in [*self.services.ensure(settings, in_use), *self._drain_news()]:
             log.info(said)
             self.store.event("service", said)
 
     def _drain_news(self) -> list[str]:
         return [self._news.popleft() for _ in range(len(self._news))]
 
-    def _problems(self) -> list[str]:
+    def _hindrances(self) -> list[str]:
+        """What keeps jobs from being printed."""
         own = [self.configuration.problem] if self.configuration.problem else []
-        return [*own, *self.door.problems(), *self.services.problems(), *self.jobs.problems()]
+        return [*own, *self.door.problems(), *self.services.problems()]
+
+    def _problems(self) -> list[str]:
+        return [*self._hindrances(), *self.jobs.problems(), *adopt.problems(self.state, self.store)]
 
     def _watch(self) -> None:
         self._begun[self._look.id] = time.monotonic()
@@ -265,7 +287,7 @@ class Daemon:
         """Jobs can be printed when as many nodes are ready as should be, and every proxy obeys."""
         if self._ready:
             return
-        if problems := self._problems():
+        if problems := self._hindrances():
             notify("STATUS=" + "; ".join(problems).replace("\n", " "))
             return
         ready = sum(1 for node in self.store.nodes() if node.state is NodeState.READY)

@@ -31,6 +31,10 @@ class Ports:
             self.store.put_fact("ports", known)
         return known[part]
 
+    def known(self, part: str) -> bool:
+        """Whether a part has had a port before."""
+        return part in (self.store.fact("ports") or {})
+
     def move(self, part: str) -> int:
         """Another port for a part that found its own one taken."""
         known: dict[str, int] = self.store.fact("ports") or {}

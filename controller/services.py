@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -64,14 +64,17 @@ class Services:
         """The device URI of a printer's queue: a virtual one's leads to its sink."""
         if printer.device != "virtual":
             return printer.device
-        return f"socket://127.0.0.1:{self.ports.of(f'printer-{printer.name}')}"
+        return f"socket://127.0.0.1:{self.ports.of(_sink(printer.name))}"
 
     def problems(self) -> list[str]:
         return list(self._problems.values())
 
-    def ensure(self, settings: Settings) -> list[str]:
-        """Start what should run and does not, end what should not. Returns what was done, in words."""
-        wanted = list(self._wanted(settings))
+    def ensure(self, settings: Settings, in_use: Iterable[str] = ()) -> list[str]:
+        """Start what should run and does not, end what should not. Returns what was done, in words.
+
+        in_use: queues with open jobs. The sink of one that is configured no longer stays until they are printed.
+        """
+        wanted = list(self._wanted(settings, in_use))
         said = self._end_surplus({service.record_name for service in wanted})
         for service in wanted:
             said += self._ensure(service)
@@ -117,18 +120,21 @@ class Services:
                 said.append(f"{record.stem.rsplit('-', 1)[0]} is ended")
         return said
 
-    def _wanted(self, settings: Settings) -> Iterator[Service]:
+    def _wanted(self, settings: Settings, in_use: Iterable[str]) -> Iterator[Service]:
         for printer in settings.printers:
             if printer.device == "virtual":
-                yield self._virtual_printer(printer, settings)
+                yield self._virtual_printer(printer.name, settings)
+        for queue in sorted(set(in_use) - {printer.name for printer in settings.printers}):
+            if self.ports.known(_sink(queue)):
+                yield self._virtual_printer(queue, settings)
         yield self._dashboard()
         yield self._whole_queue(settings)
 
-    def _virtual_printer(self, printer: Printer, settings: Settings) -> Service:
-        part = f"printer-{printer.name}"
+    def _virtual_printer(self, queue: str, settings: Settings) -> Service:
+        part = _sink(queue)
         port = self.ports.of(part)
         speed = settings.virtual_printer
-        options = ["--folder", str(self.state.printed / printer.name), "--port", str(port)]
+        options = ["--folder", str(self.state.printed / queue), "--port", str(port)]
         options += ["--pages-per-minute", str(speed.pages_per_minute), "--parallel", speed.parallel]
         return Service(part, part, port, (*PYTHON, "controller.virtual_printer", *options))
 
@@ -161,6 +167,11 @@ class Services:
         if settings.nodes.ca_file:
             options += ["--ca-file", str(settings.nodes.ca_file)]
         return Service(name, name, port, (*PYTHON, "controller.whole_queue", *options))
+
+
+def _sink(queue: str) -> str:
+    """The part of the fleet that prints a queue's documents to a folder."""
+    return f"printer-{queue}"
 
 
 def end_all(state: State) -> None:

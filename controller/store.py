@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -49,16 +49,52 @@ class Store:
         self.path = path
         if not create and not path.is_file():
             raise StoreError(f"there is no fleet in {path.parent}; start one with: cupsfleet up --state {path.parent}")
+        self._open(create)
+
+    def _open(self, create: bool) -> None:
         with self._errors("opened"):
-            if create and not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            if create and not self.path.exists():
+                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
             # The daemon opens it in one thread and runs passes in another, never in both at once.
-            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 self._db = _prepared(connection, create)
+                self._file = _identity(self.path)
             except BaseException:
                 connection.close()
                 raise
+
+    def stands(self) -> bool:
+        """Whether the file is there. One that was deleted can still be written again from what is open here.
+
+        Raises StoreError when another file took its place.
+        """
+        try:
+            found = _identity(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{self.path}: the database can't be found: {error}") from None
+        if found != self._file:
+            raise StoreError(
+                f"{self.path} was replaced by another file while the controller runs; to use that one: "
+                f"cupsfleet down, then cupsfleet up, with --state {self.path.parent}"
+            )
+        return True
+
+    def write_again(self) -> None:
+        """Put the database back where it was deleted, with all it held. Raises StoreError."""
+        candidate = self.path.with_name(self.path.name + ".again")
+        with self._errors("written again"):
+            candidate.unlink(missing_ok=True)
+            os.close(os.open(candidate, os.O_CREAT | os.O_WRONLY, 0o600))
+            with closing(sqlite3.connect(candidate)) as copy:
+                self._db.conn.backup(copy)
+            self.close()
+            for left in ("-wal", "-shm"):  # those of the deleted file would be taken for the new one's
+                self.path.with_name(self.path.name + left).unlink(missing_ok=True)
+            os.replace(candidate, self.path)
+        self._open(create=False)
 
     def close(self) -> None:
         self._db.close()
@@ -266,6 +302,11 @@ class Store:
     def put_fact(self, name: str, value: Any) -> None:
         with self._writing():
             self._db["facts"].upsert({"name": name, "value": json.dumps(value)}, pk="name")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _prepared(connection: sqlite3.Connection, create: bool) -> Database:

@@ -163,6 +163,10 @@ class JobTable:
         sql = f"select * from jobs {where} order by {order} limit :limit"
         return [_job(row) for row in self.store.rows(sql, {**named, "limit": -1 if limit is None else limit})]
 
+    def open_queues(self) -> frozenset[str]:
+        """Names of the queues that have an open job somewhere."""
+        return frozenset(row["queue"] for row in self.store.rows("select distinct queue from jobs where open = 1"))
+
     def lost_since(self, moment: float) -> list[Job]:
         """Jobs that were found to be lost after this moment (wall clock, seconds)."""
         rows = self.store.rows("select * from jobs where state = 'lost' and seen >= ? order by id", [moment])
