@@ -59,6 +59,9 @@ local SUBSCRIBED = "notify-job-id"
 
 ipp.CANCEL_JOBS = 0x0038
 
+-- Operations that change nothing.
+ipp.QUESTIONS = { [0x0004] = true, [0x000a] = true, [0x000b] = true, [0x4001] = true, [0x4002] = true, [0x4005] = true }
+
 -- Operations that manage printers or other people's jobs; the fleet's controller does that, not a user.
 ipp.ADMINISTRATION = {}
 for op in ([[0010 0011 0012 0013 0022 0023 0024 0025 0026 0027 0028 0029 002A 002B 002D 002E 002F 0030 0031 0038
@@ -195,9 +198,14 @@ function ipp.parse(body)
         whole = whole }
 end
 
-function ipp.needs_stamp(op) return not UNSTAMPED[op] end
-
 local function attribute(user) return string.pack(">Bs2s2", 0x42, OWNER, user) end
+
+-- Not when no owner counts, and not when the one name in the request is the right one already.
+function ipp.needs_stamp(body, request, user)
+    if UNSTAMPED[request.op] then return false end
+    local cut = request.cuts[1]
+    return not cut or request.cuts[2] ~= nil or sub(body, cut[1], cut[2] - 1) ~= attribute(user)
+end
 
 -- The one edit that makes `user` the only owner named: replace `length` bytes at `offset` (from 0) by `text`.
 -- The name goes to the end of the operation group, since charset and language must stay first.

@@ -50,6 +50,21 @@ def test_the_login_owns_the_job(site: Site, claim: bytes, where: str) -> None:
     assert client.owner_of(job) == b"demo"
 
 
+def test_the_same_bytes_from_two_people_are_two_peoples_jobs(site: Site) -> None:
+    body = ippwire.print_job(user(VICTIM), document=b"the same")
+    for name in ("demo", "alice", "demo", "demo", "alice"):
+        client = site.client(name)
+        assert client.owner_of(ippwire.integers(client.ipp(body), "job-id")[0]) == name.encode()
+
+
+def test_a_question_that_is_known_opens_no_way_for_another_operation(site: Site) -> None:
+    client = site.client()
+    for _ in range(3):
+        assert ippwire.status(client.ipp(ippwire.request(0x000B, ippwire.printer()))) == 0
+    assert client.send(ippwire.request(0x0010, ippwire.printer())).status == 403
+    assert client.send(ippwire.request(0x000B, ippwire.printer(), version=b"\x09\x00")).status == 400
+
+
 def test_what_only_servers_say_of_a_job_is_taken_out(site: Site) -> None:
     invented = "urn:uuid:00000000-0000-0000-0000-000000000001"
     group = ippwire.JOB + attribute(0x45, "job-uuid", invented) + attribute(0x42, "Job-Originating-User-Name", VICTIM)

@@ -28,6 +28,7 @@ for line in io.lines() do
     elseif r.more then print("more")
     else
         local from, length, text = ipp.stamp(body, r, "demo")
+        if r.op ~= 0x000b and r.op ~= 0x4001 and not ipp.needs_stamp(body, r, "demo") then length, text = 0, "" end
         local where = (r.slot or "-") .. (r.whole and "w" or "")
         print("ok " .. where .. " " .. hex(body:sub(1, from) .. text .. body:sub(from + length + 1)))
     end
@@ -70,6 +71,18 @@ def assert_stamped(before: bytes, after: bytes) -> None:
     claims = {b"requesting-user-name", *([b"job-originating-user-name", b"job-id"] if creates else [])}
     kept = [found for found in attributes if found.name.lower() not in claims]
     assert kept == [found for found in verdict(before)[1] if found.name.lower() not in claims]
+
+
+def test_a_request_that_bears_the_right_name_alone_is_left_as_it_is() -> None:
+    right = ippwire.request(0x000A, ippwire.printer(), user("demo"), attribute(0x22, "my-jobs", b"\1"))
+    twice = ippwire.request(0x000A, user("demo"), user("demo"))
+    values = ippwire.request(0x000A, user("demo") + attribute(0x42, "", "alice"))
+    keyword = ippwire.request(0x000A, attribute(0x44, "requesting-user-name", "demo"))
+    answers = [bytes.fromhex(answer[1].split()[1]) for answer in lua([right, twice, values, keyword])]
+    assert answers[0] == right
+    for before, after in zip([twice, values, keyword], answers[1:], strict=True):
+        assert after != before
+        assert_stamped(before, after)
 
 
 def test_every_prefix_of_a_sound_request_asks_for_more() -> None:

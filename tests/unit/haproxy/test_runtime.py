@@ -110,6 +110,7 @@ def test_a_silent_socket_is_given_up_and_a_deep_folder_is_reached(tmp_path: Path
             for _ in range(2):  # the first is the connection that was given up
                 connection, _address = listener.accept()
                 with connection, suppress(BrokenPipeError):
+                    connection.recv(100)
                     connection.sendall(b"Pid: 12\nName: HAProxy\n")
 
         thread = threading.Thread(target=serve)
