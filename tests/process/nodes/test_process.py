@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_a_running_job_goes_on_after_a_kill_without_a_second_sender(office: Node
     mark = settings.mark_of(office.spec.folder)
     eventually(lambda: len(list(processes.marked(mark))) == 2)
     before = set(processes.marked(mark))
+    office.kill()
+    office.start()
+    assert not before & set(processes.marked(mark))
+    printer.start()
+    eventually(lambda: not office.jobs())
+    assert [document.read_text() for document in printer.printed()] == ["only once\n"]
+
+
+def test_leftovers_that_are_stopped_or_have_gone_astray_are_ended_too(office: Node, printer: Printer) -> None:
+    office.lp("alice", text="only once\n")
+    mark = settings.mark_of(office.spec.folder)
+    eventually(lambda: len(list(processes.marked(mark))) == 2)
+    # As a filter would that makes a daemon of itself: in a session of its own, with nobody for a parent.
+    environment = {**os.environ, processes.MARK: mark}
+    subprocess.run(["setsid", "sh", "-c", "(setsid sleep 300 &) & exit"], env=environment, check=True)
+    before = eventually(lambda: found if len(found := set(processes.marked(mark))) == 3 else set())
+    for pid in before - {office.pid()}:
+        os.kill(pid, signal.SIGSTOP)
     office.kill()
     office.start()
     assert not before & set(processes.marked(mark))
