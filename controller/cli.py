@@ -7,7 +7,6 @@ can't be used; 4 nothing runs; 5 a controller runs already.
 from __future__ import annotations
 
 import getpass
-import json
 import logging
 import os
 import sqlite3
@@ -18,19 +17,18 @@ from contextlib import contextmanager
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from controller import lifetime
+from controller import costs_cli, lifetime
 from controller.config import ConfigError, load, schema
+from controller.costs.reports import CostsError
 from controller.notify import notify
 from controller.state import AlreadyRuns, State, StateError
 from controller.store import Store, StoreError
+from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_json, print_table, printable, say
 from controller.users import UserError, Users, generate_password
 from controller.views import Views
 from haproxy.errors import ProxyError
@@ -44,6 +42,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     StoreError: BAD_STATE,
     sqlite3.Error: BAD_STATE,
     UserError: FAILED,
+    CostsError: FAILED,
     lifetime.LifetimeError: FAILED,
     ProxyError: FAILED,
     subprocess.SubprocessError: FAILED,
@@ -61,18 +60,7 @@ user_app = typer.Typer(no_args_is_help=True, help="People who may print.")
 config_app = typer.Typer(no_args_is_help=True, help="The configuration file.")
 app.add_typer(user_app, name="user")
 app.add_typer(config_app, name="config")
-
-StateOption = Annotated[
-    Path, typer.Option("--state", envvar="CUPSFLEET_STATE_DIR", help="Folder that holds everything the fleet owns.")
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", envvar="CUPSFLEET_CONFIG", help="The configuration, fleet.toml.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-VAR = Path("var")
-
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+app.add_typer(costs_cli.app, name="costs")
 
 
 def main() -> None:
@@ -97,13 +85,8 @@ def _sentence(error: Exception) -> str:
 
 def _fail(sentence: str, code: int) -> NoReturn:
     notify("STATUS=" + sentence.replace("\n", " "))
-    _say(sentence)
+    say(sentence)
     sys.exit(code)
-
-
-def _say(sentence: str) -> None:
-    for line in sentence.splitlines():
-        talk.print(f"cupsfleet: {line}")
 
 
 @app.command()
@@ -145,7 +128,7 @@ def _tell_where(place: State) -> None:
 @app.command()
 def down(state: StateOption = VAR) -> None:
     """Stop everything that `up` started. Jobs that wait stay in the spools and print after the next start."""
-    _say(lifetime.stop(State(state.resolve())))
+    say(lifetime.stop(State(state.resolve())))
 
 
 @app.command()
@@ -154,15 +137,15 @@ def status(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     with _views(state) as views:
         found = views.status()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         out.print(f"print to {found['front_door']['url']}, dashboard {found['dashboard']['url']}")
         scaling, price = found["scaling"], Decimal(found["price_per_hour"])
         out.print(f"{scaling.get('actual', 0)} of {scaling.get('desired', 0)} nodes serve: {scaling.get('reason', '')}")
         out.print(f"{found['queue_depth']} open jobs" + (f"; the nodes cost {price} an hour" if price else ""))
-        _print_table(found["nodes"], NODE_COLUMNS)
+        print_table(found["nodes"], NODE_COLUMNS)
         for problem in found["problems"]:
-            out.print(f"problem: {_printable(problem)}")
+            out.print(f"problem: {printable(problem)}")
     if found["controller"]["pid"] is None:
         sys.exit(NOT_RUNNING)
 
@@ -175,7 +158,7 @@ def nodes(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """The nodes, with what they do and why."""
     with _views(state) as views:
         found = views.nodes()
-    _print_json(found) if as_json else _print_table(found, NODE_COLUMNS)
+    print_json(found) if as_json else print_table(found, NODE_COLUMNS)
 
 
 class Which(StrEnum):
@@ -199,7 +182,7 @@ def jobs(
     """Accepted jobs: where each is and what became of it. Open ones come oldest first, others newest first."""
     with _views(state) as views:
         found = views.jobs(which, user, printer, node, limit)
-    _print_json(found) if as_json else _print_table(found, JOB_COLUMNS)
+    print_json(found) if as_json else print_table(found, JOB_COLUMNS)
 
 
 JOB_COLUMNS = ("id", "owner", "queue", "title", "state", "size_kb", "impressions", "node", "reasons", "why")
@@ -215,10 +198,10 @@ def explain(
     with _views(state) as views:
         decisions, events = views.explain(limit), views.events(limit)
     if as_json:
-        _print_json({"decisions": decisions, "events": events})
+        print_json({"decisions": decisions, "events": events})
         return
-    _print_table(decisions, ("at", "decided"))
-    _print_table(events, ("at", "kind", "node", "text"))
+    print_table(decisions, ("at", "decided"))
+    print_table(events, ("at", "kind", "node", "text"))
 
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it is done, not when it is begun.")]
@@ -263,10 +246,10 @@ def _command(state: Path, verb: str, argument: str, wait: bool) -> None:
     with Store(place.database) as store:
         if place.controller() is None:
             _fail(f"no controller runs for {place.folder}, so nobody would carry that out", NOT_RUNNING)
-        row = lifetime.carry_out(store, verb, argument, _caller(), wait, _say)
+        row = lifetime.carry_out(store, verb, argument, _caller(), wait, say)
         if row["state"] in ("refused", "failed"):
             _fail(f"{row['state']}: {row['outcome']}", FAILED)
-        _say(row["outcome"])
+        say(row["outcome"])
         if row["node"]:
             out.print(row["node"])
         if verb == "add" and argument and not wait:
@@ -317,7 +300,7 @@ def user_passwd(name: str, state: StateOption = VAR) -> None:
 def user_list(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """Who may print."""
     found = [{"name": user.name, "admin": user.admin} for user in Users(State(state.resolve()).users).all()]
-    _print_json(found) if as_json else _print_table(found, ("name", "admin"))
+    print_json(found) if as_json else print_table(found, ("name", "admin"))
 
 
 def _prepared(state: Path) -> State:
@@ -340,20 +323,20 @@ def _password() -> tuple[str, bool]:
 def _users_changed(state: Path, sentence: str) -> None:
     place = State(state.resolve())
     known = lifetime.wait_for_users(place)
-    _say(sentence + ("" if known else "; the door will know when the fleet is up"))
+    say(sentence + ("" if known else "; the door will know when the fleet is up"))
 
 
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
     """Say what is wrong with a configuration, field by field."""
     lifetime.check_certificate(load(config.resolve() if config else None))
-    _say(f"{config or 'the default configuration'} is good")
+    say(f"{config or 'the default configuration'} is good")
 
 
 @config_app.command("schema")
 def config_schema() -> None:
     """JSON Schema of the configuration, with unit, default and reason of each field."""
-    _print_json(schema())
+    print_json(schema())
 
 
 @contextmanager
@@ -361,31 +344,3 @@ def _views(state: Path) -> Iterator[Views]:
     place = State(state.resolve())
     with Store(place.database) as store:
         yield Views(place, store)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
-
-
-WIDE = 10_000
-"""Columns for a table that is not shown on a terminal: one line a row, for grep and the like."""
-
-
-def _print_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        texts = (_printable(lifetime.readable(name, row.get(name))) for name in columns)
-        table.add_row(*(Text(text if out.is_terminal else " ".join(text.split())) for text in texts))
-    if out.is_terminal:
-        out.print(table)
-        return
-    wide = Console(width=WIDE, color_system=None)
-    with wide.capture() as captured:
-        wide.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
-
-
-def _printable(text: str) -> str:
-    """Without what would make a terminal do more than show it."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)

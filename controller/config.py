@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -196,6 +198,68 @@ class StateSection(Section):
     """Ended jobs older than this are deleted. Default 400 days: a year can be compared with the one before."""
 
 
+Money = Annotated[Decimal, Field(ge=0, decimal_places=6, max_digits=15)]
+"""In the site's currency; written 0.035 or "0.035", which is exact as well."""
+
+
+class Price(Section):
+    """What pages cost. The first one that fits a page counts; what is left out fits every page."""
+
+    since: date = date(1970, 1, 1)
+    """From this day on. Prices of one day are a whole list: a newer list replaces the older one, and old jobs keep
+    what they were charged."""
+    printers: tuple[str, ...] = ()
+    """Names of queues; * stands for anything, here and below."""
+    departments: tuple[str, ...] = ()
+    """As in costs.accounts."""
+    media: tuple[str, ...] = ()
+    """PWG names such as iso_a3_297x420mm, or iso_a3_*."""
+    colour: bool | None = None
+    """true for pages in colour, false for black ones."""
+    sides: Literal["", "one-sided", "two-sided"] = ""
+    """How the job is printed."""
+    hours: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")] = ""
+    """Time of day, 18:00-06:00 goes over midnight; the first minute belongs to it, the last does not."""
+    per_page: Money = Decimal(0)
+    """For each printed side of a sheet (impression)."""
+    per_sheet: Money = Decimal(0)
+    """For each sheet of paper."""
+    per_job: Money = Decimal(0)
+    """For each job."""
+    minimum: Money = Decimal(0)
+    """A job costs at least this."""
+
+    def covers(self, moment: time) -> bool:
+        if not self.hours:
+            return True
+        begin, end = (time.fromisoformat(part) for part in self.hours.split("-"))
+        return begin <= moment < end if begin <= end else moment >= begin or moment < end
+
+
+def _zone(name: str) -> str:
+    if name:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            raise ValueError("a time zone such as Europe/Berlin, or nothing for the machine's own") from None
+    return name
+
+
+class Costs(Section):
+    """Who pays what."""
+
+    currency: Annotated[str, Field(min_length=1, max_length=8)] = "EUR"
+    """Shown beside amounts."""
+    time_zone: Annotated[str, AfterValidator(_zone)] = ""
+    """Where days and months begin, and the hours of prices. Left out: the machine's own."""
+    prices: tuple[Price, ...] = ()
+    """Without any, pages are counted and cost nothing."""
+    unknown_pages: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """Pages charged for a job that was printed and could not be counted."""
+    unknown_colour: Literal["grey", "colour"] = "grey"
+    """What a page costs of which it is not known whether it is in colour."""
+
+
 def _virtual_office() -> tuple[Printer, ...]:
     return (Printer(name="office", device="virtual", info="The office printer"),)
 
@@ -213,6 +277,7 @@ class Settings(BaseSettings):
     virtual_printer: VirtualPrinter = VirtualPrinter()
     health: Health = Health()
     whole_queue: WholeQueue = WholeQueue()
+    costs: Costs = Costs()
     state: StateSection = StateSection()
 
     def model_post_init(self, context: Any, /) -> None:

@@ -23,6 +23,8 @@ from controller import adopt, services
 from controller.apply import Applier
 from controller.config import ConfigError, Settings, load
 from controller.costs import install
+from controller.costs.collect import Charger, Meter
+from controller.costs.people import site_of
 from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
@@ -141,7 +143,17 @@ class Daemon:
             lambda node, store: effects.target(node, store),
             lambda node: self.state.nodes / node.name,
         )
-        effects = Effects(self.state, make_drivers(settings), self.services.device, self.jobs)
+        self.charger = Charger(
+            lambda: Store(self.state.database),
+            self.state.nodes,
+            lambda: site_of(self.configuration.settings.costs),
+            Meter(
+                lambda: self.configuration.settings.nodes.price_per_hour,
+                lambda: self.configuration.settings.nodes.max,
+            ),
+        )
+        drivers = make_drivers(settings)
+        effects = Effects(self.state, drivers, self.services.device, self.jobs, self.charger.finish)
         crew = Crew(self._wake_up)
         self.applier = Applier(self.store, self.door, effects, ports, crew)
         self.cycle = Cycle(
@@ -152,7 +164,7 @@ class Daemon:
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
         """One thread each: a pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
         scheduler = BackgroundScheduler(
-            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "jobs", "moves")},
+            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "jobs", "moves", "costs")},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
             timezone="UTC",
         )
@@ -163,13 +175,15 @@ class Daemon:
         self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
         self._collect = scheduler.add_job(self._collect_jobs, "interval", seconds=interval, executor="jobs")
         self._move = scheduler.add_job(self._move_jobs, "interval", seconds=interval, executor="moves")
+        self._charge = scheduler.add_job(self._charge_jobs, "interval", seconds=interval, executor="costs")
         self._begun = {job.id: time.monotonic() for job in self._regular()}
+        scheduler.add_job(self.charger.clear, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="costs")
         scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
         scheduler.start()
         return scheduler
 
     def _regular(self) -> tuple[Job, ...]:
-        return self._pass, self._look, self._collect, self._move
+        return self._pass, self._look, self._collect, self._move, self._charge
 
     def _keep_time(self) -> None:
         """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
@@ -233,7 +247,7 @@ class Daemon:
         if settings.front_door.certificate is None:
             ensure_certificate(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
-            for job in (self._pass, self._collect, self._move):
+            for job in (self._pass, self._collect, self._move, self._charge):
                 job.reschedule("interval", seconds=settings.health.interval)
         in_use = JobTable(self.store).open_queues()
         for said in [*self.services.ensure(settings, in_use), *self._drain_news()]:
@@ -261,6 +275,9 @@ class Daemon:
 
     def _move_jobs(self) -> None:
         self._beside(self._move, self.jobs.mover.advance, "jobs could not be moved")
+
+    def _charge_jobs(self) -> None:
+        self._beside(self._charge, self.charger.collect, "jobs could not be charged")
 
     def _beside(self, job: Job, work: Callable[[], None], failure: str) -> None:
         """Work beside the passes. When it fails, the next time has its chance, and a pass says what is wrong."""

@@ -110,6 +110,8 @@ class Effects:
     """The device URI that a printer's queue gets; a virtual one's leads to its sink."""
     jobs: Custody
     """Who knows every job, and moves them."""
+    read_out: Callable[[str], None] = lambda node: None
+    """Reads what a node's backends wrote down (controller.costs.collect.Charger.finish)."""
 
     def spec(self, node: Node, store: Store) -> NodeSpec:
         return NodeSpec(
@@ -169,7 +171,7 @@ class Effects:
             case Declare():
                 return partial(_declare_all, driver, spec, wanted)
             case Remove():
-                return partial(_remove, driver, spec, partial(self.jobs.finish, node))
+                return partial(_remove, driver, spec, partial(self.jobs.finish, node), self.read_out)
             case Rescue():
                 return partial(_rescue, driver, spec, partial(self.jobs.rescue, node, step.reason))
             case Evacuate():
@@ -177,7 +179,7 @@ class Effects:
         return None
 
 
-def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None]) -> int:
+def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None], read_out: Callable[[str], None]) -> int:
     """Returns the highest id that the server knew to be given out, of jobs and of subscriptions.
 
     What became of its last jobs is read before. One that died meanwhile with an open job is started once more, so
@@ -193,6 +195,7 @@ def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None]) -> i
             if alive is not None:
                 raise NodeError(f"{spec.name} is not removed yet: {why}") from None
     driver.stop(spec)
+    read_out(spec.name)
     highest = driver.highest_id(spec)
     driver.remove(spec)
     return highest

@@ -112,6 +112,57 @@ def m002_jobs(db: Database) -> None:
 
 
 @migrations()  # type: ignore[untyped-decorator]
+def m003_ledger(db: Database) -> None:
+    """Attempts to print, how far each journal was read, the ledger (controller/costs), and its sums."""
+    db["journals"].create({"path": str, "offset": int}, pk="path")
+    db["attempts"].create({"run": str, "key": str, "node": str, "ended": float, "record": str}, pk="run")
+    db["attempts"].create_index(["key"])
+    # Jobs that have ended and are not in the ledger yet: a trigger knows every one, whatever clocks do.
+    db["uncharged"].create({"uuid": str}, pk="uuid")
+    for when in ("insert", "update"):
+        db.execute(
+            f"create trigger jobs_ended_{when} after {when} on jobs when new.open = 0 "
+            "begin insert or ignore into uncharged (uuid) values (new.uuid); end"
+        )
+    db.execute("insert or ignore into uncharged (uuid) select uuid from jobs where open = 0")
+    db["ledger"].create(
+        {
+            "id": int,
+            "key": str,
+            "kind": str,
+            "at": int,
+            "day": int,
+            "user": str,
+            "department": str,
+            "account": str,
+            "printer": str,
+            "node": str,
+            "job": int,
+            "title": str,
+            "pages": int,
+            "sheets": int,
+            "colour_pages": int,
+            "amount": int,
+            "origin": str,
+            "facts": str,
+            "written": int,
+        },
+        pk="id",
+    )
+    db["ledger"].create_index(["key"], unique=True)
+    db["ledger"].create_index(["user", "day"])
+    db["ledger"].create_index(["day"])
+    db.execute("create index ledger_deposits on ledger (user, account) where kind = 'deposit'")
+    for table in ("costs_by_day", "costs_by_month"):
+        sums = dict.fromkeys(("jobs", "pages", "sheets", "colour_pages", "amount"), int)
+        who = {"user": str, "department": str, "account": str, "printer": str}
+        db[table].create({"period": int, **who, **sums}, pk=("period", *who))
+    # What the fleet itself costs, by day: seconds of nodes that ran, that could have run, and that printed.
+    seconds = dict.fromkeys(("node_seconds", "most_seconds", "busy_seconds"), float)
+    db["fleet_costs"].create({"day": int, **seconds, "amount": int}, pk="day")
+
+
+@migrations()  # type: ignore[untyped-decorator]
 def m004_causes(db: Database) -> None:
     """Who gave a node its goal: what an administrator drained is not brought back by anything else."""
     db["nodes"].add_column("goal_by", str, not_null_default="")

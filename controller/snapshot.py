@@ -36,6 +36,11 @@ class NodeState(StrEnum):
     RETIRED = "retired"
     """It left the fleet. Its name is never used again."""
 
+    @property
+    def costs(self) -> bool:
+        """Whether a node in this state costs money: a dead one does, for it is being brought back."""
+        return self not in (NodeState.ORDERED, NodeState.STOPPED, NodeState.RETIRED)
+
 
 class Goal(StrEnum):
     """What a node is meant for."""

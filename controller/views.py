@@ -42,7 +42,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "nodes": nodes,
         "scaling": {"desired": plan.scale.desired, "actual": _serving(snapshot), "reason": plan.scale.reason},
         "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
-        "price_per_hour": str(settings.nodes.price_per_hour * sum(_runs(sight.node.state) for sight in snapshot.nodes)),
+        "price_per_hour": str(settings.nodes.price_per_hour * sum(sight.node.state.costs for sight in snapshot.nodes)),
         "problems": [*problems, *_node_problems(snapshot, judged), *_printer_problems(snapshot), *plan.notes],
     }
     with store.transaction():
@@ -51,11 +51,6 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
 
 def _serving(snapshot: Snapshot) -> int:
     return sum(sight.node.state is NodeState.READY for sight in snapshot.nodes)
-
-
-def _runs(state: NodeState) -> bool:
-    """Whether a node in this state costs money: a dead one does, for it is being brought back."""
-    return state not in (NodeState.ORDERED, NodeState.STOPPED, NodeState.RETIRED)
 
 
 def publish_stop(store: Store) -> None:

@@ -1,0 +1,134 @@
+"""What printing costs: pure, from the site's prices and what is known of a job.
+
+Money is Decimal here and a whole number of millionths in the ledger; nothing is ever a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from decimal import ROUND_HALF_UP, Decimal
+from fnmatch import fnmatchcase
+
+from controller.config import Price
+
+MICROS = 1_000_000
+"""The ledger's unit: a millionth of the currency."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pages of a job that cost the same. pages: impressions, copies included. colour: None where it is not known."""
+
+    medium: str
+    colour: bool | None
+    pages: int
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What was printed, as far as prices ask. at: seconds since 1970."""
+
+    at: int
+    printer: str
+    department: str
+    sides: str
+    parts: tuple[Part, ...]
+    copies: int = 1
+
+    @property
+    def pages(self) -> int:
+        return sum(part.pages for part in self.parts)
+
+    @property
+    def sheets(self) -> int:
+        """Each copy, and each change of medium, begins a new sheet."""
+        if not self.sides.startswith("two-sided"):
+            return self.pages
+        media: dict[str, int] = {}
+        for part in self.parts:
+            media[part.medium] = media.get(part.medium, 0) + part.pages
+        return sum(_sheets(pages, self.copies) for pages in media.values())
+
+    @property
+    def colour_pages(self) -> int:
+        return sum(part.pages for part in self.parts if part.colour)
+
+
+def _sheets(pages: int, copies: int) -> int:
+    """Two-sided: pages of one copy on both sides of its sheets, times copies."""
+    each, rest = divmod(pages, max(1, copies))
+    return max(1, copies) * ((each + 1) // 2) + (rest + 1) // 2
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Prices with the site's clock and its choice for pages of which it is not known whether they are in colour."""
+
+    prices: tuple[Price, ...] = ()
+    zone: tzinfo | None = None
+    """None is the machine's own."""
+    unknown_is_colour: bool = False
+
+    def local(self, at: int) -> datetime:
+        return datetime.fromtimestamp(at, self.zone)
+
+    def today(self) -> date:
+        return datetime.now(self.zone).date()
+
+    def amount(self, printed: Printed) -> Decimal:
+        """What the job costs. Each part at the first price that fits it; of per_job and minimum the highest that
+        any of them asks for. A job of no pages costs nothing."""
+        if not printed.pages:
+            return Decimal(0)
+        when = self.local(printed.at)
+        valid = self.valid_on(when)
+        used = [(part, price) for part in printed.parts if (price := self._price(valid, part, printed, when))]
+        if not used:
+            return Decimal(0)
+        total = Decimal(0)
+        for part, price in used:
+            sheets = _sheets(part.pages, printed.copies) if printed.sides.startswith("two-sided") else part.pages
+            total += part.pages * price.per_page + sheets * price.per_sheet
+        total += max(price.per_job for _, price in used)
+        return max(total, max(price.minimum for _, price in used))
+
+    def valid_on(self, when: datetime) -> Sequence[Price]:
+        """The prices of the newest list that is not of the future: all that share its date."""
+        dates = [price.since for price in self.prices if price.since <= when.date()]
+        return [price for price in self.prices if price.since == max(dates)] if dates else []
+
+    def _price(self, valid: Iterable[Price], part: Part, printed: Printed, when: datetime) -> Price | None:
+        colour = self.unknown_is_colour if part.colour is None else part.colour
+        return next((price for price in valid if _fits(price, part, colour, printed, when)), None)
+
+
+def _fits(price: Price, part: Part, colour: bool, printed: Printed, when: datetime) -> bool:
+    return (
+        _named(price.printers, printed.printer)
+        and _named(price.departments, printed.department)
+        and _named(price.media, part.medium)
+        and price.colour in (None, colour)
+        and (not price.sides or printed.sides.startswith(price.sides))
+        and price.covers(when.time())
+    )
+
+
+def _named(patterns: Sequence[str], name: str) -> bool:
+    return not patterns or any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def micros(amount: Decimal) -> int:
+    """Rounded half up, as tills do."""
+    return int((amount * MICROS).to_integral_value(ROUND_HALF_UP))
+
+
+def money(value: int) -> Decimal:
+    return Decimal(value) / MICROS
+
+
+def shown(value: int | None) -> str:
+    """Millionths as people read them: two places, more only where they say something."""
+    amount = money(value or 0)
+    return str(amount.quantize(Decimal("0.01")) if amount == amount.quantize(Decimal("0.01")) else amount.normalize())

@@ -1,0 +1,220 @@
+"""Answers about the ledger, as rows that people and programs can read. Amounts are exact and given as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from controller.costs.charge import Site, facts, printed_of
+from controller.costs.count import ESTIMATED, media
+from controller.costs.ledger import GROUPS, Entry, Ledger, number
+from controller.costs.rates import MICROS, Part, Printed, Tariff, micros, money, shown
+from controller.store import Store
+
+SUM_COLUMNS = ("name", "jobs", "pages", "sheets", "colour_pages", "amount")
+ENTRY_COLUMNS = (
+    *("when", "kind", "user", "department", "account", "printer", "job", "title"),
+    *("pages", "sheets", "colour_pages", "amount", "origin", "key"),
+)
+HOUR = 3600
+
+_LINE = re.compile(r"(\S+) (.*?) (\d+) \[([^\]]+)\] (total|\d+) (\d+)(?: (\S+))?(.*)")
+"""PageLogFormat of CUPS as it is by default, %p %u %j %T %P %C %{job-billing} …"""
+_templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("controller.costs"),
+    undefined=jinja2.StrictUndefined,
+    autoescape=True,
+    trim_blocks=True,
+)
+
+
+class CostsError(Exception):
+    """What was asked can't be answered; the message says what is allowed."""
+
+
+def day_of(text: str, end: bool = False) -> date:
+    """2026-11-22, or a month 2026-11: its first day, and as an end its last. Raises CostsError."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}", text):
+            first = date.fromisoformat(text + "-01")
+            return (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1) if end else first
+        return date.fromisoformat(text)
+    except ValueError:
+        raise CostsError(f"{text!r} is no day; allowed is 2026-11-22, or a month 2026-11") from None
+
+
+def sums(ledger: Ledger, by: str, begin: date, last: date, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Sums by one of ledger.GROUPS, `last` included."""
+    rows = ledger.sums(by, begin, last + timedelta(days=1), names)
+    return [{**row, "name": _period(row["name"]) if by == "month" else row["name"], **_amount(row)} for row in rows]
+
+
+def entries(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], tariff: Tariff) -> list[dict[str, Any]]:
+    """The entries behind a sum, `last` included."""
+    return [_row(one, tariff) for one in ledger.entries(begin, last + timedelta(days=1), names)]
+
+
+def _row(one: Entry, tariff: Tariff) -> dict[str, Any]:
+    row = {name: getattr(one, name, "") for name in ENTRY_COLUMNS}
+    return {**row, "when": f"{tariff.local(one.at):%Y-%m-%d %H:%M}", "amount": shown(one.amount)}
+
+
+def _amount(row: Mapping[str, Any]) -> dict[str, str]:
+    return {"amount": shown(row["amount"])}
+
+
+def _period(month: int | str) -> str:
+    return f"{str(month)[:4]}-{str(month)[4:]}"
+
+
+def what_if(
+    ledger: Ledger, by: str, begin: date, last: date, site: Site, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """What a period was charged, and what it would have been at other prices. Nothing is written.
+
+    A correction is a difference and no print, so it is added to the job that it corrects.
+    """
+    was: dict[str, int] = {}
+    would: dict[str, int] = {}
+    column = "day" if by == "month" else GROUPS[by]
+    for one in _corrected(ledger.entries(begin, last + timedelta(days=1), names)):
+        name = _period(one.day // 100) if by == "month" else str(getattr(one, column))
+        was[name] = was.get(name, 0) + one.amount
+        would[name] = would.get(name, 0) + micros(site.tariff.amount(printed_of(one)))
+    ordered = sorted(was) if by == "month" else sorted(was, key=lambda name: (-would[name], name))
+    pairs = ((name, was[name], would[name]) for name in ordered)
+    return [{"name": name, "was": shown(a), "would_be": shown(b), "change": shown(b - a)} for name, a, b in pairs]
+
+
+def _corrected(found: Iterable[Entry]) -> Iterator[Entry]:
+    """Each job as it stands after its corrections; a correction carries the facts of the whole job."""
+    jobs: dict[str, Entry] = {}
+    for one in found:
+        if one.kind in ("job", "import"):
+            jobs[one.key] = one
+        elif one.kind == "correction":
+            key = "job:" + one.key.removeprefix("correction:").rpartition(":")[0]
+            old = jobs.get(key)
+            pages = one.pages + (old.pages if old else 0)
+            jobs[key] = replace(one, pages=pages, amount=one.amount + (old.amount if old else 0), kind="job")
+    yield from jobs.values()
+
+
+def statement(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], tariff: Tariff, currency: str) -> str:
+    """An HTML page that can be printed: each person's jobs with their prices, and the sum."""
+    found = [one for one in ledger.entries(begin, last + timedelta(days=1), names) if one.kind != "deposit"]
+    people = [
+        {
+            "name": name,
+            "entries": [_row(one, tariff) for one in own],
+            "jobs": sum(one.kind in ("job", "import") for one in own),
+            "pages": sum(one.pages for one in own),
+            "colour_pages": sum(one.colour_pages for one in own),
+            "amount": shown(sum(one.amount for one in own)),
+        }
+        for name, group in groupby(sorted(found, key=lambda one: (one.user, one.at)), key=lambda one: one.user)
+        for own in [list(group)]
+    ]
+    period = f"{begin:%B %Y}" if _is_month(begin, last) else f"{begin} to {last}"
+    return _templates.get_template("statement.html.j2").render(people=people, period=period, currency=currency)
+
+
+def _is_month(begin: date, last: date) -> bool:
+    return begin.day == 1 and last == day_of(f"{begin:%Y-%m}", end=True)
+
+
+def imported(path: Path, server: str, site: Site) -> Iterator[Entry]:
+    """A page_log as entries, one a job. server: tells this log's jobs from those of other servers. Raises CostsError.
+
+    CUPS writes a line per page with its copies, or lines with a running total, one per attempt: of those the highest
+    counts. Media and sides are in the line where PageLogFormat ends with them, as by default.
+    """
+    jobs: dict[tuple[str, str, str], tuple[int, int, str, str, list[str]]] = {}
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if not (match := _LINE.match(line.rstrip("\n"))):
+                    continue
+                printer, user, job, stamp, page, count, billing, rest = match.groups()
+                at = _stamp(stamp)
+                key = (printer, user, job)
+                if (old := jobs.get(key)) and abs(at - old[0]) > 30 * 86_400:  # ids began anew
+                    yield _import(server, key, old, site)
+                    old = None
+                pages = int(count)
+                if old:
+                    pages = max(old[1], pages) if page == "total" else old[1] + pages
+                jobs[key] = (old[0] if old else at, pages, billing or "", rest, rest.split())
+    except OSError as error:
+        raise CostsError(f"{path} can't be read: {error.strerror}") from None
+    if not jobs:
+        raise CostsError(f"{path} holds no line as CUPS writes them into page_log by default")
+    for key, found in jobs.items():
+        yield _import(server, key, found, site)
+
+
+def _stamp(text: str) -> int:
+    """[22/Nov/2026:16:59:42 +0000], with or without microseconds. Raises CostsError."""
+    try:
+        return int(datetime.strptime(re.sub(r"\.\d+", "", text), "%d/%b/%Y:%H:%M:%S %z").timestamp())
+    except ValueError:
+        raise CostsError(f"{text!r} is no time as CUPS writes it into page_log") from None
+
+
+def _import(server: str, key: tuple[str, str, str], found: tuple[int, int, str, str, list[str]], site: Site) -> Entry:
+    printer, user, job = key
+    at, pages, billing, _, words = found
+    sides = next((word for word in words[-1:] if "sided" in word), "one-sided")
+    medium = next((name for word in words[-2:] if (name := media.normal(word))), "")
+    department = site.department(user)
+    printed = Printed(at, printer, department, sides, (Part(medium, None, pages),) if pages else ())
+    return Entry(
+        key=f"import:{server}:{printer}:{job}:{at}",
+        kind="import",
+        at=at,
+        day=number(site.tariff.local(at).date()),
+        user=user,
+        department=department,
+        account="" if billing == "-" else billing,
+        printer=printer,
+        node=server,
+        job=int(job),
+        pages=pages,
+        sheets=printed.sheets,
+        amount=micros(site.tariff.amount(printed)),
+        origin=ESTIMATED,
+        facts=facts(printed),
+    )
+
+
+def fleet(store: Store, begin: date, last: date) -> dict[str, Any]:
+    """What the nodes cost in a period, beside what was charged; idle capacity included. Hours are of nodes."""
+    period = [number(begin), number(last)]
+    sql = "select sum({}) as n from {} where {} >= ? and {} <= ?"
+    found = {
+        name: store.rows(sql.format(name, "fleet_costs", "day", "day"), period)[0]["n"] or 0
+        for name in ("node_seconds", "most_seconds", "busy_seconds", "amount")
+    }
+    pages = store.rows(sql.format("pages", "costs_by_day", "period", "period"), period)[0]["n"] or 0
+    charged = store.rows(sql.format("amount", "costs_by_day", "period", "period"), period)[0]["n"] or 0
+    running, most, busy = (found[name] for name in ("node_seconds", "most_seconds", "busy_seconds"))
+    hourly = money(found["amount"]) * HOUR / int(running) if running >= 1 else money(0)
+    saved = int(hourly * MICROS * int(max(0, most - running)) / HOUR)
+    return {
+        "node_hours": round(running / HOUR, 2),
+        "printing_hours": round(busy / HOUR, 2),
+        "idle_share": round(max(0.0, 1 - busy / running), 3) if running else None,
+        "cost": shown(found["amount"]),
+        "pages": pages,
+        "cost_per_page": shown(found["amount"] // pages) if pages else None,
+        "charged": shown(charged),
+        "hours_saved_by_scaling": round(max(0.0, most - running) / HOUR, 2),
+        "saved_by_scaling": shown(saved),
+    }

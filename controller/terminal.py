@@ -1,0 +1,73 @@
+"""What all commands share: options, and how answers look. Data goes to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from controller.lifetime import readable
+
+StateOption = Annotated[
+    Path, typer.Option("--state", envvar="CUPSFLEET_STATE_DIR", help="Folder that holds everything the fleet owns.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", envvar="CUPSFLEET_CONFIG", help="The configuration, fleet.toml.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+VAR = Path("var")
+
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def say(sentence: str) -> None:
+    for line in sentence.splitlines():
+        talk.print(f"cupsfleet: {line}")
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+WIDE = 10_000
+"""Columns for a table that is not shown on a terminal: one line a row, for grep and the like."""
+
+
+def print_table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        texts = (printable(readable(name, row.get(name))) for name in columns)
+        table.add_row(*(Text(text if out.is_terminal else " ".join(text.split())) for text in texts))
+    if out.is_terminal:
+        out.print(table)
+        return
+    wide = Console(width=WIDE, color_system=None)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def printable(text: str) -> str:
+    """Without what would make a terminal do more than show it."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
+
+
+def print_csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    """For spreadsheets: a text that would be taken for a formula is led by an apostrophe."""
+    writer = csv.writer(sys.stdout)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_harmless(row.get(name, "")) for name in columns])
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t", "\r") else value

@@ -1,0 +1,99 @@
+"""A whole fleet with prices: each job is charged once, to the one who logged in, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.documents import pdf
+from tests.fleets import end, make_fleet
+from tests.process.fleet import Fleet, eventually
+
+PRICES = '[{"per_page": "0.05"}]'
+
+
+@pytest.fixture(scope="module")
+def priced() -> Iterator[Fleet]:
+    fleet = make_fleet({"CUPSFLEET_COSTS__PRICES": PRICES})
+    try:
+        fleet.up()
+        yield fleet
+    finally:
+        end(fleet)
+
+
+def entries(fleet: Fleet) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(fleet.done("costs", "jobs", "--json"))
+    return found
+
+
+def send(fleet: Fleet, document: Path, *options: str) -> None:
+    run = subprocess.run(
+        ["ipptool", "-tv", "-f", str(document), *options, fleet.uri(), "print-job.test"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+def test_jobs_through_the_door_are_charged_to_the_one_who_logged_in(priced: Fleet, tmp_path: Path) -> None:
+    before = len(entries(priced))
+    for pages in (1, 10, 300):
+        send(priced, pdf(tmp_path / f"{pages}.pdf", pages))
+    charged = eventually(lambda: found if len(found := entries(priced)[before:]) == 3 else [], 30)
+    assert sorted((one["user"], one["pages"], one["amount"], one["origin"]) for one in charged) == [
+        ("demo", 1, "0.05", "counted"),
+        ("demo", 10, "0.50", "counted"),
+        ("demo", 300, "15.00", "counted"),
+    ]
+    [row] = json.loads(priced.done("costs", "--by", "user", "--json"))
+    assert (row["name"], row["pages"]) == ("demo", sum(one["pages"] for one in entries(priced)))
+
+
+def test_kills_of_nodes_and_controller_charge_nothing_twice_and_miss_nothing(priced: Fleet, tmp_path: Path) -> None:
+    before = {one["key"] for one in entries(priced)}
+    document = pdf(tmp_path / "7.pdf", 7)
+    for number in range(20):
+        send(priced, document)
+        if number % 5 == 2:
+            node = priced.nodes()[0]["name"]
+            os.kill(priced.pid_of(node), signal.SIGKILL)
+        if number == 9:
+            os.kill(priced.controller(), signal.SIGKILL)
+        if number == 14:
+            priced.up()
+    jobs = json.loads(
+        eventually(lambda: _all_ended(priced), 90)  # a node that was killed is restarted first, and prints
+    )
+    wanted = {f"job:{one['uuid']}" for one in jobs}
+    charged = eventually(lambda: found if len(found := _new(priced, before)) >= 20 else [], 60)
+    assert len(charged) == 20
+    assert {one["key"] for one in charged} <= wanted
+    assert {one["pages"] for one in charged} == {7}
+
+
+def _all_ended(fleet: Fleet) -> str:
+    return fleet.done("jobs", "--which", "ended", "--json") if fleet.done("jobs", "--json").strip() == "[]" else ""
+
+
+def _new(fleet: Fleet, before: set[str]) -> list[dict[str, Any]]:
+    return [one for one in entries(fleet) if one["key"] not in before]
+
+
+def test_a_retired_node_leaves_no_charge_behind(priced: Fleet, tmp_path: Path) -> None:
+    before = {one["key"] for one in entries(priced)}
+    document = pdf(tmp_path / "2.pdf", 2)
+    for _ in range(6):
+        send(priced, document)
+    priced.done("retire", priced.nodes()[0]["name"], "--wait")
+    charged = eventually(lambda: found if len(found := _new(priced, before)) >= 6 else [], 30)
+    assert [one["pages"] for one in charged] == [2] * 6
