@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,8 @@ from tests.process.edge import ippwire
 from tests.process.edge.door import Client
 from tests.process.fleet import Fleet, free_port
 
+HELD = 0.05
+"""Share of the documents that are held until the end, on whichever nodes that leads them through."""
 USERS = ("demo", "alice", "bob", "carol")
 PASSWORD = "campaign"
 PATIENCE = 60.0
@@ -44,8 +46,10 @@ PATIENCE = 60.0
 SETTINGS = {
     "CUPSFLEET_NODES__MAX": "8",
     "CUPSFLEET_HEALTH__RESTART_BACKOFF_MAX": "5s",
-    # A tenth of a second for a page: long enough to die while one prints.
-    "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": "600",
+    "CUPSFLEET_HEALTH__MAX_RESTARTS": "4",
+    "CUPSFLEET_NODES__DRAIN_DEADLINE": "10s",
+    # A fifth of a second for a page: long enough to die while one prints, and for others to wait.
+    "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": "300",
 }
 
 
@@ -69,9 +73,11 @@ class Person:
         title = ippwire.attribute(0x42, "job-name", name)
         told = Told(name, self.user, time.monotonic())
         self.told.append(told)
+        held = self.chance.random() < HELD
+        hold = ippwire.JOB + ippwire.attribute(0x44, "job-hold-until", "indefinite") if held else b""
         try:
-            if self.chance.random() < 0.8:
-                told.take(self.client.send(ippwire.print_job(title, document=document)))
+            if held or self.chance.random() < 0.8:
+                told.take(self.client.send(ippwire.print_job(title, groups=hold, document=document)))
             else:
                 told.take(self.client.send(ippwire.request(0x0005, ippwire.printer(), title)))
                 if told.job:
@@ -192,6 +198,22 @@ def unseen(done: list[Fault]) -> list[tuple[float, float]]:
     ]
 
 
+def release(fleet: Fleet, people: list[Person]) -> None:
+    """Release every held job, as its owner, where it is now."""
+    owners = {person.user: person for person in people}
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        with Store(fleet.state / "cupsfleet.db") as store:
+            held = [job for job in JobTable(store).search("open") if job.state == "held" and job.size_kb]
+        if not held:
+            return
+        for job in held:
+            number = ippwire.attribute(0x21, "job-id", job.id)
+            with suppress(OSError):
+                owners[job.owner].client.send(ippwire.request(0x000D, ippwire.printer(), number))
+        time.sleep(2)
+
+
 def settle(printed: Printed, expected: set[str]) -> None:
     """Until every accepted document is there, or nothing came out for PATIENCE seconds."""
     count, since = 0, time.monotonic()
@@ -234,6 +256,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
             spoil(broken, people, given.jobs, given.seconds, given.rate)
         lasted = time.monotonic() - begun
         seconds, wrong = recover(fleet, site)
+        release(fleet, people)
     told = [one for person in people for one in person.told]
     accepted = {one.name for one in told if one.accepted}
     settle(printed, accepted)
@@ -252,7 +275,7 @@ def running_fleet(nodes: int) -> Iterator[Fleet]:
         state = Path(folder) / "state"
         port = free_port()
         environment = {"CUPSFLEET_NODES__MIN": str(nodes), "CUPSFLEET_FRONT_DOOR__PORT": str(port)}
-        fleet = Fleet(state, port, SETTINGS | environment)
+        fleet = Fleet(state, port, SETTINGS | environment | faults.clock(state))
         if faults.is_isolated():
             faults.give_disk(state)
         try:

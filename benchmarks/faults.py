@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import threading
 import time
@@ -102,14 +103,16 @@ class Faults:
             "database locked": 2,
             "node added": 2,
             "node retired": 2,
+            "node evacuated": 2,
+            "node ruined": 1,
+            "clock jumps": 2,
         }
         own = {"prober blind to one": 2, "prober blind to all": 1, "proxy cut off from one": 2, "disk full": 2}
         return anywhere | (own if self.isolated else {})
 
     def missing(self) -> list[str]:
         """Kinds that can't be had here, with the reason."""
-        own = [] if self.isolated else ["network loss, a lying prober and a full disk: they need root"]
-        return [*own, "jumps of the wall clock: they would be the whole machine's, and other programs run on it"]
+        return [] if self.isolated else ["network loss, a lying prober and a full disk: they need root"]
 
     def begin(self, kind: str) -> Fault | None:
         """Begin one; None when no node may be harmed now."""
@@ -118,7 +121,7 @@ class Faults:
             victims = self._victims()
             if kind == "disk full":
                 victims = [name for name in victims if name == DISK]
-            if kind == "node retired":
+            if kind in ("node retired", "node ruined"):  # the disk of its own can't be taken away
                 victims = [name for name in victims if name != DISK]
             if not victims:
                 return None
@@ -199,6 +202,12 @@ class Faults:
             connection.execute("begin immediate")
         fault.undo = connection.close
 
+    def _clock_jumps(self, fault: Fault) -> None:
+        """For the controller, the proxies and the printers; the nodes keep the right time."""
+        clock = clock_file(self.site.fleet.state)
+        _set_clock(clock, self.site.chance.choice([-86400, -3600, -30, 30, 3600, 86400]))
+        fault.undo = lambda: _set_clock(clock, 0)
+
     def _node_added(self, fault: Fault) -> None:
         fault.seconds = 0.0
         self.site.ask("add")
@@ -206,6 +215,20 @@ class Faults:
     def _node_retired(self, fault: Fault) -> None:
         fault.seconds = 0.0
         self.site.ask("retire", fault.nodes[0])
+
+    def _node_evacuated(self, fault: Fault) -> None:
+        fault.seconds = 0.0
+        self.site.ask("evacuate", fault.nodes[0])
+
+    def _node_ruined(self, fault: Fault) -> None:
+        """It dies, and its settings can't be written any more: it has to be given up, and its spool rescued."""
+        fault.seconds = 0.0
+        settings = self.site.fleet.state / "nodes" / fault.nodes[0] / "etc" / "cupsd.conf"
+        self._signal(fault, signal.SIGKILL)
+        with suppress(OSError):
+            settings.unlink()
+            settings.mkdir()
+            settings.joinpath("in the way").touch()
 
     def _prober_blind_to_one(self, fault: Fault) -> None:
         self._cut(fault, 0, list(fault.nodes))
@@ -263,6 +286,8 @@ _NEEDS_NODE = {
     "node stopped",
     "node slow",
     "node retired",
+    "node evacuated",
+    "node ruined",
     "prober blind to one",
     "proxy cut off from one",
     "disk full",
@@ -272,6 +297,26 @@ _NEEDS_NODE = {
 def _kill(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def clock_file(state: Path) -> Path:
+    """Where the programs under test read by how many seconds their wall clock is wrong."""
+    return state.with_name("clock")
+
+
+def _set_clock(file: Path, seconds: int) -> None:
+    """In place: the file is mapped by those who read it."""
+    file.touch()
+    with file.open("r+b") as clock:
+        clock.write(struct.pack("=q", seconds))
+
+
+def clock(state: Path) -> dict[str, str]:
+    """The environment of programs whose wall clock the campaign sets; the monotonic one stays right."""
+    library = state.with_name("clock.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, Path(__file__).with_name("clock.c")], check=True)
+    _set_clock(clock_file(state), 0)
+    return {"LD_PRELOAD": str(library), "CAMPAIGN_CLOCK": str(clock_file(state))}
 
 
 def isolate(arguments: list[str]) -> None:

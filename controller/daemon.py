@@ -29,6 +29,7 @@ from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
 from controller.jobs.custody import Custody
+from controller.jobs.moves import MoveTable
 from controller.jobs.table import JobTable
 from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
@@ -295,6 +296,7 @@ class Daemon:
             with self.store.transaction():
                 self.store.forget(keep.keep_events)
                 JobTable(self.store).forget(keep.keep_jobs)
+                MoveTable(self.store).forget(keep.keep_jobs)
             self.store.checkpoint()
             trim_logs(self.state)
         except (StoreError, ProxyError) as error:

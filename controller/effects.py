@@ -183,7 +183,7 @@ def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None], read
     """Returns the highest id that the server knew to be given out, of jobs and of subscriptions.
 
     What became of its last jobs is read before. One that died meanwhile with an open job is started once more, so
-    that it prints; only someone else's server that is silent goes without.
+    that it prints.
     """
     alive = driver.alive(spec)
     if alive is None or spec.folder.exists():
@@ -192,8 +192,7 @@ def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None], read
         except Incomplete as why:
             if alive is False:
                 driver.start(spec)
-            if alive is not None:
-                raise NodeError(f"{spec.name} is not removed yet: {why}") from None
+            raise NodeError(f"{spec.name} is not removed yet: {why}") from None
     driver.stop(spec)
     read_out(spec.name)
     highest = driver.highest_id(spec)

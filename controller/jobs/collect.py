@@ -37,6 +37,10 @@ class Incomplete(Exception):
     """A node's jobs could not be read to the end, or are not all ended; the message says why."""
 
 
+class Unread(Incomplete):
+    """The node did not answer."""
+
+
 @dataclass(frozen=True)
 class Findings:
     """What comparing the table with a node has come to."""
@@ -106,7 +110,7 @@ class Collector:
             try:
                 seen, told = asyncio.run(self._look_and_ask(target, store))
             except (ProbeError, TimeoutError) as error:
-                raise Incomplete(f"its last jobs could not be read: {error or 'no answer in time'}") from None
+                raise Unread(f"its last jobs could not be read: {error or 'no answer in time'}") from None
             self._write(store, node, seen, told)
             if left := JobTable(store).open_on(node.name):
                 raise Incomplete(f"it still has open jobs: {named(left.values())}")
@@ -119,6 +123,12 @@ class Collector:
         with self._lock, self.open_store() as store:
             self._write(store, node, (), [job for job in told if job.owner != PROOF_OWNER])
             return list(JobTable(store).open_on(node.name).values())
+
+    def write_off(self, node: Node, why: str) -> None:
+        """Give up the open jobs of someone else's server that is let go although it is silent. Raises StoreError."""
+        with self._lock, self.open_store() as store, store.transaction():
+            table = JobTable(store)
+            table.put(Job(**{**vars(job), "state": "lost", "why": why}) for job in table.open_on(node.name).values())
 
     def sights(self) -> Mapping[str, NodeSight]:
         """What was offered last, by node."""

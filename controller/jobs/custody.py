@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.jobs.collect import Collector, Incomplete, named
+from controller.jobs.collect import Collector, Incomplete, Unread, named
 from controller.jobs.mover import Mover
 from controller.jobs.spool import Spool, SpoolError
 from controller.jobs.table import Job, JobTable
@@ -35,10 +35,16 @@ class Custody:
     def finish(self, node: Node, runs: bool) -> None:
         """Learn what became of the last jobs of a node that is about to go. Raises Incomplete, and StoreError.
 
-        runs: its server can be asked; else its spool is read.
+        runs: its server can be asked; else its spool is read. Someone else's server that is silent may go without.
         """
         if runs:
-            self.collector.finish(node)
+            try:
+                self.collector.finish(node)
+            except Unread as why:
+                if node.driver != "existing":
+                    raise
+                said = f"{node.name} was let go while it was silent; what it holds may still print there"
+                self.collector.write_off(node, f"{said} ({why})")
             return
         try:
             left = self._read_spool(node)

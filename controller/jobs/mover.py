@@ -33,7 +33,11 @@ NO_DOCUMENTS = "it has no documents"
 
 
 class NotNow(Exception):
-    """The move waits for something; the message says for what."""
+    """The move can't go on; the message says why."""
+
+
+class Waits(Exception):
+    """The move waits for the job itself, and nothing is wrong."""
 
 
 class Abandon(Exception):
@@ -94,6 +98,10 @@ class Mover:
         self._pauses[move.number] = (time.monotonic() + pause, pause, count + 1)
         return count + 1
 
+    def later(self, move: Move) -> None:
+        """Look again in a moment."""
+        self._pauses[move.number] = (time.monotonic() + FIRST_PAUSE, FIRST_PAUSE / 2, 0)
+
     def succeeded(self, move: Move) -> None:
         self._pauses.pop(move.number, None)
 
@@ -120,6 +128,8 @@ class _Journey:
             while self.move.phase in steps:
                 steps[self.move.phase]()
                 self.mover.succeeded(self.move)
+        except Waits:
+            self.mover.later(self.move)
         except NotNow as why:
             self._note(str(why))
         except Abandon as why:
@@ -187,7 +197,7 @@ class _Journey:
         if old.state not in ("pending", "held"):
             self._unmovable(old)
         if old.incoming:
-            raise NotNow("it still waits for its documents")
+            raise Waits("it still waits for its documents")
         self._write(phase="holding", hold=old.hold or "no-hold", failure="")
 
     def _hold_on_disk(self) -> str:
@@ -197,7 +207,7 @@ class _Journey:
 
     def _unmovable(self, old: remote.Standing) -> None:
         if old.state in ("processing", "stopped"):
-            raise NotNow("it is printing")
+            raise Waits("it is printing")
         raise Abandon(f"it is {old.state} already")
 
     def _choose(self) -> None:

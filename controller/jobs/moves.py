@@ -90,6 +90,11 @@ class MoveTable:
             old_id = found[-1].new_id if found else old_id
         return old_id
 
+    def forget(self, older_than: float) -> None:
+        """Delete moves that came to their end more than so many seconds ago."""
+        limit = time.time() - older_than
+        self.store.execute("delete from moves where phase in ('done', 'abandoned') and changed_at < ?", [limit])
+
     def _select(self, condition: str, *values: Any) -> list[Move]:
         rows = self.store.rows(f"select {', '.join(_COLUMNS)} from moves where {condition} order by number", values)
         return [Move(**row) for row in rows]

@@ -1,0 +1,69 @@
+"""A campaign's judge: it sees every broken promise, and excuses only what has an excuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.verdict import Death, Output, Told, Verdict, judge
+from controller.jobs.table import Job
+
+TOLD = Told("1-1", "demo", 100.0, 100.1, accepted=True, job=1_000_001)
+FAILED = Told("1-1", "demo", 100.0, 100.1, why="HTTP 503")
+OUT = Output("1-1", 1000.0, 1000.2, whole=True)
+ROW = Job("uuid", 1_000_001, "node-1", "office", "demo", "1-1", "completed")
+
+
+def verdict(
+    told: Told = TOLD,
+    outputs: Sequence[Output] = (OUT,),
+    deaths: Sequence[Death] = (),
+    doors: Sequence[tuple[float, float]] = (),
+    unseen: Sequence[tuple[float, float]] = (),
+    jobs: Sequence[Job] = (ROW,),
+) -> Verdict:
+    return judge([told], outputs, deaths, (), doors, unseen, jobs)
+
+
+def test_all_is_well() -> None:
+    assert verdict().broken == []
+    assert "Every promise was kept." in verdict().report(1, 4, 12)
+
+
+def test_a_lost_document() -> None:
+    assert verdict(outputs=[]).lost
+    assert verdict(outputs=[replace(OUT, whole=False)]).lost
+    assert not verdict(outputs=[replace(OUT, name="1-2")]).kept
+
+
+def test_a_document_that_came_out_twice() -> None:
+    again = replace(OUT, arrived=1005.0, out=1005.2)
+    assert verdict(outputs=[OUT, again]).twice
+    while_printing = verdict(outputs=[OUT, again], deaths=[Death("node-1", 100.0, 1000.1)])
+    assert while_printing.kept
+    assert while_printing.twice_while_printing == ["1-1, 2 times"]
+    assert verdict(outputs=[OUT, again], deaths=[Death("node-1", 100.0, 1003.0)]).twice
+    thrice = [OUT, again, replace(OUT, arrived=1009.0, out=1009.2)]
+    assert verdict(outputs=thrice, deaths=[Death("node-1", 100.0, 1000.1)]).twice
+
+
+def test_a_wrong_owner_and_what_the_table_of_jobs_does_not_know() -> None:
+    assert verdict(jobs=[replace(ROW, owner="alice")]).wrong_owner
+    assert verdict(jobs=[]).unknown
+    assert verdict(jobs=[replace(ROW, state="pending")]).unknown
+
+
+def test_a_failed_request_needs_an_excuse() -> None:
+    assert verdict(FAILED).refused
+    assert verdict(FAILED, deaths=[Death("node-1", 100.05, 0)]).in_flight
+    assert verdict(FAILED, deaths=[Death("node-1", 90.0, 0)]).refused
+    assert verdict(FAILED, doors=[(99.0, 101.0)]).without_door
+    full = replace(FAILED, why="HTTP 413 too large")
+    assert verdict(full, unseen=[(90.0, 110.0)]).full_unseen
+    assert verdict(FAILED, unseen=[(90.0, 110.0)]).refused
+    assert verdict(full).refused
+
+
+def test_an_id_that_was_given_twice() -> None:
+    found = judge([TOLD, replace(TOLD, name="1-2")], [OUT, replace(OUT, name="1-2")], (), (), (), (), [ROW])
+    assert found.ids_twice == [1_000_001]
