@@ -1,0 +1,461 @@
+"""A small world for decisions: simulated print servers under the real `decide`, `Applier`, `Memory` and `Store`.
+
+Time is a number that each pass moves by one second. What the servers do, what the prober and the proxy are told, and
+when the controller dies is up to the test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from controller.apply import Applier
+from controller.config import Health, Nodes, Settings
+from controller.decide import decide
+from controller.decide.guards import prober_trouble
+from controller.decide.health import verdicts
+from controller.door import servers_of
+from controller.effects import Outcome
+from controller.memory import Memory
+from controller.nodes.driver import NodeError, NodeSpec, NotYet
+from controller.plan import (
+    Declare,
+    Evacuate,
+    Plan,
+    Prove,
+    Remove,
+    Rescue,
+    Restart,
+    Start,
+    Step,
+)
+from controller.ports import Ports
+from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
+from controller.store import Store
+from haproxy.model import SLOT_IDS, slot_of
+from probes.reading import OpenJob, Reading
+from tests.builders import queue
+
+SETTINGS = Settings(
+    nodes=Nodes(min=2, max=4, start_timeout=5.0, drain_deadline=30.0, quarantine=3600.0),
+    health=Health(
+        dead_after=4.0,
+        fall=2,
+        rise=3,
+        replace_after=20.0,
+        restart_backoff_max=4.0,
+        max_restarts=4,
+        tls_interval=1.0,
+        stuck_after=10.0,
+    ),
+)
+FINGERPRINT = "queues"
+SLOTS = 9
+"""Few, so that they are given to one node after another."""
+PENDING, HELD = 3, 4
+
+
+class Crash(Exception):
+    """The controller was killed here."""
+
+
+@dataclass
+class Machine:
+    """A print server. Its jobs and its counter are on its disk; the rest is how it happens to be."""
+
+    name: str
+    slot: int
+    next_id: int
+    runs: bool = False
+    hung: bool = False
+    broken: bool = False
+    """It can't be started."""
+    latency: float = 0.01
+    tls_error: str = ""
+    queue_stopped: bool = False
+    stuck: bool = False
+    """It does not begin with its jobs."""
+    free: int = 10 * 2**30
+    jobs: dict[int, int] = field(default_factory=dict)
+    """State of each open job, by id."""
+
+    @property
+    def answers(self) -> bool:
+        return self.runs and not self.hung
+
+    @property
+    def well(self) -> bool:
+        ailing = self.latency > 1.0 or self.tls_error or self.queue_stopped or self.stuck or self.free < 2**30
+        return self.answers and not ailing
+
+    def mend(self) -> None:
+        self.hung = self.broken = self.stuck = False
+        self.latency, self.tls_error, self.free = 0.01, "", 10 * 2**30
+
+    def reading(self, now: float) -> Reading:
+        if not self.answers:
+            return Reading(self.name, now, error="no answer within 3 s")
+        jobs = tuple(OpenJob(one, f"{one}", "office", "u", state, 1, 0, ()) for one, state in self.jobs.items())
+        works = not self.stuck and PENDING in self.jobs.values()
+        return Reading(
+            self.name,
+            now,
+            latency=self.latency,
+            tls_error=self.tls_error,
+            queues=(queue(state=5 if self.queue_stopped else 4 if works else 3),),
+            jobs=jobs,
+            highest_job_id=max(self.jobs, default=0),
+        )
+
+
+@dataclass
+class World:
+    """Everything outside of the controller, and the controller too."""
+
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="world-")))
+    settings: Settings = SETTINGS
+    now: float = 1000.0
+    machines: dict[str, Machine] = field(default_factory=dict)
+    given: set[int] = field(default_factory=set)
+    """Every job id that any machine ever gave out."""
+    printed: int = 0
+    blind: bool = False
+    """The prober hears no node, although its canary answers."""
+    deaf: set[str] = field(default_factory=set)
+    """Nodes that the proxy can't reach."""
+    canary: bool = True
+    stale: float = 0.0
+    """By how much every reading is older than it should be."""
+    gap: float = 1.0
+    history: list[Plan] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = FragileStore(self.folder / "cupsfleet.db", create=True)
+        self.ports = FewPorts(self.store)
+        self.start_controller()
+
+    def close(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    # The controller
+
+    def start_controller(self) -> None:
+        """With nothing but what the store remembers."""
+        self.door, self.crew, self.memories = Door(), Crew(self), dict[str, Memory]()
+        effects: Any = Effects(self)
+        door: Any = self.door
+        crew: Any = self.crew
+        self.applier = Applier(self.store, door, effects, self.ports, crew)
+
+    def kill_controller(self, chance: random.Random) -> None:
+        """What was under way for nodes is done or not."""
+        for step, work in self.crew.begun():
+            if chance.random() < 0.5:
+                outcome_of(step, work)
+        self.store.writes_left = None
+        self.start_controller()
+
+    def step(self) -> Plan:
+        """One pass, a second later. Raises Crash where the test wanted it."""
+        self.now += self.gap
+        self.crew.work()
+        self.applier.settle(self.settings)
+        snapshot = self.look()
+        plan = decide(snapshot, self.settings)
+        self.check(snapshot, plan)
+        self.history.append(plan)
+        self.applier.apply(plan, self.settings)
+        return plan
+
+    def look(self) -> Snapshot:
+        """As controller.observe.Observer does, without sockets."""
+        nodes = self.store.nodes()
+        sights = tuple(self._sight(node) for node in nodes)
+        self.memories = {node.name: self.memories[node.name] for node in nodes}
+        canary = Reading("canary", self.now, latency=0.01, error=None if self.canary else "no answer within 3 s")
+        snapshot = Snapshot(
+            nodes=sights,
+            commands=self.store.open_commands(),
+            free_slots=self.store.free_slots(SLOTS),
+            next_name=self.store.next_name(),
+            queues=FINGERPRINT,
+            canary=canary,
+            gap=self.gap,
+        )
+        if not prober_trouble(snapshot, self.settings):
+            for name, verdict in verdicts(snapshot, self.settings).items():
+                self.memories[name].count(verdict.life)
+        counted = (
+            replace(
+                sight,
+                bad_readings=self.memories[sight.node.name].bad_readings,
+                good_readings=self.memories[sight.node.name].good_readings,
+            )
+            for sight in sights
+        )
+        return replace(snapshot, nodes=tuple(counted))
+
+    def _sight(self, node: Node) -> NodeSight:
+        machine = self.machines.get(node.name)
+        asked = node.state not in (NodeState.ORDERED, NodeState.LEAVING, NodeState.RESCUING)
+        reading = self._reading(node, machine) if asked else None
+        memory = self.memories.setdefault(node.name, Memory((node.state, node.since), self.now, self.now))
+        proxies = (self._proxy(node, machine),)
+        memory.see(
+            node,
+            reading,
+            proxies,
+            now=self.now,
+            looked_for=min(self.gap, self.settings.health.stale_after),
+            obeyed=True,
+            health=self.settings.health,
+        )
+        if reading and slot_of(reading.highest_job_id) == node.slot:
+            self.store.saw_id(node.slot, reading.highest_job_id)
+        return NodeSight(
+            node=node,
+            alive=machine.runs if machine and asked else (False if asked else None),
+            reading=reading,
+            idle_readings=memory.idle_readings,
+            reading_age=self.stale,
+            silent_for=memory.silent_for,
+            stuck_for=memory.stuck_for(self.now),
+            tls_error=memory.tls_error,
+            free_bytes=machine.free if machine else None,
+            disk_bytes=100 * 2**30,
+            in_state=self.now - memory.entered_at,
+            finished=memory.finished(len(reading.jobs)) if reading and not reading.error else 0,
+            ids_left=(node.slot + 1) * SLOT_IDS - self.store.next_id(node.slot) + 1,
+            evacuated_ago=self.crew.begun_ago(node.name, Evacuate),
+            proxies=proxies,
+            retry_in=self.crew.retry_in(node.name),
+            busy=node.name in self.crew.busy(),
+        )
+
+    def _reading(self, node: Node, machine: Machine | None) -> Reading:
+        if machine is None or self.blind:
+            return Reading(node.name, self.now, error="no answer within 3 s")
+        return machine.reading(self.now)
+
+    def _proxy(self, node: Node, machine: Machine | None) -> ProxySight:
+        up = machine is not None and machine.answers and node.name not in self.deaf
+        return ProxySight(1, up, 0, "L7OK" if up else "L4TOUT")
+
+    def check(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Promises about each single plan; a test adds its own."""
+
+    # People
+
+    def serving(self) -> list[Machine]:
+        """Those that the proxy gives new work to."""
+        by_slot = {machine.slot: machine for machine in self.machines.values()}
+        found = (by_slot.get(slot) for slot, weight in self.door.weights.items() if weight)
+        return [machine for machine in found if machine and machine.answers and machine.name not in self.deaf]
+
+    def accept(self, machine: Machine, state: int = PENDING) -> int:
+        number = machine.next_id
+        assert slot_of(number) == machine.slot, f"{machine.name} gave {number}, which is not of slot {machine.slot}"
+        assert number not in self.given, f"{number} was given out twice"
+        self.given.add(number)
+        machine.next_id += 1
+        machine.jobs[number] = state
+        return number
+
+    def finish(self, machine: Machine) -> None:
+        """Every job that is not held comes to its end."""
+        ended = [number for number, state in machine.jobs.items() if state != HELD]
+        self.printed += len(ended)
+        machine.jobs = {number: state for number, state in machine.jobs.items() if state == HELD}
+
+    def hand_over(self, machine: Machine) -> None:
+        """All its jobs go to other machines, as controller.jobs.mover does step by step."""
+        others = [other for other in self.serving() if other is not machine]
+        if machine.jobs and not others:
+            raise NotYet("there is nobody to take them")
+        for place, state in enumerate(list(machine.jobs.values())):
+            self.accept(others[place % len(others)], state)
+        machine.jobs = {}
+
+
+class FragileStore(Store):
+    """The real one; it can be told to lose its controller at the n-th write from now."""
+
+    writes_left: int | None = None
+
+    def _write(self) -> None:
+        if self.writes_left is not None:
+            self.writes_left -= 1
+            if self.writes_left <= 0:
+                self.writes_left = None
+                raise Crash
+
+    def put_node(self, node: Node) -> None:
+        self._write()
+        super().put_node(node)
+
+    def retire_node(self, node: Node, reason: str) -> None:
+        super().retire_node(node, reason)
+        self._write()
+
+    def event(self, kind: str, text: str, node: str = "") -> None:
+        self._write()
+        super().event(kind, text, node)
+
+    def saw_id(self, slot: int, highest: int) -> None:
+        self._write()
+        super().saw_id(slot, highest)
+
+
+class FewPorts(Ports):
+    """Each is offered twice."""
+
+    _ports = itertools.cycle(port for port in range(6001, 9000) for _ in range(2))
+
+    def _choose(self) -> int:
+        return next(self._ports)
+
+
+class Door:
+    """One proxy that does what it is told."""
+
+    def __init__(self) -> None:
+        self.weights: dict[int, int] = {}
+
+    def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports) -> list[str]:
+        self.weights = {server.slot: server.weight for server in servers_of(nodes, settings)}
+        return []
+
+    def known_users(self) -> None:
+        return None
+
+
+class Crew:
+    """Effects under way: they are done at the beginning of the next pass. As controller.effects.Crew otherwise."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._begun: dict[str, tuple[Step, Callable[[], int | None]]] = {}
+        self._done: dict[str, tuple[Step, Outcome]] = {}
+        self._pauses: dict[str, tuple[float, float]] = {}
+        self._begun_at: dict[tuple[str, type[Step]], float] = {}
+
+    def begin(self, step: Step, work: Callable[[], int | None]) -> None:
+        assert step.node not in self.busy(), f"{step.node} has something under way already"
+        self._begun[step.node] = (step, work)
+        self._begun_at[step.node, type(step)] = self._world.now
+
+    def begun(self) -> list[tuple[Step, Callable[[], int | None]]]:
+        return list(self._begun.values())
+
+    def work(self) -> None:
+        for step, work in self._begun.values():
+            self._done[step.node] = (step, outcome_of(step, work))
+        self._begun = {}
+
+    def busy(self) -> frozenset[str]:
+        return frozenset([*self._begun, *self._done])
+
+    def finished(self) -> list[tuple[Step, Outcome]]:
+        return list(self._done.values())
+
+    def forget(self, nodes: Iterable[str]) -> None:
+        for node in list(nodes):
+            _, outcome = self._done.pop(node)
+            _, pause = self._pauses.pop(node, (0.0, 0.5))
+            if outcome.error or outcome.waits:
+                self._pauses[node] = (self._world.now + min(2 * pause, 60.0), min(2 * pause, 60.0))
+
+    def retry_in(self, node: str) -> float:
+        return max(0.0, self._pauses.get(node, (0.0, 0.0))[0] - self._world.now)
+
+    def begun_ago(self, node: str, kind: type[Step]) -> float | None:
+        begun = self._begun_at.get((node, kind))
+        return None if begun is None else self._world.now - begun
+
+
+def outcome_of(step: Step, work: Callable[[], int | None]) -> Outcome:
+    try:
+        return Outcome(work() or 0)
+    except NotYet as why:
+        return Outcome(waits=str(why))
+    except NodeError as error:
+        return Outcome(error=str(error))
+
+
+class Effects:
+    """What a step does to a machine."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def fingerprint(self, settings: Settings) -> str:
+        return FINGERPRINT
+
+    def spec(self, node: Node, store: Store) -> NodeSpec:
+        return NodeSpec(node.name, node.slot, store.next_id(node.slot), node.host, node.port, Path("/nonexistent"))
+
+    def alive(self, node: Node, store: Store) -> bool:
+        # One that does not run is said to, so that nobody asks the kernel whether its port is free.
+        return True
+
+    def work(self, step: Step, node: Node, spec: NodeSpec, settings: Settings) -> Callable[[], int | None] | None:
+        world = self._world
+
+        def start() -> None:
+            machine = world.machines.setdefault(node.name, Machine(node.name, node.slot, spec.next_id))
+            if machine.broken:
+                raise NodeError("cupsd ended at once")
+            machine.next_id = max(machine.next_id, spec.next_id)
+            machine.runs = True
+
+        def restart() -> None:
+            if machine := world.machines.get(node.name):
+                machine.runs = machine.hung = False
+            start()
+
+        def prove() -> int:
+            machine = self._answering(node)
+            machine.queue_stopped = False
+            number = world.accept(machine)
+            del machine.jobs[number]
+            return number
+
+        def declare() -> None:
+            self._answering(node).queue_stopped = False
+
+        def remove() -> int:
+            machine = world.machines.pop(node.name, None)
+            assert machine is None or not machine.jobs, f"{node.name} was ended with open jobs"
+            return machine.next_id - 1 if machine else 0
+
+        def rescue() -> None:
+            if machine := world.machines.get(node.name):
+                machine.runs = False
+                world.hand_over(machine)
+
+        def evacuate() -> None:
+            world.hand_over(self._answering(node))
+
+        by_kind: dict[type[Step], Callable[[], int | None]] = {
+            Start: start,
+            Restart: restart,
+            Prove: prove,
+            Declare: declare,
+            Remove: remove,
+            Rescue: rescue,
+            Evacuate: evacuate,
+        }
+        return by_kind.get(type(step))
+
+    def _answering(self, node: Node) -> Machine:
+        machine = self._world.machines.get(node.name)
+        if machine is None or not machine.answers:
+            raise NodeError("it does not answer")
+        return machine
