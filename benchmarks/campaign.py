@@ -237,6 +237,18 @@ def known_jobs(fleet: Fleet, expected: int) -> list[Job]:
         time.sleep(0.5)
 
 
+def charges(fleet: Fleet) -> Counter[str]:
+    """How often each document was charged, once no ended job waits for that."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        with Store(fleet.state / "cupsfleet.db") as store:
+            waiting = store.rows("select count(*) as count from uncharged")[0]["count"]
+            rows = store.rows("select title, count(*) as count from ledger where kind = 'job' group by title")
+        if not waiting or time.monotonic() > until:
+            return Counter({row["title"]: row["count"] for row in rows})
+        time.sleep(0.5)
+
+
 def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
     chance = random.Random(given.seed)
     site = Site(fleet, chance)
@@ -262,7 +274,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
     settle(printed, accepted)
     jobs = known_jobs(fleet, len(accepted))
     stops = [Death(fault.nodes[0], fault.begun, fault.wall) for fault in broken.done if fault.kind == "node stopped"]
-    verdict = judge(told, printed.look(), watch.deaths, stops, watch.doors, unseen(broken.done), jobs)
+    verdict = judge(told, printed.look(), watch.deaths, stops, watch.doors, unseen(broken.done), jobs, charges(fleet))
     verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
     verdict.faults = Counter(fault.kind for fault in broken.done)
     verdict.missing = tuple(broken.missing())

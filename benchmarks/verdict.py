@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.jobs.table import Job
@@ -75,6 +75,8 @@ class Verdict:
     wrong_owner: list[str]
     unknown: list[str]
     """Accepted, and not in the table of jobs, or not ended there."""
+    charged: list[str]
+    """Accepted, and not charged exactly once."""
     ids_twice: list[int]
     in_flight: list[str]
     """Failed requests that were under way on a node when it died."""
@@ -100,6 +102,7 @@ class Verdict:
             "printed twice without a death": self.twice,
             "owned by somebody else": self.wrong_owner,
             "unknown to the table of jobs": self.unknown,
+            "not charged exactly once": self.charged,
             "job ids given out twice": self.ids_twice,
             "refused although a healthy node was there": self.refused,
             "not whole again within a minute": self.wrong,
@@ -119,6 +122,7 @@ class Verdict:
             "printed twice, printing while their node died": len(self.twice_while_printing),
             "owned by somebody else": len(self.wrong_owner),
             "accepted and unknown to the table of jobs": len(self.unknown),
+            "accepted and not charged exactly once": len(self.charged),
             "job ids given out twice": len(self.ids_twice),
             "failed requests, under way on a node that died": len(self.in_flight),
             "failed requests, no proxy was there": len(self.without_door),
@@ -158,9 +162,11 @@ def judge(
     doors: Sequence[tuple[float, float]],
     unseen: Sequence[tuple[float, float]],
     jobs: Sequence[Job],
+    charges: Mapping[str, int],
 ) -> Verdict:
     """deaths: of nodes. stops: when nodes were stopped, of which some were killed for their silence later. doors: from
-    when to when no proxy was there (monotonic seconds). unseen: when a disk was full and nobody could look."""
+    when to when no proxy was there (monotonic seconds). unseen: when a disk was full and nobody could look.
+    charges: how often each document was charged."""
     copies: dict[str, list[Output]] = {}
     for output in outputs:
         copies.setdefault(output.name, []).append(output)
@@ -182,6 +188,7 @@ def judge(
         twice=[f"{name}, {_times(found)}" for name, found in sorted(many.items()) if name not in excused],
         wrong_owner=[_said(one) for one in told if one.name in rows and rows[one.name].owner != one.user],
         unknown=[_said(one) for one in accepted if one.name not in rows or rows[one.name].state != "completed"],
+        charged=[f"{_said(one)}, {charges.get(one.name, 0)} times" for one in accepted if charges.get(one.name) != 1],
         ids_twice=[number for number, count in ids.items() if count > 1],
         in_flight=[_said(one) for one in flying],
         without_door=[_said(one) for one in shut],

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from controller.jobs.table import ATTRIBUTES, Job, JobTable, advanced, from_attributes
+from controller.jobs.table import ATTRIBUTES, Job, JobTable, advanced, from_attributes, printed_after_all
 from controller.nodes.proof import OWNER as PROOF_OWNER
 from controller.snapshot import Node, NodeSight
 from controller.store import Store
@@ -204,19 +204,6 @@ def _ended(job: Job, node: Node, restarted: bool) -> Job:
         return Job(**{**vars(job), "state": "lost", "why": why})
     why = f"{node.name} runs on and does not know it any more: it was purged, or it ended and was forgotten since"
     return Job(**{**vars(job), "state": "canceled", "why": why})
-
-
-def printed_after_all(job: Job) -> Job:
-    """An ended job without its documents was printed, although its node says that it was aborted.
-
-    cupsd deletes the documents of a printed job before it writes down that it is completed. Killed in between, it
-    finds a job without documents when it comes back, and aborts it (CUPS 2.4, cupsdSetJobState and start_job). With
-    the error policy of our nodes nothing else aborts a job that was printed before.
-    """
-    if job.state == "aborted" and job.impressions and job.processing and job.size_kb:
-        why = f"{job.node} died when it had been printed, and before that was written down"
-        return Job(**{**vars(job), "state": "completed", "why": why})
-    return job
 
 
 def unattended(table: JobTable, nodes: list[str]) -> list[str]:

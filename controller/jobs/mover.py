@@ -18,7 +18,7 @@ from controller.jobs import remote
 from controller.jobs.moves import Move, MoveTable
 from controller.jobs.original import Original
 from controller.jobs.spool import Spool, SpoolError
-from controller.jobs.table import OPEN, JobTable
+from controller.jobs.table import OPEN, JobTable, printed_after_all
 from controller.snapshot import Node, NodeSight, NodeState
 from controller.store import Store
 from probes import ipp
@@ -329,17 +329,18 @@ class _Journey:
         said = f"job {self.move.old_id} stays: {why}"
         if why == NO_DOCUMENTS and self.move.source in self.nodes and self._spooled:
             self._give_up_empty()
-            said = f"job {self.move.old_id} is given up: its documents never came"
+            said = f"job {self.move.old_id} has no documents to be moved with"
         self._write(said, phase="abandoned", failure=why)
         self.mover.succeeded(self.move)
 
     def _give_up_empty(self) -> None:
-        """A job that was created, and whose documents were still to come when its node died."""
+        """A job whose documents were still to come when its node died, or were deleted for it had been printed."""
         self._spool.set_aside(self.move.old_id)
         with self.store.transaction():
             table = JobTable(self.store)
             if job := table.by_uuid(self.move.uuid):
-                table.put([replace(job, state="aborted", why="its documents had not come when its node died")])
+                empty = replace(job, state="aborted", why="it had no documents when its node died")
+                table.put([printed_after_all(empty)])
 
     def _undo(self) -> None:
         node = self.nodes.get(self.move.target)

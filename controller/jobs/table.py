@@ -117,6 +117,19 @@ def advanced(known: Job, seen: OpenJob) -> Job:
     return _with(known, state=IPP_STATES.get(seen.state, known.state), reasons=" ".join(seen.state_reasons))
 
 
+def printed_after_all(job: Job) -> Job:
+    """An ended job without its documents was printed, although its node says that it was aborted.
+
+    cupsd deletes the documents of a printed job before it writes down that it is completed. Killed in between, it
+    finds a job without documents when it comes back, and aborts it (CUPS 2.4, cupsdSetJobState and start_job). With
+    the error policy of our nodes nothing else aborts a job that was printed before.
+    """
+    if job.state == "aborted" and job.impressions and job.processing and job.size_kb:
+        why = f"{job.node} died when it had been printed, and before that was written down"
+        return _with(job, state="completed", why=why)
+    return job
+
+
 def _with(job: Job, **changes: Any) -> Job:
     return Job(**{**asdict(job), **changes})
 

@@ -21,8 +21,9 @@ def verdict(
     doors: Sequence[tuple[float, float]] = (),
     unseen: Sequence[tuple[float, float]] = (),
     jobs: Sequence[Job] = (ROW,),
+    charged: int = 1,
 ) -> Verdict:
-    return judge([told], outputs, deaths, (), doors, unseen, jobs)
+    return judge([told], outputs, deaths, (), doors, unseen, jobs, {"1-1": charged})
 
 
 def test_all_is_well() -> None:
@@ -64,6 +65,12 @@ def test_a_failed_request_needs_an_excuse() -> None:
     assert verdict(full).refused
 
 
+def test_what_is_charged_twice_or_never() -> None:
+    assert verdict(charged=2).charged
+    assert verdict(charged=0).charged
+
+
 def test_an_id_that_was_given_twice() -> None:
-    found = judge([TOLD, replace(TOLD, name="1-2")], [OUT, replace(OUT, name="1-2")], (), (), (), (), [ROW])
+    outputs = [OUT, replace(OUT, name="1-2")]
+    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, (), (), (), (), [ROW], {"1-1": 1, "1-2": 1})
     assert found.ids_twice == [1_000_001]

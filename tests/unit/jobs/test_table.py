@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.jobs.collect import compare, first_in_question, unattended
-from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, from_attributes
+from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, from_attributes, printed_after_all
 from controller.store import Store
 from probes.reading import OpenJob
 
@@ -77,6 +77,22 @@ class TestTable:
         said = {"job-id": 1_000_001, "job-state": 9, "time-at-creation": 7, "job-name": "a"}
         assert from_attributes("node-1", said).uuid == "node-1/1000001/7"
         assert from_attributes("node-1", said).state == "completed"
+
+
+class TestPrintedAfterAll:
+    """cupsd deletes a printed document before it writes down that the job is completed."""
+
+    PRINTED = replace(job(1, "aborted"), impressions=1, processing=7, size_kb=4)
+
+    def test_a_job_that_lost_its_documents_after_printing_is_completed(self) -> None:
+        assert printed_after_all(self.PRINTED).state == "completed"
+        assert "died when it had been printed" in printed_after_all(self.PRINTED).why
+
+    def test_any_other_one_is_what_its_node_says(self) -> None:
+        for missing in ("impressions", "processing", "size_kb"):
+            other = replace(self.PRINTED, **{missing: 0})  # type: ignore[arg-type]
+            assert printed_after_all(other) == other
+        assert printed_after_all(replace(self.PRINTED, state="canceled")).state == "canceled"
 
 
 class TestCompare:
