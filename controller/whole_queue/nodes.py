@@ -15,9 +15,11 @@ import aiohttp
 from controller.nodes.driver import NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
+from controller.nodes.settings import is_loopback
 from controller.snapshot import Node, NodeState
 from controller.state import State
 from controller.store import Store, StoreError
+from controller.whole_queue.request import CUPS_GET_PRINTERS, GET_PRINTER_ATTRIBUTES
 from probes import wire
 from probes.wire import Message
 
@@ -25,8 +27,11 @@ log = logging.getLogger("cupsfleet.whole_queue")
 
 FRESH = 0.3
 """Seconds for which the list of nodes is believed."""
+CONNECTIONS = 16
+"""To one node at a time: cupsd answers one after another, and more of them would only be more handshakes."""
 SUSPECT_PATIENCE = 0.25
 """Seconds that a node gets which missed its last deadline: one that hangs must not slow every answer down."""
+_NAME_URIS = {code.to_bytes(2, "big") for code in (GET_PRINTER_ATTRIBUTES, CUPS_GET_PRINTERS)}
 _LIST = "select name, slot, driver, host, port, state from nodes where state not in (?, ?, ?) order by slot"
 _NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING, NodeState.RETIRED)
 
@@ -80,11 +85,10 @@ class Directory:
 
 @dataclass(frozen=True)
 class Reach:
-    """How nodes are reached: as the proxies reach them, or their answers would differ.
+    """How nodes are reached: so that they answer as they would to the proxies.
 
-    Over TLS, because a node hands out URIs of the kind that it is asked over. deadline: seconds for one question to one
-    node. source: local address, for nodes that take no public name from loopback. ca_file: certificates that those of
-    `existing` nodes must lead to.
+    deadline: seconds for one question to one node. source: local address, for nodes that take no public name from
+    loopback. ca_file: certificates that those of `existing` nodes must lead to.
     """
 
     deadline: float = 2.0
@@ -93,7 +97,15 @@ class Reach:
 
     def connector(self) -> aiohttp.TCPConnector:
         local = (self.source, 0) if self.source else None
-        return aiohttp.TCPConnector(limit=0, local_addr=local, ttl_dns_cache=60, keepalive_timeout=20)
+        return aiohttp.TCPConnector(
+            limit=0, limit_per_host=CONNECTIONS, local_addr=local, ttl_dns_cache=60, keepalive_timeout=20
+        )
+
+    @staticmethod
+    def url(node: Node, *, uris: bool) -> str:
+        """uris: whether the answer names URIs of the kind that it is asked over. CUPS does so for printers only, and on
+        this machine TLS costs both sides more than a question about jobs."""
+        return f"{'https' if uris or not is_loopback(node.host) else 'http'}://{node.address}/"
 
     def tls(self, node: Node) -> ssl.SSLContext | bool:
         """What aiohttp's `ssl` takes; False accepts any certificate."""
@@ -140,7 +152,7 @@ class Nodes:
 
     async def _exchange(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
         headers = {"Content-Type": "application/ipp", "Host": host}
-        url = f"https://{node.address}/"
+        url = self.reach.url(node, uris=body[2:4] in _NAME_URIS)
         async with self.http.post(url, data=body, headers=headers, ssl=self.reach.tls(node)) as response:
             said = await response.read()
             if response.status != 200:

@@ -145,11 +145,9 @@ class JobsQuestion:
         """The attributes that the order goes by."""
         if self.which in ACTIVE:
             return ("job-id", "job-priority", "time-at-creation")
-        if self.which == "processing":
-            return ("job-id", "time-at-creation")
         if self.which in FINISHED:
             return ("job-id", "time-at-completed")
-        return ("job-id",)
+        return ("job-id", "time-at-creation")
 
     @cached_property
     def requested(self) -> tuple[str, ...]:
@@ -183,14 +181,11 @@ class JobsQuestion:
         (RFC 8011, 4.2.6.2). One server goes by ids where this goes by times, and its ids grow with the times.
         """
         number = job.number(b"job-id")
-        if self.which in ACTIVE:
-            age = 0 if self.by_id else job.number(b"time-at-creation")
-            return (-job.number(b"job-priority"), age, number)
-        if self.which == "processing":
-            return (0 if self.by_id else job.number(b"time-at-creation"), number)
         if self.which in FINISHED:
             return (-job.number(b"time-at-completed"), number)
-        return (number,)
+        # asked for `all`, CUPS leaves the creation of ended jobs out which it has not in memory
+        age = 0 if self.by_id else job.number(b"time-at-creation") or job.number(b"time-at-completed")
+        return (-job.number(b"job-priority") if self.which in ACTIVE else 0, age, number)
 
 
 def by_slot(ids: Iterable[int], slot_of: Callable[[int], int]) -> dict[int, list[int]]:

@@ -1,0 +1,233 @@
+"""The same operations against one cupsd and against a fleet of five: the same answers, ids and times aside."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from controller.nodes.driver import NodeSpec
+from controller.nodes.process import ProcessDriver
+from controller.nodes.queues import Queue, declare
+from probes import wire
+from tests.fleets import end, make_fleet
+from tests.process.edge import ippwire
+from tests.process.edge.ippwire import attribute
+from tests.process.fleet import Fleet, eventually, free_port
+from tests.process.test_whole_queue import HELD, NODES, PEOPLE, integers, keyword, make_people, serves
+
+DIFFERS = (
+    *(b"job-id job-uri job-uuid job-more-info job-printer-uri job-printer-up-time".split()),
+    *(b"job-originating-host-name attributes-natural-language cupsfleet".split()),
+)
+"""What says which server it was, beside ids and times."""
+WHICH = (
+    "not-completed", "pending", "pending-held", "processing", "processing-stopped", "completed", "canceled", "aborted",
+    "all", "odd",
+)  # fmt: skip
+WANTED = ("job-id", "job-name", "job-state", "job-state-reasons", "job-priority", "job-originating-user-name")
+
+
+class Server(Protocol):
+    """What both are asked by."""
+
+    def ipp(self, request: bytes, user: str) -> tuple[int, bytes]: ...
+
+
+@dataclass
+class Single:
+    """One cupsd of the same settings, asked directly."""
+
+    spec: NodeSpec
+    connection: http.client.HTTPConnection
+
+    def ipp(self, request: bytes, user: str) -> tuple[int, bytes]:
+        """user: only to be called as a fleet is; the request has to say who asks."""
+        self.connection.request("POST", "/", request, {"Content-Type": "application/ipp", "Host": "localhost"})
+        answer = self.connection.getresponse()
+        return answer.status, answer.read()
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Iterator[Single]:
+    driver = ProcessDriver()
+    spec = NodeSpec("single", 90, 90_000_001, "127.0.0.1", free_port(), tmp_path / "single")
+    driver.start(spec)
+    connection = http.client.HTTPConnection("127.0.0.1", spec.port, timeout=15)
+    try:
+        declare(spec.host, spec.port, driver.token(spec), [Queue("office", "socket://127.0.0.1:9")], 30)
+        yield Single(spec, connection)
+    finally:
+        connection.close()
+        driver.remove(spec)
+
+
+@pytest.fixture
+def fleet_of_five() -> Iterator[Fleet]:
+    made = make_fleet({"CUPSFLEET_NODES__MIN": str(NODES)})
+    try:
+        made.up()
+        make_people(made)
+        eventually(lambda: serves(made))
+        yield made
+    finally:
+        end(made)
+
+
+@dataclass
+class Both:
+    """Jobs are known by the number of their making; `made`, `ended` say in which step that was."""
+
+    single: Single
+    fleet: Fleet
+    rng: random.Random
+    ids: list[tuple[int, int]] = field(default_factory=list)
+    owner: list[str] = field(default_factory=list)
+    priority: list[int] = field(default_factory=list)
+    ended: dict[int, int] = field(default_factory=dict)
+    step: int = 0
+
+    def tick(self) -> None:
+        """CUPS tells times in seconds: what happens in two steps happens in two of them."""
+        self.step += 1
+        time.sleep(1.05 - time.time() % 1)
+
+    @property
+    def servers(self) -> tuple[Server, Server]:
+        return self.single, self.fleet
+
+    def ask(self, operation: int, user: str, jobs: list[int], *attributes: bytes, groups: bytes = b"") -> list[bytes]:
+        """The answer of each server; b"" when it refused in HTTP. jobs: named as job-ids where there are any."""
+        answers = []
+        for side, server in enumerate(self.servers):
+            named = [integers("job-ids", *(self.ids[job][side] for job in jobs))] if jobs else []
+            body = ippwire.request(operation, ippwire.printer(), ippwire.user(user), *named, *attributes, groups=groups)
+            code, answer = server.ipp(body, user)
+            answers.append(answer if code == 200 else b"")
+        assert [bool(answer) for answer in answers] in ([True, True], [False, False]), (operation, user, jobs)
+        if answers[0]:
+            assert ippwire.status(answers[0]) == ippwire.status(answers[1]), (operation, user, jobs, attributes)
+        return answers
+
+    def about(self, operation: int, user: str, job: int, *attributes: bytes, groups: bytes = b"") -> list[bytes]:
+        """As `ask`, about one job."""
+        answers = []
+        for side, server in enumerate(self.servers):
+            named = attribute(0x21, "job-id", self.ids[job][side])
+            body = ippwire.request(operation, ippwire.printer(), named, ippwire.user(user), *attributes, groups=groups)
+            code, answer = server.ipp(body, user)
+            answers.append(answer if code == 200 else b"")
+        assert [bool(answer) for answer in answers] in ([True, True], [False, False]), (operation, user, job)
+        if answers[0]:
+            assert ippwire.status(answers[0]) == ippwire.status(answers[1]), (operation, user, job)
+        return answers
+
+    # What changes something
+
+    def create(self) -> None:
+        self.tick()
+        user, priority = self.rng.choice(PEOPLE), self.rng.choice([1, 50, 50, 50, 99])
+        name = attribute(0x42, "job-name", f"job {len(self.ids)} of {user}")
+        answers = self.ask(0x0005, user, [], name, groups=HELD + attribute(0x21, "job-priority", priority))
+        one, other = (ippwire.integers(answer, "job-id")[0] for answer in answers)
+        self.ids.append((one, other))
+        self.owner.append(user)
+        self.priority.append(priority)
+
+    def cancel(self) -> None:
+        self.tick()
+        job = self.rng.randrange(len(self.ids))
+        user = self.rng.choice([self.owner[job], *PEOPLE])
+        (answer, _) = self.about(0x0008, user, job)
+        if answer and ippwire.status(answer) == 0:
+            self.ended[job] = self.step
+
+    def cancel_mine(self) -> None:
+        self.tick()
+        user = self.rng.choice(PEOPLE)
+        open_ones = [job for job in range(len(self.ids)) if job not in self.ended]
+        own = [job for job in open_ones if self.owner[job] == user]
+        named = self.rng.choice([[], own[:2], open_ones[:3]])
+        (answer, _) = self.ask(0x0039, user, named)
+        if answer and ippwire.status(answer) == 0:
+            self.ended |= dict.fromkeys(named or own, self.step)
+
+    def rename(self) -> None:
+        self.tick()
+        user, job = self.rng.choice(PEOPLE), self.rng.randrange(len(self.ids))
+        self.about(0x0014, user, job, groups=b"\x02" + attribute(0x42, "job-name", f"renamed in {self.step}"))
+
+    # What only asks
+
+    def look(self) -> None:
+        user, which = self.rng.choice(PEOPLE), self.rng.choice(WHICH)
+        attributes = [keyword("which-jobs", which)] if self.rng.random() < 0.9 else []
+        which = which if attributes else "not-completed"
+        limit = self.rng.choice([0, 0, 1, 3, 5])
+        attributes += [attribute(0x21, "limit", limit)] if limit else []
+        attributes += [attribute(0x22, "my-jobs", self.rng.choice([b"\0", b"\1"]))] if self.rng.random() < 0.5 else []
+        wanted = self.rng.choice([[], ["all"], ["job-id", "job-name"], self.rng.sample(WANTED, 3), ["job-description"]])
+        wanted = [*wanted, "job-id"] if wanted and "all" not in wanted else wanted
+        attributes += [keyword("requested-attributes", *wanted)] if wanted else []
+        one, other = self.ask(0x000A, user, [], *attributes)
+        shown = [self.jobs_in(answer, side) for side, answer in enumerate((one, other))]
+        keys = [[self.key(which, job) for job, _ in jobs] for jobs in shown]
+        if "all" in wanted:  # of ended jobs CUPS then tells what it happens to have in memory, their age not always
+            if which == "all":
+                return
+            shown = [[(job, [] if job in self.ended else told) for job, told in jobs] for jobs in shown]
+        assert keys[0] == keys[1], (which, limit, wanted)
+        if not limit:
+            assert sorted(shown[0]) == sorted(shown[1]), (which, wanted)
+
+    def look_at_named(self) -> None:
+        jobs = self.rng.sample(range(len(self.ids)), min(3, len(self.ids)))
+        one, other = self.ask(0x000A, self.rng.choice(PEOPLE), jobs, keyword("requested-attributes", *WANTED))
+        assert self.jobs_in(one, 0) == self.jobs_in(other, 1)
+
+    def look_at_one(self) -> None:
+        one, other = self.about(0x0009, self.rng.choice(PEOPLE), self.rng.randrange(len(self.ids)))
+        assert self.jobs_in(one, 0) == self.jobs_in(other, 1)
+
+    def count(self) -> None:
+        operation = self.rng.choice([0x000B, 0x4002])
+        wanted = keyword("requested-attributes", "printer-name", "printer-state", "queued-job-count")
+        one, other = (wire.split(answer).of(wire.PRINTER) for answer in self.ask(operation, "demo", [], wanted))
+        assert [group.raw for group in one] == [group.raw for group in other]
+
+    def jobs_in(self, answer: bytes, side: int) -> list[tuple[int, list[tuple[bytes, list[tuple[int, bytes]]]]]]:
+        """Each job's number and the attributes that do not differ between servers."""
+        found = []
+        for group in wire.split(answer, {b"job-id"}).of(wire.JOB):
+            job = next(n for n, ids in enumerate(self.ids) if ids[side] == group.number(b"job-id"))
+            told = [(one.name, one.values) for one in wire.attributes(group.raw)]
+            same = [(name, values) for name, values in told if name not in DIFFERS and b"time" not in name]
+            found.append((job, sorted(same)))
+        return found
+
+    def key(self, which: str, job: int) -> tuple[int, ...]:
+        """What a list is ordered by; jobs that one request cancelled are alike."""
+        if which in ("completed", "canceled", "aborted"):
+            return (self.ended.get(job, 0),)
+        return (0 if which in ("all", "processing") else -self.priority[job], job)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 3, 6, 7])
+def test_random_operations_get_the_same_answers(seed: int, single: Single, fleet_of_five: Fleet) -> None:
+    both = Both(single, fleet_of_five, random.Random(seed))
+    for _ in range(6):
+        both.create()
+    changes = (both.create, both.create, both.cancel, both.cancel, both.cancel_mine, both.rename)
+    looks = (both.look, both.look, both.look, both.look_at_named, both.look_at_one, both.count)
+    for _ in range(16):
+        both.rng.choice(changes)()
+        for _ in range(8):
+            both.rng.choice(looks)()
+    assert len(both.ended) > 1
