@@ -7,15 +7,19 @@ import os
 import pwd
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controller.config import Settings
 from controller.decide.weights import weight
+from controller.jobs.moves import MoveTable
+from controller.nodes.settings import HISTORY_SECONDS
 from controller.ports import Ports, free
 from controller.snapshot import Node, NodeState, ProxySight
 from controller.state import State
+from controller.store import Store
 from controller.users import UserError, Users, stamp
 from haproxy import old_workers
 from haproxy.diff import Plan as ProxyPlan
@@ -197,10 +201,15 @@ class Door:
             host_header=host_header(settings),
             source_address=own_address(settings),
             check_timeout=settings.health.deadline,
+            moved_slots=self._moved(servers, ports.store),
             whole_port=ports.of("whole-queue"),
             whole_timeout=2 * settings.whole_queue.deadline + 1.0,  # some questions need two rounds
             run_as=_unprivileged(),
         )
+
+    def _moved(self, servers: tuple[Server, ...], store: Store) -> tuple[int, ...]:
+        left = MoveTable(store).slots_left(time.time() - HISTORY_SECONDS)
+        return tuple(slot for slot in left if any(server.slot == slot for server in servers))
 
     def _stats_port(self, number: int, ports: Ports) -> int:
         """A port of ours that somebody else took while the proxy was down is given up for another one."""

@@ -87,6 +87,8 @@ class Edge:
     """Seconds within which a check must be answered. A busy node answers late, so keep it generous."""
     whole_port: int | None = None
     """Loopback port of the service that answers for the whole queue; None leaves such questions to a node."""
+    moved_slots: tuple[int, ...] = ()
+    """Slots from which jobs were moved to other nodes: that service knows where to, and leads requests on."""
     whole_timeout: float = 5.0
     """Seconds within which that service must answer; then a node is asked instead."""
     run_as: str | None = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from controller.jobs.table import Job
 from controller.store import Store
+from haproxy.model import slot_of
 
 CLOSED = ("done", "abandoned")
 MOVED = ("ended", "done")
@@ -94,6 +95,21 @@ class MoveTable:
         """Delete moves that came to their end more than so many seconds ago."""
         limit = time.time() - older_than
         self.store.execute("delete from moves where phase in ('done', 'abandoned') and changed_at < ?", [limit])
+
+    def hidden(self, since: float) -> frozenset[int]:
+        """Ids that no list should show, for a moved job has two: the copy's, and once the old one is cancelled, that.
+
+        Of moves that changed since this moment (wall clock, seconds).
+        """
+        counts = "case when phase in ('ending', 'ended', 'done') then old_id else new_id end"
+        rows = self.store.rows(f"select {counts} as id from moves where new_id > 0 and changed_at > ?", [since])
+        return frozenset(row["id"] for row in rows)
+
+    def slots_left(self, since: float) -> tuple[int, ...]:
+        """Slots that jobs have been moved away from since this moment: what is asked about them has to be led on."""
+        moved = "phase in ('ended', 'done') and new_id > 0 and changed_at > ?"
+        rows = self.store.rows(f"select distinct old_id from moves where {moved}", [since])
+        return tuple(sorted({slot_of(row["old_id"]) for row in rows}))
 
     def _select(self, condition: str, *values: Any) -> list[Move]:
         rows = self.store.rows(f"select {', '.join(_COLUMNS)} from moves where {condition} order by number", values)

@@ -28,7 +28,7 @@ async def serve(state: State, port: int, reach: Reach) -> None:
         timeout = aiohttp.ClientTimeout(total=None)  # each question has its own deadline
         async with aiohttp.ClientSession(connector=reach.connector(), timeout=timeout) as http:
             nodes = Nodes(http, Directory(state, store), reach)
-            whole = WholeQueue(nodes, JobTable(store), MoveTable(store).now)
+            whole = WholeQueue(nodes, JobTable(store), MoveTable(store))
             runner = web.AppRunner(application(whole, state.secret()), access_log=None, handle_signals=False)
             await runner.setup()
             try:

@@ -60,6 +60,8 @@ def jobs(question: JobsQuestion, answers: Sequence[Message], others: Iterable[Gr
     limit = head.groups[0].number(b"limit") or question.limit
     found = [group for one in answers for group in one.of(wire.JOB)]
     found += others
+    if question.hidden:
+        found = [job for job in found if job.number(b"job-id") not in question.hidden]
     found.sort(key=question.key)
     end = question.skipped + limit if limit else None
     extras = [name.encode() for name in question.extras]

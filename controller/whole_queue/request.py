@@ -117,9 +117,13 @@ FINISHED = ("completed", "aborted", "canceled")
 
 @dataclass(frozen=True)
 class JobsQuestion:
-    """A Get-Jobs request: what is to be shown, in which order (RFC 8011, 4.2.6; the rest as CUPS means it)."""
+    """A Get-Jobs request: what is to be shown, in which order (RFC 8011, 4.2.6; the rest as CUPS means it).
+
+    hidden: ids that are not to be shown.
+    """
 
     request: Request
+    hidden: frozenset[int] = frozenset()
 
     @cached_property
     def which(self) -> str:
@@ -168,7 +172,7 @@ class JobsQuestion:
         """What every node is asked: each may have to fill the whole answer."""
         gone, new = [*drop, "limit", "first-index"], [*add]
         if self.limit:
-            new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped))
+            new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped + len(self.hidden)))
         if self.extras:
             gone.append("requested-attributes")
             new.append(wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras))

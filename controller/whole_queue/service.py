@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Protocol
 from aiohttp import web
 
 from controller.jobs.table import Job
+from controller.nodes.settings import HISTORY_SECONDS
 from controller.snapshot import Node, NodeState
 from controller.store import StoreError
 from controller.whole_queue import last_seen, merge, request
@@ -52,18 +54,25 @@ class NamingJobs(Protocol):
     def __call__(self, *, drop: Iterable[str], add: Iterable[bytes]) -> bytes: ...
 
 
+class Moves(Protocol):
+    """What is read of controller.jobs.moves.MoveTable."""
+
+    def now(self, old_id: int) -> int: ...
+
+    def hidden(self, since: float) -> frozenset[int]: ...
+
+
 class Unanswerable(Exception):
     """Nobody who could answer did. The message says who."""
 
 
 @dataclass
 class WholeQueue:
-    """Answers requests; `table` and `moved` are what is known about jobs of nodes that don't answer."""
+    """Answers requests; `table` and `moves` are what is known about jobs of nodes that don't answer."""
 
     nodes: Nodes
     table: Table
-    moved: Callable[[int], int]
-    """The id that a job has now; the same when it was not moved."""
+    moves: Moves
     together: Together[Answer] = field(default_factory=Together)
 
     async def answer(self, asked: Request, host: str) -> Answer:
@@ -89,11 +98,11 @@ class WholeQueue:
     # Get-Jobs
 
     async def _get_jobs(self, asked: Request, asker: Asker) -> Answer:
-        question = JobsQuestion(asked)
+        question = JobsQuestion(asked, self.moves.hidden(time.time() - HISTORY_SECONDS))
         ids = asked.numbers("job-ids")
         if ids and not any(asked.find(name, tag) for name, tag in _CONFLICTING):
             return await self._get_named_jobs(question, ids, asker)
-        if len(self._serving()) == 1:
+        if len(self._serving()) == 1 and not question.hidden:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
             if not reply.silent:
                 return _as_it_came(reply)
@@ -293,7 +302,7 @@ class WholeQueue:
     # A job whose node is down, or that is elsewhere now
 
     async def _about_a_job(self, asked: Request, asker: Asker) -> Answer:
-        job = self.moved(asked.job)
+        job = self.moves.now(asked.job)
         node = self.nodes.directory.in_slot(slot_of(job))
         body = asked.as_asked() if job == asked.job else asked.about(job)
         if node is None and (known := self.table.by_id(job)):

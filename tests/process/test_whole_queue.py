@@ -388,3 +388,35 @@ def _outward() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
+
+
+def test_the_old_id_of_a_moved_job_leads_to_it(own_fleet: Fleet) -> None:
+    own_fleet.up()
+    eventually(lambda: serves(own_fleet))
+    old = create(own_fleet, "demo", "on its way")
+    last = integers("job-id", old) + attribute(0x22, "last-document", b"\1")
+    sent = ippwire.request(0x0006, ippwire.printer(), last, attribute(0x49, "document-format", "text/plain"))
+    assert status(own_fleet.ipp(sent + b"held\n")[1]) == 0
+    (known,) = eventually(lambda: [row for row in five_jobs(own_fleet, 1) if row["size_kb"]])
+    own_fleet.done("evacuate", str(known["node"]))
+    met = set()
+
+    def moved() -> list[int]:
+        shown = listed(own_fleet, MINE)
+        met.add(len(shown))
+        return [job for job in shown if job != old]
+
+    (new,) = eventually(moved)
+    assert met == {1}
+    assert listed(own_fleet, keyword("which-jobs", "completed"), integers("limit", 5)) == []
+
+    def led() -> list[int]:
+        answer = ask(own_fleet, GET_JOB, integers("job-id", old))
+        return ippwire.integers(answer, "job-id") if ippwire.integers(answer, "job-state") == [4] else []
+
+    assert eventually(led) == [new]
+    uri = attribute(0x45, "job-uri", f"ipp://localhost/jobs/{old}")
+    body = ippwire.request(CANCEL_JOB, uri)
+    assert status(own_fleet.ipp(body)[1]) == 0
+    assert listed(own_fleet, MINE) == []
+    assert listed(own_fleet, keyword("which-jobs", "completed")) == [new]

@@ -43,7 +43,7 @@ def ids(body: bytes) -> list[int]:
 
 ALL = keyword("requested-attributes", "all")
 LIVES = st.lists(
-    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=30
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30
 )
 
 

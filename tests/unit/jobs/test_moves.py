@@ -1,0 +1,42 @@
+"""Which of a moved job's two ids counts, phase by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.jobs.moves import MoveTable
+from controller.jobs.table import Job
+from controller.store import Store
+
+OLD, NEW = 1_000_007, 3_000_002
+
+
+@pytest.fixture
+def moves(tmp_path: Path) -> Iterator[MoveTable]:
+    with Store(tmp_path / "db", create=True) as store, store.transaction():
+        table = MoveTable(store)
+        assert table.order(Job("urn:uuid:a", OLD, "node-1", "office", "demo"), "a test")
+        yield table
+
+
+@pytest.mark.parametrize(
+    ("phase", "hidden", "slots"),
+    [
+        ("copied", NEW, ()),
+        ("ending", OLD, ()),
+        ("ended", OLD, (1,)),
+        ("done", OLD, (1,)),
+        ("abandoned", NEW, ()),
+    ],
+)
+def test_lists_show_one_of_both(moves: MoveTable, phase: str, hidden: int, slots: tuple[int, ...]) -> None:
+    (move,) = moves.open()
+    assert moves.hidden(0) == frozenset()
+    moves.put(move, phase=phase, new_id=NEW)
+    assert moves.hidden(0) == {hidden}
+    assert moves.slots_left(0) == slots
+    assert moves.hidden(2**40) == frozenset()
+    assert moves.slots_left(2**40) == ()
