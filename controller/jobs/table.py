@@ -13,6 +13,7 @@ Rows are never deleted before `state.keep_jobs` has passed since the job was mad
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -163,6 +164,12 @@ class JobTable:
         """The newest job that has this id where it is now; ids that it had before a move are in `moves`."""
         rows = self.store.rows("select * from jobs where id = ? order by created desc limit 1", [number])
         return _job(rows[0]) if rows else None
+
+    def ages(self, ids: Iterable[int]) -> dict[int, int]:
+        """When these jobs were made (seconds since 1970), as far as they are known."""
+        wanted = json.dumps(list(ids))
+        rows = self.store.rows("select id, created from jobs where id in (select value from json_each(?))", [wanted])
+        return {row["id"]: row["created"] for row in rows}
 
     def search(
         self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None

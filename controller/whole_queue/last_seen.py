@@ -43,6 +43,8 @@ class Table(Protocol):
 
     def by_id(self, number: int) -> Job | None: ...
 
+    def ages(self, ids: Iterable[int]) -> dict[int, int]: ...
+
 
 @dataclass(frozen=True)
 class Asker:

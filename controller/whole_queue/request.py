@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -119,11 +119,13 @@ FINISHED = ("completed", "aborted", "canceled")
 class JobsQuestion:
     """A Get-Jobs request: what is to be shown, in which order (RFC 8011, 4.2.6; the rest as CUPS means it).
 
-    hidden: ids that are not to be shown.
+    hidden: ids that are not to be shown. ages: creation (seconds since 1970) of ended jobs by id, which CUPS leaves out
+    where it has them not in memory.
     """
 
     request: Request
     hidden: frozenset[int] = frozenset()
+    ages: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def which(self) -> str:
@@ -178,6 +180,12 @@ class JobsQuestion:
             new.append(wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras))
         return self.request.as_asked(drop=gone, add=new)
 
+    def ageless(self, jobs: Iterable[Group]) -> list[int]:
+        """Ids of the jobs whose place in the list only `ages` can tell."""
+        if self.by_id or self.which in ACTIVE or self.which in FINISHED:
+            return []
+        return [job.number(b"job-id") for job in jobs if not job.number(b"time-at-creation")]
+
     def key(self, job: Group) -> Key:
         """Jobs are shown in the order of their keys.
 
@@ -187,8 +195,7 @@ class JobsQuestion:
         number = job.number(b"job-id")
         if self.which in FINISHED:
             return (-job.number(b"time-at-completed"), number)
-        # asked for `all`, CUPS leaves the creation of ended jobs out which it has not in memory
-        age = 0 if self.by_id else job.number(b"time-at-creation") or job.number(b"time-at-completed")
+        age = 0 if self.by_id else job.number(b"time-at-creation") or self.ages.get(number, 0)
         return (-job.number(b"job-priority") if self.which in ACTIVE else 0, age, number)
 
 

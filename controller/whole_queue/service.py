@@ -11,7 +11,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -117,6 +117,8 @@ class WholeQueue:
         version = asked.message.version
         if not good:  # no node at all answers, but what they had is known
             good = [wire.split(merge.answer(version, merge.OK), _JOBS)]
+        if ageless := question.ageless(job for one in good for job in one.of(wire.JOB)):
+            question = replace(question, ages=self.table.ages(ageless))
         return Answer(merge.jobs(question, good, others, missing_sentence(self._with_jobs(gone))))
 
     async def _get_named_jobs(self, question: JobsQuestion, ids: list[int], asker: Asker) -> Answer:

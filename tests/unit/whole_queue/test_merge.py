@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +112,15 @@ def test_limit_and_first_index_count_jobs_of_the_whole() -> None:
         wire.attributes(wire.split(asked.for_nodes()).groups[0].raw)[-1]
         == wire.attributes(b"\1" + integer("limit", 3))[0]
     )
+
+
+def test_the_age_of_a_job_that_its_node_has_not_in_memory_is_looked_up() -> None:
+    nodes = [answer(group(1_000_001, created=0), group(1_000_002, created=7)), answer(group(2_000_001, created=5))]
+    asked = question(ALL, keyword("which-jobs", "all"))
+    assert asked.ageless(job for node in nodes for job in node.of(wire.JOB)) == [1_000_001]
+    aged = replace(asked, ages={1_000_001: 6}, hidden=frozenset({1_000_002}))
+    assert ids(merge.jobs(aged, nodes)) == [2_000_001, 1_000_001]
+    assert question(ALL).ageless(nodes[0].of(wire.JOB)) == []
 
 
 def test_a_limit_that_nodes_set_is_the_limit_of_the_whole() -> None:
