@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controller.jobs.table import Job
-from controller.whole_queue.request import ACTIVE, FINISHED, JobsQuestion, Request
+from controller.whole_queue.request import ACTIVE, FINISHED, JOB_SPOTS, JobsQuestion, Request
 from probes import wire
 from probes.wire import Group
 
@@ -97,9 +97,6 @@ def described(job: Job, asker: Asker, requested: Iterable[str]) -> Group:
     ]
     raw = bytes([wire.JOB]) + b"".join(attributes)
     return wire.split(bytes(8) + raw + bytes([wire.END]), JOB_SPOTS).groups[0]
-
-
-JOB_SPOTS = frozenset({b"job-id", b"job-priority", b"time-at-creation", b"time-at-completed"})
 
 
 def _known(job: Job, asker: Asker) -> Iterable[tuple[str, int, list[str | int | bytes]]]:

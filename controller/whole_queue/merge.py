@@ -64,8 +64,7 @@ def jobs(question: JobsQuestion, answers: Sequence[Message], others: Iterable[Gr
         found = [job for job in found if job.number(b"job-id") not in question.hidden]
     found.sort(key=question.key)
     end = question.skipped + limit if limit else None
-    extras = [name.encode() for name in question.extras]
-    shown = [job.without(extras) if extras else job.raw for job in found[question.skipped : end]]
+    shown = [job.without(question.unwanted(job)) for job in found[question.skipped : end]]
     return answer(head.version, OK, _prelude(head), shown, said)
 
 
@@ -75,8 +74,7 @@ def named_jobs(
     """Get-Jobs with job-ids: in the order in which they were asked for. answers: all successes, or none at all."""
     found = {job.number(b"job-id"): job for one in answers for job in one.of(wire.JOB)}
     found |= {job.number(b"job-id"): job for job in others}
-    extras = [name.encode() for name in question.extras]
-    shown = [found[one].without(extras) for one in ids if one in found]
+    shown = [found[one].without(question.unwanted(found[one])) for one in ids if one in found]
     prelude = _prelude(answers[0]) if answers else ()
     return answer(question.request.message.version, OK, prelude, shown)
 

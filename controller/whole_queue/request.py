@@ -112,6 +112,12 @@ def read(body: bytes, user: str) -> Request:
 
 
 ACTIVE = ("not-completed", "pending", "pending-held", "processing-stopped")
+OWNER = "job-originating-user-name"
+PRIVATE = ("job-name", OWNER, "job-originating-host-name")
+JOB_SPOTS = frozenset(
+    {b"job-id", b"job-priority", b"time-at-creation", b"time-at-completed", *map(str.encode, PRIVATE)}
+)
+"""What has to be looked up in the groups of jobs."""
 FINISHED = ("completed", "aborted", "canceled")
 
 
@@ -161,14 +167,25 @@ class JobsQuestion:
 
     @cached_property
     def extras(self) -> tuple[str, ...]:
-        """What has to be asked for beyond what the client wants, to know the order; it is cut out again."""
+        """What has to be asked for beyond what the client wants, to know order and owner; it is cut out again."""
         wanted = set(self.requested)
         if "all" in wanted:
             return ()
         covered = {"job-priority"} if "job-template" in wanted else set()
         if "job-description" in wanted:
-            covered |= {"job-id", "time-at-creation", "time-at-completed"}
-        return tuple(name for name in self.ordered_by if name not in wanted | covered)
+            covered |= {"job-id", "time-at-creation", "time-at-completed", OWNER}
+        needed = (*self.ordered_by, OWNER) if "job-name" in wanted else self.ordered_by
+        return tuple(name for name in needed if name not in wanted | covered)
+
+    def unwanted(self, job: Group) -> list[bytes]:
+        """What of a job is not shown: extras, and the names in somebody else's job.
+
+        The nodes' policy keeps these back as well (JobPrivateValues default), but cupsd does not ask it for ended jobs
+        that it has not in memory (copy_job_attrs in scheduler/ipp.c).
+        """
+        owner = job.spots.get(OWNER.encode())
+        foreign = owner is not None and owner.value.lower() != self.request.user.lower().encode()
+        return [name.encode() for name in (*self.extras, *(PRIVATE if foreign else ()))]
 
     def for_nodes(self, *, drop: Iterable[str] = (), add: Iterable[bytes] = ()) -> bytes:
         """What every node is asked: each may have to fill the whole answer."""

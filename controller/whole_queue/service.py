@@ -34,7 +34,7 @@ log = logging.getLogger("cupsfleet.whole_queue")
 
 LARGEST = 2 * 2**20
 """Bytes of a request; none of the operations here carries a document."""
-_JOBS = frozenset({b"limit", b"job-originating-user-name", *last_seen.JOB_SPOTS})
+_JOBS = frozenset({b"limit", *request.JOB_SPOTS})
 _NOTHING: frozenset[bytes] = frozenset()
 _SUBSCRIPTIONS = frozenset({b"notify-subscription-id"})
 _EVENTS = frozenset({b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name"})
@@ -102,7 +102,7 @@ class WholeQueue:
         ids = asked.numbers("job-ids")
         if ids and not any(asked.find(name, tag) for name, tag in _CONFLICTING):
             return await self._get_named_jobs(question, ids, asker)
-        if len(self._serving()) == 1 and not question.hidden:
+        if len(self._serving()) == 1 and not question.hidden and question.which in request.ACTIVE:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
             if not reply.silent:
                 return _as_it_came(reply)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.whole_queue import last_seen, merge, request
+from controller.whole_queue import merge, request
 from controller.whole_queue.request import JobsQuestion
 from probes import wire
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
 
-KEYS = frozenset({b"limit", *last_seen.JOB_SPOTS})
+KEYS = frozenset({b"limit", *request.JOB_SPOTS})
 
 
 def keyword(name: str, *values: str) -> bytes:
@@ -132,9 +132,18 @@ def test_a_limit_that_nodes_set_is_the_limit_of_the_whole() -> None:
 
 def test_what_was_asked_only_for_the_order_is_cut_out_again() -> None:
     asked = question(keyword("requested-attributes", "job-name"))
-    assert asked.extras == ("job-id", "job-priority", "time-at-creation")
+    assert asked.extras == ("job-id", "job-priority", "time-at-creation", "job-originating-user-name")
     (job,) = wire.split(merge.jobs(asked, [answer(group(1_000_001))])).of(wire.JOB)
     assert [one.name for one in wire.attributes(job.raw)] == [b"time-at-completed", b"job-name"]
+
+
+def test_names_in_other_peoples_jobs_are_cut_out_where_a_node_forgets_to() -> None:
+    jobs = [
+        group(n) + wire.attribute(wire.NAME, request.OWNER, who) for n, who in ((1_000_001, "Demo"), (1_000_002, "bob"))
+    ]
+    body = merge.jobs(question(ALL), [answer(*jobs)])
+    assert ippwire.values(body, "job-name") == [b"job 1000001"]
+    assert ippwire.values(body, request.OWNER) == [b"Demo"]
 
 
 def test_nothing_is_added_where_all_is_asked_for() -> None:
