@@ -49,7 +49,9 @@ class Group(NamedTuple):
 
     def without(self, names: Iterable[bytes]) -> bytes:
         """The group's bytes with these attributes (looked for before) cut out."""
-        cuts = sorted((spot.start, spot.end) for name in names if (spot := self.spots.get(name)))
+        cuts = sorted(spot[2:] for name in names if (spot := self.spots.get(name)))
+        if not cuts:
+            return self.raw
         kept, at = [], 0
         for start, end in cuts:
             kept.append(self.raw[at:start])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -17,6 +18,10 @@ from controller.state import State
 from controller.store import Store
 from controller.whole_queue.nodes import Directory, Nodes, Reach
 from controller.whole_queue.service import WholeQueue, application
+
+COLLECTIONS = (200_000, 20, 20)
+"""For gc.set_threshold. Python's collector looks for cycles at each 700 new objects by default; an answer of 10,000
+jobs makes ten times as many, none of which is a cycle, and takes a third longer for it."""
 
 
 async def serve(state: State, port: int, reach: Reach) -> None:
@@ -47,6 +52,7 @@ def main() -> None:
     parser.add_argument("--ca-file", type=Path, help="what the certificates of existing servers must lead to")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    gc.set_threshold(*COLLECTIONS)
     reach = Reach(given.deadline, given.source, given.ca_file)
     asyncio.run(serve(State(given.state), given.port, reach))
 

@@ -118,6 +118,7 @@ JOB_SPOTS = frozenset(
     {b"job-id", b"job-priority", b"time-at-creation", b"time-at-completed", *map(str.encode, PRIVATE)}
 )
 """What has to be looked up in the groups of jobs."""
+_OWNED_BY, _PRIVATE = OWNER.encode(), frozenset(map(str.encode, PRIVATE))
 FINISHED = ("completed", "aborted", "canceled")
 
 
@@ -177,15 +178,24 @@ class JobsQuestion:
         needed = (*self.ordered_by, OWNER) if "job-name" in wanted else self.ordered_by
         return tuple(name for name in needed if name not in wanted | covered)
 
-    def unwanted(self, job: Group) -> list[bytes]:
+    def unwanted(self, job: Group) -> frozenset[bytes]:
         """What of a job is not shown: extras, and the names in somebody else's job.
 
         The nodes' policy keeps these back as well (JobPrivateValues default), but cupsd does not ask it for ended jobs
         that it has not in memory (copy_job_attrs in scheduler/ipp.c).
         """
-        owner = job.spots.get(OWNER.encode())
-        foreign = owner is not None and owner.value.lower() != self.request.user.lower().encode()
-        return [name.encode() for name in (*self.extras, *(PRIVATE if foreign else ()))]
+        owner = job.spots.get(_OWNED_BY)
+        if owner is None or owner.value == self._asker or owner.value.lower() == self._asker.lower():
+            return self._cut
+        return self._cut | _PRIVATE
+
+    @cached_property
+    def _asker(self) -> bytes:
+        return self.request.user.encode()
+
+    @cached_property
+    def _cut(self) -> frozenset[bytes]:
+        return frozenset(name.encode() for name in self.extras)
 
     def for_nodes(self, *, drop: Iterable[str] = (), add: Iterable[bytes] = ()) -> bytes:
         """What every node is asked: each may have to fill the whole answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -109,28 +109,24 @@ class Both:
 
     def ask(self, operation: int, user: str, jobs: list[int], *attributes: bytes, groups: bytes = b"") -> list[bytes]:
         """The answer of each server; b"" when it refused in HTTP. jobs: named as job-ids where there are any."""
+        return self._both(operation, user, "job-ids", jobs, attributes, groups)
+
+    def about(self, operation: int, user: str, job: int, *attributes: bytes, groups: bytes = b"") -> list[bytes]:
+        """As `ask`, about one job."""
+        return self._both(operation, user, "job-id", [job], attributes, groups)
+
+    def _both(
+        self, operation: int, user: str, name: str, jobs: list[int], attributes: Sequence[bytes], groups: bytes
+    ) -> list[bytes]:
         answers = []
         for side, server in enumerate(self.servers):
-            named = [integers("job-ids", *(self.ids[job][side] for job in jobs))] if jobs else []
-            body = ippwire.request(operation, ippwire.printer(), ippwire.user(user), *named, *attributes, groups=groups)
+            named = [integers(name, *(self.ids[job][side] for job in jobs))] if jobs else []
+            body = ippwire.request(operation, ippwire.printer(), *named, ippwire.user(user), *attributes, groups=groups)
             code, answer = server.ipp(body, user)
             answers.append(answer if code == 200 else b"")
         assert [bool(answer) for answer in answers] in ([True, True], [False, False]), (operation, user, jobs)
         if answers[0]:
             assert ippwire.status(answers[0]) == ippwire.status(answers[1]), (operation, user, jobs, attributes)
-        return answers
-
-    def about(self, operation: int, user: str, job: int, *attributes: bytes, groups: bytes = b"") -> list[bytes]:
-        """As `ask`, about one job."""
-        answers = []
-        for side, server in enumerate(self.servers):
-            named = attribute(0x21, "job-id", self.ids[job][side])
-            body = ippwire.request(operation, ippwire.printer(), named, ippwire.user(user), *attributes, groups=groups)
-            code, answer = server.ipp(body, user)
-            answers.append(answer if code == 200 else b"")
-        assert [bool(answer) for answer in answers] in ([True, True], [False, False]), (operation, user, job)
-        if answers[0]:
-            assert ippwire.status(answers[0]) == ippwire.status(answers[1]), (operation, user, job)
         return answers
 
     # What changes something
