@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from controller import costs_cli, lifetime
 from controller.config import ConfigError, load, schema
+from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
 from controller.notify import notify
 from controller.state import AlreadyRuns, State, StateError
@@ -43,6 +44,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     sqlite3.Error: BAD_STATE,
     UserError: FAILED,
     CostsError: FAILED,
+    PeopleError: BAD_CONFIG,
     lifetime.LifetimeError: FAILED,
     ProxyError: FAILED,
     subprocess.SubprocessError: FAILED,

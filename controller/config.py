@@ -236,6 +236,32 @@ class Price(Section):
         return begin <= moment < end if begin <= end else moment >= begin or moment < end
 
 
+class Quota(Section):
+    """How much may be printed in a period; a job that would go beyond is held. All that fit a person hold."""
+
+    users: tuple[str, ...] = ()
+    """Names; * stands for anything. Left out: everybody."""
+    departments: tuple[str, ...] = ()
+    """As in costs.accounts."""
+    per: Literal["day", "week", "month", "year"] = "month"
+    """Periods begin at midnight, weeks on Monday, by costs.time_zone."""
+    pages: Annotated[int | None, Field(ge=0)] = None
+    """Pages at most."""
+    amount: Annotated[Decimal | None, Field(ge=0, decimal_places=6, max_digits=15)] = None
+    """Money at most."""
+
+
+class SharedAccount(Section):
+    """An account that pays for jobs which name it in job-account-id or job-billing."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    """As jobs name it."""
+    users: tuple[str, ...] = ()
+    """Who may use it, * for anything."""
+    departments: tuple[str, ...] = ()
+    """Whose people may use it. With neither users nor departments: everybody."""
+
+
 def _zone(name: str) -> str:
     if name:
         try:
@@ -254,10 +280,28 @@ class Costs(Section):
     """Where days and months begin, and the hours of prices. Left out: the machine's own."""
     prices: tuple[Price, ...] = ()
     """Without any, pages are counted and cost nothing."""
+    accounts: Path | None = None
+    """CSV file with the columns user, department and, if you like, opening_balance; the first line names them. Read
+    again when it changes."""
+    shared_accounts: tuple[SharedAccount, ...] = ()
+    """Accounts that pay for jobs which name them. Another name in a job is a remark, and the person pays."""
+    quotas: tuple[Quota, ...] = ()
+    """How much may be printed in a period."""
+    prepaid: bool = False
+    """Whether a job is held when less was paid in than it costs."""
+    account_required: bool = False
+    """Whether a job that names no shared account is held."""
+    when_unreachable: Literal["allow", "hold"] = "allow"
+    """What becomes of a job when the controller can't be asked whether its account has a limit."""
     unknown_pages: Annotated[int, Field(ge=0, le=10_000)] = 1
     """Pages charged for a job that was printed and could not be counted."""
     unknown_colour: Literal["grey", "colour"] = "grey"
     """What a page costs of which it is not known whether it is in colour."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether a job can be held for its account's sake."""
+        return bool(self.quotas) or self.prepaid or self.account_required or bool(self.shared_accounts)
 
 
 def _virtual_office() -> tuple[Printer, ...]:
@@ -411,13 +455,16 @@ def _with_absolute_paths(settings: Settings, path: Path | None) -> Settings:
         door = door.model_copy(update={"certificate": base / door.certificate})
     if nodes.ca_file:
         nodes = nodes.model_copy(update={"ca_file": base / nodes.ca_file})
+    costs = settings.costs
+    if costs.accounts:
+        costs = costs.model_copy(update={"accounts": base / costs.accounts})
     printers = tuple(
         printer.model_copy(update={"model": str(base / printer.model)})
         if _is_ppd_file(base, printer.model)
         else printer
         for printer in settings.printers
     )
-    return settings.model_copy(update={"front_door": door, "nodes": nodes, "printers": printers})
+    return settings.model_copy(update={"front_door": door, "nodes": nodes, "printers": printers, "costs": costs})
 
 
 def _is_ppd_file(base: Path, model: str) -> bool:

@@ -21,10 +21,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from controller import adopt, services
 from controller.apply import Applier
-from controller.config import ConfigError, Settings, load
+from controller.config import ConfigError, Costs, Settings, load
 from controller.costs import install
+from controller.costs.charge import Site
 from controller.costs.collect import Charger, Meter
-from controller.costs.people import site_of
+from controller.costs.gate import Gate
+from controller.costs.people import People, Person, site_of
 from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
@@ -109,6 +111,7 @@ class Daemon:
     _stop: threading.Event = field(default_factory=threading.Event)
     _news: deque[str] = field(default_factory=deque)
     """What the watch did; the next pass writes it down, since it alone owns the store."""
+    _people: People = field(default_factory=People)
     _ready: bool = False
     _failing: str = ""
 
@@ -127,6 +130,7 @@ class Daemon:
             self._keep_time()
         notify("STOPPING=1")
         scheduler.shutdown(wait=True)
+        self.gate.close()
         self.applier.crew.stop()
         self.cycle.observer.close()
         self.store.close()
@@ -147,11 +151,18 @@ class Daemon:
         self.charger = Charger(
             lambda: Store(self.state.database),
             self.state.nodes,
-            lambda: site_of(self.configuration.settings.costs),
+            lambda: self._rules()[1],
             Meter(
                 lambda: self.configuration.settings.nodes.price_per_hour,
                 lambda: self.configuration.settings.nodes.max,
             ),
+            self._known_people,
+        )
+        self.gate = Gate(
+            lambda: Store(self.state.database),
+            self.state.nodes,
+            self._rules,
+            lambda node, store: effects.target(node, store),
         )
         drivers = make_drivers(settings)
         effects = Effects(self.state, drivers, self.services.device, self.jobs, self.charger.finish)
@@ -260,7 +271,7 @@ class Daemon:
 
     def _hindrances(self) -> list[str]:
         """What keeps jobs from being printed."""
-        own = [self.configuration.problem] if self.configuration.problem else []
+        own = [said for said in (self.configuration.problem, self._people.problem) if said]
         return [*own, *self.door.problems(), *self.services.problems()]
 
     def _problems(self) -> list[str]:
@@ -278,7 +289,18 @@ class Daemon:
         self._beside(self._move, self.jobs.mover.advance, "jobs could not be moved")
 
     def _charge_jobs(self) -> None:
-        self._beside(self._charge, self.charger.collect, "jobs could not be charged")
+        self._beside(self._charge, self._settle_costs, "jobs could not be charged")
+
+    def _settle_costs(self) -> None:
+        self.charger.collect()
+        self.gate.ensure()
+
+    def _known_people(self) -> Mapping[str, Person]:
+        return self._people.known(self.configuration.settings.costs.accounts)
+
+    def _rules(self) -> tuple[Costs, Site]:
+        costs = self.configuration.settings.costs
+        return costs, site_of(costs, self._known_people())
 
     def _beside(self, job: Job, work: Callable[[], None], failure: str) -> None:
         """Work beside the passes. When it fails, the next time has its chance, and a pass says what is wrong."""

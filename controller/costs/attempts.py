@@ -34,6 +34,8 @@ class Attempt:
     copies: int = 1
     count: Count | None = None
     """None while it is counted."""
+    held: str = ""
+    """Why the job was held before anything was sent (controller.costs.quota), '' when it was not."""
 
     @property
     def known(self) -> Count:
@@ -50,7 +52,7 @@ def put_together(records: Iterable[Mapping[str, Any]], known: Mapping[str, Attem
         run = record["run"]
         before = changed.get(run) or known.get(run)
         try:
-            made = _begun(record) if record.get("event") == "begin" else before and _advanced(before, record)
+            made = _first(record) if record.get("event") in ("begin", "held") else before and _advanced(before, record)
         except (KeyError, TypeError, ValueError):
             continue
         if made:
@@ -71,6 +73,14 @@ def _begun(record: Mapping[str, Any]) -> Attempt:
         separately=int(record["separately"]),
         begun=float(record["at"]),
     )
+
+
+def _first(record: Mapping[str, Any]) -> Attempt:
+    begun = _begun(record)
+    if record["event"] == "begin":
+        return begun
+    count, copies = from_plain(record["count"]), int(record["copies"])
+    return replace(begun, ended=begun.begun, share=0.0, count=count, copies=copies, held=str(record["reason"]))
 
 
 def _advanced(before: Attempt, record: Mapping[str, Any]) -> Attempt:

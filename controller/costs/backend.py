@@ -37,6 +37,13 @@ GATE_SECONDS = 3.0
 """Time within which the controller must say whether a job may be printed."""
 LOOK_SECONDS = 0.2
 """Between two looks how far the real backend has read its file."""
+REFUSALS = {
+    "account-limit-reached": "the limit of the account that pays is reached",
+    "account-info-needed": "it must name the account that pays",
+    "account-authorization-failed": "the account that it names can't be used for it",
+}
+"""What the owner of a held job reads in job-printer-state-message."""
+OTHER_REFUSAL = "its account can't be used"
 LINE_BYTES = 8192
 HEAD_BYTES = 512
 """How much of a stream must have come before it is told what it is."""
@@ -46,12 +53,13 @@ for all the nodes that print to it."""
 
 
 class Settings:
-    """NODE/costs/cupsfleet.json, written by the driver before each start of the node."""
+    """In NODE/costs: cupsfleet.json, written by the driver before each start of the node, and gate.json, which is there
+    while accounts have limits (controller.costs.gate)."""
 
-    def __init__(self, values: dict[str, object]) -> None:
-        self.gate = str(values.get("gate", ""))
+    def __init__(self, values: dict[str, object], limits: dict[str, object], folder: str) -> None:
+        self.gate = os.path.join(folder, "gate") if limits else ""
         """A domain socket of the controller, '' where no account has a limit."""
-        self.when_unreachable = str(values.get("when_unreachable", "allow"))
+        self.when_unreachable = str(limits.get("when_unreachable", "allow"))
         user, group = values.get("user"), values.get("group")
         packages = str(values.get("packages", ""))
         self.account = Account(user, group, packages) if isinstance(user, int) and isinstance(group, int) else Account()
@@ -59,11 +67,17 @@ class Settings:
 
 
 def settings(node: str) -> Settings:
+    folder = os.path.join(node, journal.FOLDER)
+    return Settings(read(os.path.join(folder, "cupsfleet.json")), read(os.path.join(folder, "gate.json")), folder)
+
+
+def read(path: str) -> dict[str, object]:
+    """A file of JSON; nothing where there is none."""
     try:
-        with open(os.path.join(node, journal.FOLDER, "cupsfleet.json"), encoding="utf-8") as file:
-            return Settings(json.load(file))
-    except (OSError, ValueError):
-        return Settings({})
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 class Job:
@@ -176,8 +190,10 @@ class Attempt:
         if self.settings.gate:
             counted = self.result()
             if refusal := ask(self.settings, self.job, counted):
+                held = {"reason": refusal, "count": counted.plain(), "copies": self.job.copies}
+                self._journal({"event": "held", "at": time.time(), **self.job.facts(), **held})
                 tell("JOBSTATE", refusal)
-                tell("ERROR", f"The job is held: {refusal}.")
+                tell("ERROR", f"The job is held: {REFUSALS.get(refusal, OTHER_REFUSAL)} ({refusal}).")
                 return HOLD
         if self.terminated:
             return OK

@@ -13,8 +13,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
+from controller.config import SharedAccount
 from controller.costs import count
 from controller.costs.attempts import Attempt
 from controller.costs.count import media
@@ -33,9 +35,31 @@ class Site:
     tariff: Tariff = field(default_factory=Tariff)
     departments: Mapping[str, str] = field(default_factory=dict)
     unknown_pages: int = 1
+    shared: tuple[SharedAccount, ...] = ()
 
     def department(self, user: str) -> str:
         return self.departments.get(user, "")
+
+    def account(self, user: str, options: Mapping[str, str]) -> str:
+        """The shared account that pays for a job: one that it names and its owner may use; '' for none."""
+        return next((name for name in named_accounts(options) if self.may_use(user, name)), "")
+
+    def may_use(self, user: str, name: str) -> bool:
+        found = next((one for one in self.shared if one.name == name), None)
+        if found is None:
+            return False
+        anybody = not found.users and not found.departments
+        return anybody or fits(found.users, user) or fits(found.departments, self.department(user))
+
+
+def named_accounts(options: Mapping[str, str]) -> list[str]:
+    """What a job says of who should pay (PWG 5100.3; job-billing is CUPS's own)."""
+    return [name for name in (options.get("job-account-id", ""), options.get("job-billing", "")) if name]
+
+
+def fits(patterns: Sequence[str], name: str) -> bool:
+    """Whether one of the patterns is the name's; none are nobody's."""
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,7 @@ def decided(job: Job, attempts: Sequence[Attempt], unknown_pages: int) -> Pages 
     whole = [one for one in attempts if one.whole]
     if whole:
         last = whole[-max(1, whole[-1].separately) :]
-        return _of_many([_printed(one, unknown_pages) for one in last])
+        return _of_many([pages_of(one, unknown_pages) for one in last])
     if job.state == "completed":
         if job.impressions and not attempts:
             return _plain(job.impressions, count.ESTIMATED)
@@ -72,7 +96,8 @@ def _plain(pages: int, origin: str, why: str = "") -> Pages:
     return Pages((Part("", None, pages),) if pages else (), origin, why=why)
 
 
-def _printed(attempt: Attempt, unknown_pages: int) -> Pages:
+def pages_of(attempt: Attempt, unknown_pages: int) -> Pages:
+    """What an attempt prints when it prints the whole document. unknown_pages: for one that could not be counted."""
     known = attempt.known
     if known.origin == count.UNKNOWN and not attempt.reported:
         return Pages(_plain(unknown_pages, "").parts, count.UNKNOWN, sides(attempt), why=known.why)
@@ -90,8 +115,8 @@ def _printed(attempt: Attempt, unknown_pages: int) -> Pages:
 def _half_printed(attempt: Attempt, job: Job) -> Pages:
     """An attempt that was broken off: what the printer said, else the share of the document that was sent."""
     if attempt.reported:
-        return _printed(attempt, 0)
-    full = _printed(attempt, 0)
+        return pages_of(attempt, 0)
+    full = pages_of(attempt, 0)
     if not full.pages:
         return _plain(job.impressions if attempt.driver else 0, count.ESTIMATED)
     if attempt.share >= 1:  # a stream was counted as far as it came
@@ -160,7 +185,7 @@ def entry(job: Job, attempts: Sequence[Attempt], pages: Pages, site: Site) -> En
         day=number(site.tariff.local(at).date()),
         user=job.owner,
         department=department,
-        account=options.get("job-account-id") or options.get("job-billing", ""),
+        account=site.account(job.owner, options),
         printer=job.queue,
         node=job.node,
         job=job.id,
@@ -170,15 +195,16 @@ def entry(job: Job, attempts: Sequence[Attempt], pages: Pages, site: Site) -> En
         colour_pages=printed.colour_pages,
         amount=micros(site.tariff.amount(printed)),
         origin=pages.origin,
-        facts=facts(printed, pages.why),
+        facts=facts(printed, pages.why, next(iter(named_accounts(options)), "")),
     )
 
 
-def facts(printed: Printed, why: str = "") -> str:
-    """What a price needs to know, so that other prices can be tried on it."""
+def facts(printed: Printed, why: str = "", billing: str = "") -> str:
+    """What a price needs to know, so that other prices can be tried on it; and what the job said of who should pay."""
     parts = [[part.medium, part.colour, part.pages] for part in printed.parts]
     value: dict[str, Any] = {"sides": printed.sides, "copies": printed.copies, "parts": parts}
-    return json.dumps(value | ({"why": why} if why else {}), separators=(",", ":"))
+    said = {name: text for name, text in (("why", why), ("billing", billing)) if text}
+    return json.dumps(value | said, separators=(",", ":"))
 
 
 def printed_of(made: Entry) -> Printed:

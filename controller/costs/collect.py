@@ -21,6 +21,7 @@ from controller.costs import journal
 from controller.costs.attempts import Attempt, put_together
 from controller.costs.charge import Site, correction, decided, entry
 from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.people import Person
 from controller.costs.rates import micros
 from controller.jobs.table import Job, JobTable
 from controller.store import Store
@@ -79,6 +80,8 @@ class Charger:
     """The folder with the nodes' folders."""
     site: Callable[[], Site]
     meter: Meter = field(default_factory=lambda: Meter())
+    people: Callable[[], Mapping[str, Person]] = lambda: {}
+    _opened: Mapping[str, Person] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def collect(self) -> None:
@@ -90,6 +93,18 @@ class Charger:
             for uuids in _chunks(due):
                 self._charge(store, uuids)
             self.meter.read(store, self.site())
+            self._open_accounts(store)
+
+    def _open_accounts(self, store: Store) -> None:
+        """Book what people had when the books were opened; the key sees to it that it is booked once."""
+        people = self.people()
+        if people is self._opened:
+            return
+        with store.transaction():
+            for one in people.values():
+                if one.opening:
+                    Ledger(store).deposit(f"opening:{one.user}", one.user, one.opening, self.site().tariff.today())
+        self._opened = people
 
     def finish(self, node: str) -> None:
         """Read the journal of a node that is about to go. Raises StoreError or OSError."""
@@ -161,7 +176,7 @@ class Charger:
         )
         site, entries = self.site(), []
         for row in rows:
-            attempt = _attempt(row["record"])
+            attempt = attempt_of(row["record"])
             if attempt and attempt.whole:
                 ended = int(attempt.ended)
                 job = Job(
@@ -210,7 +225,8 @@ def _keep(store: Store, node: str, records: Sequence[Mapping[str, Any]]) -> None
     )
 
 
-def _attempt(record: str) -> Attempt | None:
+def attempt_of(record: str) -> Attempt | None:
+    """From the column `record` of the table of attempts."""
     return next(iter(put_together(json.loads(record), {}).values()), None)
 
 
@@ -223,7 +239,7 @@ def _attempts(store: Store, jobs: Iterable[Job]) -> dict[str, list[Attempt]]:
     for some in _chunks(sorted(set(bases.values()))):
         marks = ", ".join("?" * len(some))
         for row in store.rows(f"select key, node, record from attempts where key in ({marks})", some):
-            if attempt := _attempt(row["record"]):
+            if attempt := attempt_of(row["record"]):
                 found.setdefault(row["key"], []).append((row["node"], attempt))
         for row in store.rows(f"select * from moves where uuid in ({marks})", some):
             places = {(row["source"], row["old_id"]), (row["target"], row["new_id"])}

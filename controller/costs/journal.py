@@ -8,6 +8,8 @@ the backend goes on. Lines of an attempt, told apart by `run`:
     {"event": "end", "run": …, "at": …, "status": …, "whole": …, "share": …, "reported": …, "copies": …, "count": …}
     {"event": "count", "run": …, "count": [origin, [[medium, colour, pages], …], copies, sides, why]}
 
+    {"event": "held", "run": …, "at": …, "reason": …, "count": …, "copies": …} and what `begin` has; it stands alone
+
 `whole`: the real backend says that all is printed; `share`: how much of its file it had read; `count` is null in `end`
 where counting took longer than printing, and follows. Runs on nodes as well, so it imports little.
 """

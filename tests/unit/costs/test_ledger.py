@@ -261,6 +261,15 @@ class TestCollecting:
         world.charger.collect()
         assert [(one.kind, one.pages) for one in world.entries()] == [("job", 3), ("correction", 7)]
 
+    def test_a_job_that_was_held_and_cancelled_costs_nothing(self, world: World) -> None:
+        facts = {"uuid": "u", "job": 1_000_001, "user": "x", "queue": "office", "title": "t", "driver": False}
+        count = {"count": ["counted", [[A4, False, 3]], 1, "", ""], "copies": 1, "reason": "account-limit-reached"}
+        held = {"event": "held", "run": "a", "at": DAY, "options": {}, "separately": 0}
+        world.line("node-1", {**held, **facts, **count})
+        world.put(job(state="canceled"))
+        world.charger.collect()
+        assert world.entries() == []
+
     def test_half_a_line_and_rubbish_in_a_journal_stop_nothing(self, world: World) -> None:
         world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
         path = journal.files(str(world.folder / "nodes/node-1"))[0]

@@ -1,0 +1,217 @@
+"""What counting and charging cost: ledger ingest, reports over millions of jobs, the backend's part of a job.
+
+    python -m benchmarks.costs [--jobs 10000000] [--printaudit PROGRAM]
+
+Prints a table for docs/benchmarks.md. --printaudit: the program of that name (PyPI), to set its result on a page_log
+beside ours. The database lies in a temporary folder and needs about 450 bytes a job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+from controller.config import Price
+from controller.costs import install, journal, reports
+from controller.costs.charge import Site, facts
+from controller.costs.collect import Charger
+from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.rates import Part, Printed, Tariff, micros
+from controller.jobs.table import Job, JobTable
+from controller.nodes.process import ProcessDriver
+from controller.store import Store
+from tests.documents import pdf, rendered
+
+SITE = Site(Tariff((Price(per_page=Decimal("0.05")),), UTC))
+FIRST = date(2025, 1, 1)
+DAYS = 730
+USERS, PRINTERS, DEPARTMENTS = 20_000, 60, 40
+RUNS = 40
+WRITTEN = 1_000_000
+"""Jobs that go through the ledger; beyond, the database multiplies them."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=10_000_000)
+    parser.add_argument("--printaudit", default="")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="costs-") as name:
+        folder = Path(name)
+        backend(folder / "node")
+        charging(folder / "charging")
+        ledger(folder, options.jobs)
+        page_log(folder, options.printaudit)
+
+
+def backend(node: Path) -> None:
+    """Time from the start of the backend to its end, beside the real backend alone."""
+    node.mkdir()
+    ProcessDriver(backends=[install.backend()])._link_programs(node)
+    fake = node / "bin/backend/fake"
+    fake.write_text('#!/bin/sh\nexec cat ${6:+"$6"} >/dev/null\n')
+    fake.chmod(0o700)
+    one = pdf(node / "1.pdf", 1)
+    documents = {"PDF, 1 page": one, "PDF, 300 pages": pdf(node / "300.pdf", 300)}
+    documents |= {"PostScript, 1 page": rendered("ps2write", one, node / "1.ps")}
+    documents |= {"PWG raster, 1 page": rendered("pwgraster", one, node / "1.pwg")}
+    arguments = ["5", "alice", "title", "1", "job-uuid=urn:uuid:1"]
+    for name, document in documents.items():
+        alone = _median([str(fake), *arguments, str(document)])
+        ours = _median([str(node / "bin/backend/cupsfleet"), *arguments, str(document)])
+        print(f"backend, {name}: {alone * 1000:.0f} ms alone, {ours * 1000:.0f} ms with counting", flush=True)
+
+
+def _median(command: list[str]) -> float:
+    environment = {"DEVICE_URI": "cupsfleet:/fake://x", "PATH": "/usr/bin:/bin", "PRINTER": "office"}
+    times = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True)
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+def charging(folder: Path, jobs: int = 20_000) -> None:
+    """From journals and the table of jobs into the ledger."""
+    nodes = folder / "nodes"
+    (nodes / "node-1").mkdir(parents=True)
+    ended = int(time.time())
+    with Store(folder / "db", create=True) as store:
+        made = [
+            Job(f"u{at}", 1_000_001 + at, "node-1", "office", f"user{at % 500}", state="completed", completed=ended)
+            for at in range(jobs)
+        ]
+        with store.transaction():
+            JobTable(store).put(made)
+    count = ["counted", [["iso_a4_210x297mm", False, 3]], 1, "", ""]
+    for one in made:
+        begin = {"uuid": one.uuid, "job": one.id, "user": one.owner, "queue": "office", "title": "t", "options": {}}
+        records = [{"event": "begin", "at": ended, **begin, "driver": False, "separately": 0}]
+        records += [{"event": "end", "at": ended, "status": 0, "whole": True, "share": 1.0, "reported": 0, "copies": 1}]
+        records[1]["count"] = count
+        for record in records:
+            journal.append(str(nodes / "node-1"), {**record, "run": f"r{one.id}"}, sync=False)
+    charger = Charger(lambda: Store(folder / "db"), nodes, lambda: SITE)
+    seconds = _seconds(charger.collect)
+    with Store(folder / "db") as store:
+        [total] = store.rows("select count(*) as n from ledger")
+    assert total["n"] == jobs
+    print(f"charging from journals: {jobs / seconds:,.0f} jobs/s", flush=True)
+
+
+def ledger(folder: Path, jobs: int) -> None:
+    with Store(folder / "ledger.db", create=True) as store:
+        books = Ledger(store)
+        written = min(jobs, WRITTEN)
+        seconds = _seconds(lambda: books.write_many(_entries(written)))
+        print(f"ledger ingest: {written:,} jobs, {written / seconds:,.0f} jobs/s", flush=True)
+        _multiply(store, jobs // written)
+        more = list(_entries(20_000, seed=2, prefix="more"))
+        seconds = _seconds(lambda: books.write_many(more))
+        print(f"ledger ingest into {jobs:,} jobs: {len(more) / seconds:,.0f} jobs/s", flush=True)
+        store.checkpoint()
+        for by in ("user", "department", "printer"):
+            times = [_seconds(partial(books.sums, by, *month)) for month in _months()]
+            print(f"cost per {by} of a month: {max(times) * 1000:.0f} ms at worst of {len(times)} months", flush=True)
+        odd = (date(2025, 3, 12), date(2026, 2, 20))
+        print(f"cost per user of {odd[0]} to {odd[1]}: {_seconds(lambda: books.sums('user', *odd)) * 1000:.0f} ms")
+        own = {"user": "user7"}
+        print(f"a person's jobs of a month: {_seconds(lambda: books.entries(*_months()[5], own)) * 1000:.1f} ms")
+
+
+def _multiply(store: Store, times: int) -> None:
+    """More jobs of other people, made in the database, with the sums that the ledger would have kept."""
+    rest = "department, account, printer, node, job, title, pages, sheets, colour_pages, amount, origin, facts, written"
+    for more in range(1, times):
+        user = f"'user' || ((substr(user, 5) + {more * 1999}) % {USERS})"
+        key = "'job:urn:uuid:' || lower(hex(randomblob(16)))"
+        with store.transaction():
+            made = f"select null, {key}, kind, at, day, {user}, {rest} from ledger where id <= {WRITTEN}"
+            store.execute(f"insert into ledger {made}")
+    sums = "count(*), sum(pages), sum(sheets), sum(colour_pages), sum(amount)"
+    for table, divisor in (("costs_by_day", 1), ("costs_by_month", 100)):
+        with store.transaction():
+            store.execute(f"delete from {table}")
+            store.execute(
+                f"insert into {table} select day / {divisor}, user, department, account, printer, {sums} from ledger "
+                "group by 1, 2, 3, 4, 5"
+            )
+
+
+def _entries(jobs: int, seed: int = 1, prefix: str = "job") -> Iterator[Entry]:
+    """Two years of a large university: heavy tail of pages, the busiest people print most."""
+    chance = random.Random(seed)
+    made = facts(Printed(0, "", "", "one-sided", (Part("iso_a4_210x297mm", False, 6),)))
+    day_names = [number(FIRST + timedelta(days)) for days in range(DAYS)]
+    begin = int(datetime(FIRST.year, 1, 1, tzinfo=UTC).timestamp())
+    for at in range(jobs):
+        day = at * DAYS // jobs
+        user = min(int(chance.paretovariate(0.6)), USERS) if chance.random() < 0.2 else chance.randrange(USERS)
+        pages = min(int(chance.paretovariate(1.1)), 400)
+        yield Entry(
+            f"{prefix}:urn:uuid:{chance.getrandbits(128):032x}",
+            "job",
+            begin + day * 86_400,
+            day_names[day],
+            f"user{user}",
+            f"department{user % DEPARTMENTS}",
+            "",
+            f"printer{user * 7 % PRINTERS}",
+            "node-1",
+            at,
+            "report.pdf",
+            pages,
+            pages,
+            0,
+            micros(Decimal("0.05") * pages),
+            "counted",
+            made,
+        )
+
+
+def _months() -> list[tuple[date, date]]:
+    firsts = [date(2025 + month // 12, month % 12 + 1, 1) for month in range(25)]
+    return list(pairwise(firsts))
+
+
+def page_log(folder: Path, printaudit: str) -> None:
+    """The same page_log by both: 100 jobs, a tenth of them tried twice, a third of them two-sided."""
+    log = folder / "page_log"
+    lines, expected = [], 0
+    for job in range(1, 101):
+        pages = job % 9 + 1
+        expected += pages
+        sides = "two-sided-long-edge" if job % 3 == 0 else "one-sided"
+        stamp = f"[02/Mar/2026:12:{job // 60:02}:{job % 60:02} +0000]"
+        for _ in range(2 if job % 10 == 0 else 1):
+            lines.append(f"office user{job % 7} {job} {stamp} total {pages} - localhost report.pdf - {sides}\n")
+    log.write_text("".join(lines))
+    ours = sum(one.pages for one in reports.imported(log, "old", SITE))
+    print(f"page_log of {expected} pages: ours says {ours}")
+    if printaudit:
+        settings = folder / "printaudit.conf"
+        settings.write_text(f"[core]\npage_log_path = {log}\ncli_mode = plain\nenabled_sections = queue\n")
+        command = [printaudit, "--config", str(settings), "--outputs", "cli"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        print(f"printaudit says:\n{done.stdout}{done.stderr}")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Asked by the nodes' backends whether a job may be printed, and releasing what was held when it may.
+
+A domain socket in each node's folder (costs/gate), which only the account of the backend can reach; beside it gate.json
+tells the backend that there are limits, and what to do when nobody answers. A question is one line of JSON: the job's
+facts as in the journal, its count and copies. The answer is {"reason": …}, '' to go on.
+
+What was let through counts as used from that moment, so that jobs on several nodes can't each have the same rest. That
+memory goes with the controller: after its death somebody may print beyond a limit by what was under way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyipp.enums import IppOperation
+
+from controller.config import Costs
+from controller.costs import journal
+from controller.costs.attempts import Attempt
+from controller.costs.charge import Site, pages_of
+from controller.costs.collect import attempt_of
+from controller.costs.count import from_plain
+from controller.costs.ledger import Ledger
+from controller.costs.quota import Used, Wish, refusal
+from controller.costs.rates import Printed, micros
+from controller.jobs.table import Job, JobTable
+from controller.processes import write_atomically
+from controller.snapshot import Node
+from controller.store import Store, StoreError
+from probes import ipp
+from probes.errors import ProbeError
+from probes.sweep import Target
+
+FORGET_SECONDS = 86_400.0
+"""After which a job that was let through and never charged no longer counts as used."""
+RELEASE_SECONDS = 5.0
+
+log = logging.getLogger("cupsfleet")
+
+
+@dataclass
+class Gate:
+    """open_store: called in the thread that uses it. rules: the configuration, and the site made of it."""
+
+    open_store: Callable[[], Store]
+    nodes: Path
+    rules: Callable[[], tuple[Costs, Site]]
+    target: Callable[[Node, Store], Target]
+    _listening: dict[Path, _Server] = field(default_factory=dict)
+    _let_through: dict[str, tuple[Wish, str, float]] = field(default_factory=dict)
+    """By job-uuid: what it takes, the shared account that pays, and when that was."""
+    _released: dict[str, str] = field(default_factory=dict)
+    """By job-uuid: the attempt after which it was released, so that an owner's own hold is left alone."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ensure(self) -> None:
+        """Listen where nodes are, tell their backends the rules, and release what may go on. Raises StoreError."""
+        costs, _ = self.rules()
+        folders = [path / journal.FOLDER for path in self.nodes.iterdir()] if self.nodes.is_dir() else []
+        folders = [folder for folder in folders if (folder / "cupsfleet.json").exists()]
+        for gone in set(self._listening) - set(folders):
+            self._listening.pop(gone).end()
+        for folder in folders:
+            self._tell(folder, costs)
+        self._release()
+
+    def close(self) -> None:
+        for server in self._listening.values():
+            server.end()
+        self._listening.clear()
+
+    def answer(self, question: Mapping[str, Any]) -> str:
+        """Why a job must be held, or ''. Raises KeyError, TypeError or ValueError for what is no question."""
+        wish = self._wish(question)
+        with self._lock, self.open_store() as store:
+            why = self._decide(wish, store)
+            if not why:
+                _, site = self.rules()
+                self._let_through[wish.uuid] = (wish, site.account(wish.user, dict(wish.options)), time.monotonic())
+        return why
+
+    def _tell(self, folder: Path, costs: Costs) -> None:
+        rules = folder / "gate.json"
+        wanted = json.dumps({"when_unreachable": costs.when_unreachable})
+        if not costs.limited:
+            rules.unlink(missing_ok=True)
+            if folder in self._listening:
+                self._listening.pop(folder).end()
+            return
+        if folder not in self._listening:
+            self._listening[folder] = _Server(folder, self)
+        if not rules.exists() or rules.read_text() != wanted:
+            write_atomically(rules, wanted)
+
+    def _wish(self, question: Mapping[str, Any]) -> Wish:
+        options = {str(name): str(value) for name, value in question["options"].items()}
+        attempt = Attempt(
+            run="",
+            uuid=str(question["uuid"]),
+            user=str(question["user"]),
+            queue=str(question["queue"]),
+            driver=bool(question["driver"]),
+            options=options,
+            copies=int(question["copies"]),
+            count=from_plain(question["count"]),
+        )
+        return self._wished(attempt)
+
+    def _wished(self, attempt: Attempt) -> Wish:
+        _, site = self.rules()
+        pages = pages_of(attempt, site.unknown_pages)
+        department = site.department(attempt.user)
+        printed = Printed(int(time.time()), attempt.queue, department, pages.sides, pages.parts, pages.copies)
+        options = tuple(sorted(attempt.options.items()))
+        return Wish(attempt.uuid, attempt.user, printed.pages, micros(site.tariff.amount(printed)), options)
+
+    def _decide(self, wish: Wish, store: Store) -> str:
+        """Called under the lock."""
+        costs, site = self.rules()
+        ledger = Ledger(store)
+        if ledger.entry(f"job:{wish.uuid}"):
+            return ""  # it was charged, and prints again because its node died
+        now = time.monotonic()
+        for uuid, (_, _, at) in list(self._let_through.items()):
+            if now - at > FORGET_SECONDS or ledger.entry(f"job:{uuid}"):
+                del self._let_through[uuid]
+        waiting = [(one, shared) for one, shared, _ in self._let_through.values() if one.uuid != wish.uuid]
+
+        def used(begin: date, end: date) -> Used:
+            rows = ledger.sums("user", begin, end, {"user": wish.user, "account": ""})
+            own = [one for one, shared in waiting if one.user == wish.user and not shared]
+            pages = sum(row["pages"] for row in rows) + sum(one.pages for one in own)
+            return Used(pages, sum(row["amount"] for row in rows) + sum(one.amount for one in own))
+
+        def balance(name: str, shared: bool) -> int:
+            own = (one for one, account in waiting if (account == name if shared else one.user == name and not account))
+            return ledger.balance(name, shared) - sum(one.amount for one in own)
+
+        return refusal(wish, costs, site, used, balance, site.tariff.today())
+
+    def _release(self) -> None:
+        """Let go on what was held here and may be printed now."""
+        with self.open_store() as store:
+            nodes = {node.name: node for node in store.nodes()}
+            for job, attempt in _held(store):
+                if attempt.run == self._released.get(job.uuid) or job.node not in nodes:
+                    continue
+                with self._lock:
+                    refused = self._decide(self._wished(attempt), store)
+                if not refused and _release_job(self.target(nodes[job.node], store), job):
+                    self._released[job.uuid] = attempt.run
+
+
+def _held(store: Store) -> list[tuple[Job, Attempt]]:
+    """Jobs that are held and whose newest attempt was refused."""
+    sql = (
+        "select key, record, max(ended) from attempts where key in (select uuid from jobs where open = 1 and "
+        "state = 'held') group by key"
+    )
+    table = JobTable(store)
+    found = ((table.by_uuid(row["key"]), attempt_of(row["record"])) for row in store.rows(sql))
+    return [(job, attempt) for job, attempt in found if job and attempt and attempt.held]
+
+
+def _release_job(target: Target, job: Job) -> bool:
+    server = ipp.Server(target.host, target.port, target.user, target.tls, target.verify)
+    request = ipp.Request(IppOperation.RELEASE_JOB, {"job-id": job.id}, job.queue)
+    try:
+        ipp.question(server, request, RELEASE_SECONDS)
+    except ProbeError as error:
+        log.warning("job %s could not be released: %s", job.said(), error)
+        return False
+    return True
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    timeout = RELEASE_SECONDS
+
+    def handle(self) -> None:
+        gate: Gate = self.server.gate  # type: ignore[attr-defined]
+        try:
+            answer = {"reason": gate.answer(json.loads(self.rfile.readline(1 << 20)))}
+        except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
+            answer = {"error": str(error)}  # the backend does as it was told for when nobody answers
+        self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+
+class _Listener(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+class _Server:
+    """A socket's address holds 107 bytes and paths may be longer, so it is made by way of its folder's descriptor."""
+
+    def __init__(self, folder: Path, gate: Gate) -> None:
+        self._path = folder / "gate"
+        self._path.unlink(missing_ok=True)
+        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self._server = _Listener(f"/proc/self/fd/{handle}/gate", _Handler)
+        finally:
+            os.close(handle)
+        self._server.gate = gate  # type: ignore[attr-defined]
+        threading.Thread(target=self._server.serve_forever, name="gate", daemon=True).start()
+
+    def end(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
