@@ -117,10 +117,12 @@ function Stamp:start_analyze(_, channel)
     self.start_analyze = false
 end
 
--- Called first with everything that was read so far, which holds the whole attribute section.
+-- Called first with everything that was read so far, which holds the whole attribute section; of a chunked body now and
+-- then once more, although it is unregistered by then.
 function Stamp:http_payload(txn, message)
     local edit = txn:get_var("txn.edit")
-    if edit then
+    if edit and not self.done then
+        self.done = true
         local offset, length = string.unpack(">I4I4", edit)
         if length > 0 then message:remove(offset, length) end
         message:insert(edit:sub(9), offset)

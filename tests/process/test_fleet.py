@@ -211,9 +211,11 @@ class TestAdministration:
 class TestDeaths:
     def test_a_killed_node_is_back_with_its_jobs(self, fleet: Fleet) -> None:
         node = fleet.nodes()[0]
-        os.kill(fleet.pid_of(node["name"]), signal.SIGKILL)
-        eventually(lambda: all(one["name"] != node["name"] for one in fleet.nodes()), deadline=5)
-        eventually(lambda: any(one["name"] == node["name"] for one in fleet.nodes()), deadline=10)
+        died = fleet.pid_of(node["name"])
+        os.kill(died, signal.SIGKILL)
+        record = fleet.state / "nodes" / node["name"] / "process"
+        eventually(lambda: processes.recorded_pid(record) not in (None, died), deadline=30)
+        eventually(lambda: any(one["name"] == node["name"] for one in fleet.nodes()), deadline=30)
         back = next(one for one in fleet.nodes() if one["name"] == node["name"])
         assert (back["slot"], back["address"]) == (node["slot"], node["address"])
 

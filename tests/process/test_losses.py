@@ -30,7 +30,7 @@ def held(fleet: Fleet, text: bytes, queue: str = "office") -> int:
     job: int = parse(created)["jobs"][0]["job-id"]
     last = {**target, "job-id": job, "last-document": True, "document-format": "text/plain"}
     fleet.ipp(encode(IppOperation.SEND_DOCUMENT, last) + text)
-    eventually(lambda: [one["size_kb"] for one in jobs(fleet) if one["id"] == job] == [1])
+    eventually(lambda: [one["size_kb"] for one in jobs(fleet) if one["id"] == job] == [1], 40)
     return job
 
 
@@ -58,8 +58,8 @@ def test_a_database_that_is_deleted_under_the_controller_is_written_again(own_fl
     assert [one["id"] for one in jobs(own_fleet)] == [job]
     assert "was deleted; it is written again" in own_fleet.done("explain")
     release(own_fleet, job)
-    eventually(lambda: own_fleet.printed() == [b"kept\n"])
-    eventually(lambda: jobs(own_fleet) == [])
+    eventually(lambda: own_fleet.printed() == [b"kept\n"], 40)
+    eventually(lambda: jobs(own_fleet) == [], 40)
 
 
 def test_another_database_in_its_place_is_not_taken_for_ours(own_fleet: Fleet) -> None:
@@ -68,7 +68,7 @@ def test_another_database_in_its_place_is_not_taken_for_ours(own_fleet: Fleet) -
     database.rename(database.with_name("elsewhere"))
     database.write_bytes(database.with_name("elsewhere").read_bytes())
     log = own_fleet.state / "logs" / "controller.log"
-    eventually(lambda: "was replaced by another file while the controller runs" in log.read_text())
+    eventually(lambda: "was replaced by another file while the controller runs" in log.read_text(), 40)
 
 
 def test_spools_are_taken_in_again_when_the_database_is_lost(own_fleet: Fleet) -> None:
@@ -81,15 +81,15 @@ def test_spools_are_taken_in_again_when_the_database_is_lost(own_fleet: Fleet) -
     strange.mkdir(parents=True)
     own_fleet.up()
     assert [(node["name"], node["slot"], node["address"]) for node in own_fleet.nodes()] == nodes
-    eventually(lambda: [one["id"] for one in jobs(own_fleet)] == [job])
+    eventually(lambda: [one["id"] for one in jobs(own_fleet)] == [job], 40)
     (problem,) = own_fleet.status()["problems"]
     assert f"the folder {strange.parent} belongs to no node" in problem
     assert "no job waits in it" in problem
     release(own_fleet, job)
-    eventually(lambda: own_fleet.printed() == [b"survives\n"])
+    eventually(lambda: own_fleet.printed() == [b"survives\n"], 40)
     strange.rmdir()
     strange.parent.rmdir()
-    eventually(lambda: own_fleet.status()["problems"] == [])
+    eventually(lambda: own_fleet.status()["problems"] == [], 40)
 
 
 def test_the_sink_of_a_virtual_printer_outlives_its_configuration_until_its_jobs_are_printed(

@@ -321,7 +321,7 @@ class TestStartScript:
             time.sleep(0.02)
         assert (tmp_path / "policy-rc.d").exists()
         os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert process.returncode == 130
         assert not (tmp_path / "policy-rc.d").exists()
 

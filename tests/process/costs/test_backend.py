@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -215,10 +216,10 @@ class TestFaithfulness:
         os.write(asked, b"device-id\n")
 
         def place() -> None:
-            os.dup2(written, 13)
-            os.dup2(side, 14)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
+            # By way of numbers that nothing here has: one of the pipe's own may be 3 or 4.
+            ends = [fcntl.fcntl(handle, fcntl.F_DUPFD, 500) for handle in (written, side)]
+            for handle, number in zip(ends, (3, 4), strict=True):
+                os.dup2(handle, number)
 
         run = self.run(bare, "fake://channels/x", preexec_fn=place, close_fds=False)
         assert os.read(back, 100) == b"back\n"

@@ -99,7 +99,9 @@ def test_one_that_wants_another_host_name(office: Node) -> None:
 def test_one_that_lets_only_authenticated_users_in(office: Node) -> None:
     office.driver.stop(office.spec)
     pid = _start_with(
-        office, "<Limit Create-Job Print-Job Validate-Job>", "    AuthType Basic\n    Require valid-user\n"
+        office,
+        "<Limit Create-Job Print-Job Validate-Job Cancel-My-Jobs>",
+        "    AuthType Basic\n    Require valid-user\n",
     )
     try:
         with pytest.raises(NodeError, match="neither AuthType nor Require"):
