@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from controller.config import Settings, split_address
 from controller.door import Door
 from controller.effects import Crew, Effects, Outcome
+from controller.load import PAUSED
 from controller.plan import (
     Admit,
     Aim,
@@ -21,6 +22,7 @@ from controller.plan import (
     GiveUp,
     Leave,
     Order,
+    Pause,
     Plan,
     Prove,
     Remove,
@@ -96,6 +98,10 @@ class Applier:
                 node = _enter(node, NodeState.DRAINING, step.reason)
             case Leave() if node:
                 node = _enter(node, NodeState.LEAVING, step.reason)
+            case Pause():
+                self.store.put_fact(PAUSED, step.by)
+                self.store.event("scaling", step.reason)
+                return
             case _:
                 return
         assert node is not None

@@ -231,9 +231,23 @@ def drain(node: str, state: StateOption = VAR, wait: WaitOption = False) -> None
     _command(state, "drain", node, wait)
 
 
+class Pausable(StrEnum):
+    """What can be paused."""
+
+    SCALING = "scaling"
+
+
 @app.command()
-def resume(node: str, state: StateOption = VAR, wait: WaitOption = False) -> None:
-    """Give a drained node new jobs again; a retiring one is kept."""
+def pause(what: Pausable, state: StateOption = VAR) -> None:
+    """Stop growing and shrinking by load until `resume scaling`. nodes.min is kept, dead nodes come back."""
+    _command(state, "pause", what, wait=False)
+
+
+@app.command()
+def resume(
+    node: Annotated[str, typer.Argument(metavar="NODE|scaling")], state: StateOption = VAR, wait: WaitOption = False
+) -> None:
+    """Give a drained node new jobs again; a retiring one is kept. `resume scaling` ends a pause."""
     _command(state, "resume", node, wait)
 
 

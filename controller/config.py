@@ -182,6 +182,57 @@ class Health(Section):
         return 3 * max(self.interval, self.deadline)
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Schedule(Section):
+    """A time of the week in which more nodes serve, whatever the load says; it adds and never removes."""
+
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
+    """Days of the week on which it begins. Default: every day."""
+    start: time
+    """Local time, as 07:45:00 or "07:45". Begin earlier than the work by the time that a node needs to start."""
+    end: time
+    """Local time; one that is not after `start` is that of the next day."""
+    min: Annotated[int, Field(ge=1, le=200)]
+    """Nodes that serve at least in that time, instead of nodes.min."""
+
+
+class Scaling(Section):
+    """When the fleet grows and shrinks between nodes.min and nodes.max."""
+
+    policy: Literal["threshold", "wait-target"] = "threshold"
+    """What says how many nodes the work needs: `threshold` counts open jobs for each node, `wait-target` has
+    `target_share` of the jobs begin to print within `target_wait`, by measured times."""
+    queue_depth_per_node: Annotated[float, Field(gt=0)] = 4.0
+    """threshold: more open jobs for each node than this add nodes. Jobs that are held, wait for paper or stand in a
+    stopped queue are not counted. Default 4: three wait while one prints."""
+    queue_depth_per_node_down: Annotated[float, Field(ge=0)] = 1.0
+    """threshold: nodes go when those that are left would have fewer open jobs each. Must be less than
+    `queue_depth_per_node`, so that one of both is always silent."""
+    target_wait: Annotated[Seconds, Field(gt=0)] = 30.0
+    """wait-target: time from a job's acceptance to its first page."""
+    target_share: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """wait-target: share of the jobs that must make it."""
+    cool_down: Annotated[Seconds, Field(ge=0)] = 300.0
+    """A node goes only when no look in this time asked for it. Default 5m: at least twice what a node takes to start,
+    because switching idle nodes off at once and on again costs more than it saves."""
+    step: Annotated[int, Field(ge=1, le=200)] = 4
+    """Nodes that may be on their way at once because of load."""
+    max_node_hours_per_day: Annotated[float, Field(ge=0)] = 0.0
+    """Node-hours of a day (UTC) beyond which only nodes.min serve: what they need until midnight is set aside.
+    0 is no limit."""
+    dry_run: bool = False
+    """Decide, and tell what would be done, but do it not."""
+    forecast: bool = True
+    """Learn from the same hours of earlier weeks, and have the nodes there in time; it adds and never removes."""
+    holidays: tuple[date, ...] = ()
+    """Days without schedule and forecast, and from which nothing is learned."""
+    schedule: tuple[Schedule, ...] = ()
+    """Times of the week in which more nodes serve."""
+
+
 class WholeQueue(Section):
     """How questions about the whole queue are answered, such as `lpstat`."""
 
@@ -320,6 +371,7 @@ class Settings(BaseSettings):
     printers: Annotated[tuple[Printer, ...], Field(min_length=1)] = Field(default_factory=_virtual_office)
     virtual_printer: VirtualPrinter = VirtualPrinter()
     health: Health = Health()
+    scaling: Scaling = Scaling()
     whole_queue: WholeQueue = WholeQueue()
     costs: Costs = Costs()
     state: StateSection = StateSection()
@@ -327,6 +379,12 @@ class Settings(BaseSettings):
     def model_post_init(self, context: Any, /) -> None:
         if self.nodes.max < self.nodes.min:
             raise ValueError(f"nodes.max is {self.nodes.max}, allowed is nodes.min ({self.nodes.min}) or more")
+        depths = self.scaling.queue_depth_per_node_down, self.scaling.queue_depth_per_node
+        if depths[0] >= depths[1]:
+            raise ValueError(
+                f"scaling.queue_depth_per_node_down is {depths[0]:g}, allowed is less than "
+                f"scaling.queue_depth_per_node ({depths[1]:g})"
+            )
         names = [printer.name.lower() for printer in self.printers]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"printers: the name {sorted(twice)[0]!r} is given twice, allowed is once")

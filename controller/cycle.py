@@ -29,6 +29,7 @@ class Cycle:
         snapshot = self.observer.look(settings)
         self.collector.offer(snapshot.nodes)
         plan = decide(snapshot, settings)
+        self.observer.load.decided(plan.scale)
         if not plan.idle:
             with self.store.transaction():
                 self.store.record(snapshot, plan)

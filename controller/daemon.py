@@ -33,6 +33,7 @@ from controller.effects import Crew, Effects
 from controller.jobs.custody import Custody
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import JobTable
+from controller.load import LoadMemory
 from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
@@ -169,7 +170,10 @@ class Daemon:
         crew = Crew(self._wake_up)
         self.applier = Applier(self.store, self.door, effects, ports, crew)
         self.cycle = Cycle(
-            self.store, Observer(self.store, self.door, effects, crew), self.applier, self.jobs.collector
+            self.store,
+            Observer(self.store, self.door, effects, crew, LoadMemory(self.store)),
+            self.applier,
+            self.jobs.collector,
         )
         self.store.event("controller", f"started as process {os.getpid()}")
 

@@ -9,10 +9,12 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from controller.config import Settings
+from controller.decide.backlog import backlog
 from controller.decide.guards import prober_trouble
 from controller.decide.health import verdicts
 from controller.door import Door
 from controller.effects import Crew, Effects
+from controller.load import LoadMemory
 from controller.memory import Memory
 from controller.plan import Evacuate
 from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
@@ -41,6 +43,7 @@ class Observer:
     door: Door
     effects: Effects
     crew: Crew
+    load: LoadMemory
     _memories: dict[str, Memory] = field(default_factory=dict)
     _looked_at: float | None = None
     """When the last look began."""
@@ -83,6 +86,7 @@ class Observer:
             proxies_obey=self.door.obeyed(),
             canary=canary,
             gap=gap,
+            load=self.load.look(nodes, gap, settings),
         )
         return self._counted(snapshot, settings)
 
@@ -113,6 +117,7 @@ class Observer:
             node=node,
             alive=self._alive(node),
             reading=reading,
+            backlog=backlog(reading, self.load.service()),
             idle_readings=memory.idle_readings,
             reading_age=reading.age(now) if reading else 0.0,
             silent_for=memory.silent_for,

@@ -101,6 +101,13 @@ class Aim(Step):
 
 
 @dataclass(frozen=True)
+class Pause(Step):
+    """Scaling stops, until it is resumed. `by` is who asked for it; '' resumes it. Of no node."""
+
+    by: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """What becomes of an administrator's command."""
 
@@ -111,12 +118,41 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """How many nodes a rule asks for, and why."""
+
+    rule: str
+    nodes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that a decision went by."""
+
+    name: str
+    value: str
+    age: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
 class Scale:
     """How many nodes should serve, and why."""
 
     desired: int
     actual: int
     reason: str
+    wanted: int = 0
+    """What the rules asked for now; it goes into the window that holds a node back from going."""
+    certain: bool = True
+    """Whether every serving node's work was known."""
+    rule: str = ""
+    """The rule that won."""
+    inputs: tuple[Input, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    clamps: tuple[str, ...] = ()
+    """Bounds that made `desired` another number than the rules asked for."""
 
 
 @dataclass(frozen=True)

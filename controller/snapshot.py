@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from haproxy.model import SLOT_IDS
@@ -120,6 +121,83 @@ class ProxySight:
 
 
 @dataclass(frozen=True)
+class QueueWork:
+    """What a queue of one node has to print."""
+
+    queue: str
+    jobs: int
+    seconds: float
+    """Of node time, by the service time measured for this queue."""
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """A node's open jobs, as work. Those that no node can further are told apart."""
+
+    work: tuple[QueueWork, ...] = ()
+    stuck: int = 0
+    """Jobs that are held or stopped, or whose queue or printer is: no reason for another node, and a reason to keep
+    this one."""
+
+    @property
+    def jobs(self) -> int:
+        return sum(queue.jobs for queue in self.work)
+
+    @property
+    def seconds(self) -> float:
+        return sum(queue.seconds for queue in self.work)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What was measured of a queue, over all nodes."""
+
+    queue: str
+    rate: float
+    """Jobs accepted in a second, over the last minutes."""
+    peak: float
+    """The same in the busiest minute of the last hour."""
+    service: float
+    """Mean seconds from a job's first page to its end."""
+    variation: float = 1.0
+    """Squared coefficient of variation of that: 0 when all jobs are alike, 1 for exponential times."""
+    forecast: float = 0.0
+    """Jobs a second at this hour in the busiest of the last weeks, a start-up time ahead."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How many nodes were asked for, a while ago."""
+
+    age: float
+    """Seconds."""
+    nodes: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is known of the work beside the newest readings. The default is a controller that has just begun."""
+
+    demands: tuple[Demand, ...] = ()
+    demands_age: float = 0.0
+    """Seconds since they were measured."""
+    start_up: float = 0.0
+    """Seconds that a node of the configured driver takes from its order to its first job; 0 when none was seen."""
+    wishes: tuple[Wish, ...] = ()
+    """The largest ones, newest last: none that a newer and larger one outdoes."""
+    known_for: float = 0.0
+    """Seconds without a gap for which wishes were kept."""
+    paused_by: str = ""
+    """Who paused scaling; '' when it is not paused."""
+    node_hours: float = 0.0
+    """Node-hours since midnight UTC."""
+    hours_left: float = 24.0
+    """Until the next midnight UTC."""
+    local: datetime | None = None
+    """Local time, for the timetable; None when it must not count."""
+
+
+@dataclass(frozen=True)
 class NodeSight:
     """A node with everything that was seen of it."""
 
@@ -128,6 +206,8 @@ class NodeSight:
     """Whether its process runs; None where its driver can't know."""
     reading: Reading | None = None
     """The newest answer (or failure to answer) to the prober."""
+    backlog: Backlog | None = None
+    """The same answer's open jobs, as work; None when it did not answer."""
     idle_readings: int = 0
     """Fresh readings in a row that showed no open job, taken while every proxy did what it was told."""
     bad_readings: int = 0
@@ -179,9 +259,10 @@ class Command:
 
     id: int
     verb: str
-    """`add`, `retire`, `drain` or `resume`."""
+    """`add`, `retire`, `drain`, `resume`, `evacuate` or `pause`."""
     argument: str
-    """A node's name; for `add` an address HOST:PORT, or nothing for a node of the configured driver."""
+    """A node's name, or `scaling` to pause and resume that;
+    for `add` an address HOST:PORT, or nothing for a node of the configured driver."""
     asked_by: str
     age: float
     """Seconds since it was asked."""
@@ -210,6 +291,7 @@ class Snapshot:
     """What the prober read from its canary; None when that could not even be set up."""
     gap: float = 0.0
     """Seconds between this look and the one before; 0 for the first."""
+    load: Load = Load()
 
     def after(self, nodes: Iterable[Node]) -> Snapshot:
         """The same sights with the nodes as they are recorded now, new ones unseen."""

@@ -15,7 +15,8 @@ from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import weight
 from controller.jobs.table import JobTable
-from controller.plan import Plan
+from controller.load import PAUSED
+from controller.plan import Plan, Scale
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.state import State
 from controller.store import Store
@@ -40,13 +41,27 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "door": {"name": settings.front_door.name, "port": settings.front_door.port},
         "printers": [printer.name for printer in settings.printers],
         "nodes": nodes,
-        "scaling": {"desired": plan.scale.desired, "actual": _serving(snapshot), "reason": plan.scale.reason},
+        "scaling": _scaling(snapshot, plan.scale, settings, store),
         "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
         "price_per_hour": str(settings.nodes.price_per_hour * sum(sight.node.state.costs for sight in snapshot.nodes)),
         "problems": [*problems, *_node_problems(snapshot, judged), *_printer_problems(snapshot), *plan.notes],
     }
     with store.transaction():
         store.put_fact("sight", sight)
+
+
+def _scaling(snapshot: Snapshot, scale: Scale, settings: Settings, store: Store) -> dict[str, Any]:
+    """paused_by: '' when it is not paused. clamps: bounds that made `desired` another number than the rules asked."""
+    return {
+        "desired": scale.desired,
+        "actual": _serving(snapshot),
+        "reason": scale.reason,
+        "policy": settings.scaling.policy,
+        "rule": scale.rule,
+        "clamps": list(scale.clamps),
+        "paused_by": str(store.fact(PAUSED) or ""),
+        "dry_run": settings.scaling.dry_run,
+    }
 
 
 def _serving(snapshot: Snapshot) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from controller.config import Nodes, Settings
+from controller.decide.backlog import backlog
 from controller.snapshot import Cause, Command, Goal, Node, NodeSight, NodeState, ProxySight, Snapshot
 from probes.reading import OpenJob, QueueReading, Reading
 
@@ -70,7 +71,8 @@ def sight(
         "idle_readings": 0 if jobs or error else 10,
         "in_state": 60.0,
     }
-    return NodeSight(node=node, **{**defaults, **seen})
+    seen = {**defaults, **seen}
+    return NodeSight(node=node, **{"backlog": backlog(seen["reading"], {}), **seen})
 
 
 def snapshot(

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from controller.config import split_address
 from controller.decide.draft import Draft
-from controller.plan import Answer, Evacuate
+from controller.plan import Answer, Evacuate, Pause
 from controller.snapshot import Cause, Command, Goal, NodeState, Snapshot
 
 COMMAND_EXPIRES = 60.0
 """Seconds after which a command that nobody carried out is refused: late is worse than never."""
 GOALS = {"add": Goal.SERVE, "retire": Goal.RETIRE, "drain": Goal.DRAIN, "resume": Goal.SERVE}
 """What each command makes of a node."""
+SCALING = "scaling"
+"""What is paused and resumed instead of a node."""
 
 
 def take(draft: Draft, command: Command) -> None:
@@ -24,6 +26,8 @@ def take(draft: Draft, command: Command) -> None:
         _add(draft, command)
     elif command.verb == "evacuate":
         _evacuate(draft, command)
+    elif command.argument == SCALING and command.verb in ("pause", "resume"):
+        _pause(draft, command)
     else:
         _aim(draft, command)
 
@@ -37,6 +41,7 @@ def _add(draft: Draft, command: Command) -> None:
     elif any(sight.node.address == command.argument for sight in draft.snapshot.nodes):
         _refuse(draft, command, f"{command.argument} is in the fleet already")
     elif name := draft.order(f"{command.asked_by} asked for it", command.argument):
+        draft.added = True
         draft.answers.append(Answer(command.id, "running", f"{name} is coming", name))
     else:
         _refuse(draft, command, "no slot is free; one becomes free when a draining node has left")
@@ -45,7 +50,7 @@ def _add(draft: Draft, command: Command) -> None:
 def _aim(draft: Draft, command: Command) -> None:
     goal, name = GOALS.get(command.verb), command.argument
     if goal is None:
-        _refuse(draft, command, f"{command.verb!r} is no command; allowed are {', '.join(GOALS)}")
+        _refuse(draft, command, f"{command.verb!r} is no command for a node; allowed are {', '.join(GOALS)}")
     elif name not in draft.goals:
         _refuse(draft, command, f"there is no node {name}; known are {', '.join(sorted(draft.goals)) or 'none'}")
     elif name in _leaving(draft):
@@ -54,7 +59,18 @@ def _aim(draft: Draft, command: Command) -> None:
         _refuse(draft, command, f"{name} is named by nodes.existing in the configuration; remove it there first")
     else:
         draft.aim(name, goal, Cause.ADMINISTRATOR, f"{command.asked_by} asked to {command.verb} it")
+        draft.added |= goal is Goal.SERVE
         draft.answers.append(Answer(command.id, "running", f"{name}: {command.verb} begun", name))
+
+
+def _pause(draft: Draft, command: Command) -> None:
+    by = command.asked_by if command.verb == "pause" else ""
+    draft.paused_by = by
+    draft.steps.append(Pause("", f"{command.asked_by} asked to {command.verb} scaling", by=by))
+    said = (
+        "scaling is paused: nodes.min is kept and dead nodes come back, and nothing else" if by else "scaling goes on"
+    )
+    draft.answers.append(Answer(command.id, "done", said))
 
 
 def _evacuate(draft: Draft, command: Command) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from controller.config import Settings
 from controller.decide.guards import Guard
 from controller.decide.health import Life, Verdict
-from controller.decide.scaling import counts, scale
+from controller.decide.scaling import counts
 from controller.plan import Aim, Answer, Order, Scale, Step
 from controller.snapshot import Cause, Goal, NodeSight, NodeState, Snapshot
 
@@ -30,15 +30,22 @@ class Draft:
     ordered: int = 0
     taken: bool = False
     """Whether this plan takes a node away already."""
-    scale: Scale = field(init=False)
+    added: bool = False
+    """Whether an administrator has just made the fleet larger."""
+    paused_by: str | None = None
+    """Who has just paused scaling, '' when it was resumed; None when nothing was said."""
+    scale: Scale = field(default=Scale(0, 0, "it is not decided yet"))
 
     def __post_init__(self) -> None:
         self.goals = {sight.node.name: sight.node.goal for sight in self.snapshot.nodes}
-        self.scale = scale(self.snapshot, self.settings.nodes)
 
     def meant_to_serve(self) -> int:
         nodes = [sight.node for sight in self.snapshot.nodes]
         return sum(1 for node in nodes if counts(node, self.goals[node.name])) + self.ordered
+
+    def coming(self) -> int:
+        """Nodes that are meant to serve and on their way, or ordered in this plan."""
+        return self.ordered + sum(map(self._comes, self.snapshot.nodes))
 
     def order(self, reason: str, address: str = "", spare: bool = False) -> str | None:
         """Bring a draining node back or order a new one; its name, or None when no slot is free."""

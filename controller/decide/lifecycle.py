@@ -11,6 +11,7 @@ from controller.decide.draft import Draft
 from controller.decide.guards import guard
 from controller.decide.health import Life, Verdict, peers, queue_faults, verdicts
 from controller.decide.leaving import be_removed, leave_fleet, leave_service
+from controller.decide.sizing import fit
 from controller.plan import (
     Admit,
     Declare,
@@ -40,6 +41,7 @@ def decide(snapshot: Snapshot, settings: Settings) -> Plan:
     for command in snapshot.commands:
         take(draft, command)
     draft.order_missing()
+    fit(draft)
     for sight in draft.snapshot.nodes:
         if not sight.busy:
             draft.steps.extend(step for step in _life(sight, draft) if not _too_early(step, sight))
@@ -50,7 +52,7 @@ def _fresh(snapshot: Snapshot, settings: Settings) -> Snapshot:
     """Without the readings that are too old to decide anything."""
     limit = settings.health.stale_after
     sights = (
-        replace(sight, reading=None, idle_readings=0, bad_readings=0, good_readings=0)
+        replace(sight, reading=None, backlog=None, idle_readings=0, bad_readings=0, good_readings=0)
         if sight.reading_age > limit
         else sight
         for sight in snapshot.nodes

@@ -1,12 +1,26 @@
-"""How many nodes should serve."""
+"""How many nodes should serve.
+
+Growth is decided by what the rules ask now, shrinking by the most that they asked in the whole `cool_down`: doubt may
+add, never remove. What is not known asks for what is there.
+
+An administrator's word stands above the rules for a while. `add` counts as a wish of its own, so that the node stays
+for `cool_down`, then the rules decide. `retire` takes that node, and what was wished for before brings none in its
+place; only work that asks for it now, or nodes.min, orders another.
+"""
 
 from __future__ import annotations
 
-from controller.config import Nodes
-from controller.plan import Scale
-from controller.snapshot import Goal, Node, NodeState, Snapshot
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from controller.config import Settings
+from controller.decide.policies import Fleet, asks
+from controller.plan import Ask, Input, Scale
+from controller.snapshot import Goal, Load, Node, NodeSight, NodeState, Snapshot
 
 _ABSENT = {NodeState.ORDERED, NodeState.STARTING, NodeState.STOPPED, NodeState.DEAD}
+_WORKS = (NodeState.READY, NodeState.UNHEALTHY)
+"""States in which a node has work of its own that counts. That of a draining one is being done without it."""
 
 
 def counts(node: Node, goal: Goal) -> bool:
@@ -16,10 +30,129 @@ def counts(node: Node, goal: Goal) -> bool:
     return goal is Goal.SERVE and not gone
 
 
-def scale(snapshot: Snapshot, nodes: Nodes) -> Scale:
-    """Those that are meant to serve, but never fewer than `nodes.min`. Nothing is taken away here."""
-    meant = sum(1 for sight in snapshot.nodes if counts(sight.node, sight.node.goal))
-    serving = sum(1 for sight in snapshot.nodes if sight.node.state is NodeState.READY)
-    if meant < nodes.min:
-        return Scale(nodes.min, serving, f"nodes.min is {nodes.min} and {meant} {'is' if meant == 1 else 'are'} there")
-    return Scale(meant, serving, f"{meant} nodes are meant to serve, nodes.min is {nodes.min}")
+@dataclass
+class Bounds:
+    """A number on its way through the bounds; each that changes it is kept with its reason."""
+
+    meant: int
+    number: int
+    clamps: list[str] = field(default_factory=list)
+
+    def at_most(self, limit: int, why: str) -> None:
+        self._clamp(min(self.number, limit), why)
+
+    def at_least(self, limit: int, why: str) -> None:
+        self._clamp(max(self.number, limit), why)
+
+    def _clamp(self, number: int, why: str) -> None:
+        if number != self.number:
+            self.clamps.append(f"{number} instead of {self.number}: {why}")
+            self.number = number
+
+
+def scale(snapshot: Snapshot, settings: Settings, meant: int, coming: int, added: bool = False) -> Scale:
+    """meant: nodes that serve or will soon, of which `coming` are on their way. added: an administrator has just made
+    them so many."""
+    nodes, scaling, load = settings.nodes, settings.scaling, snapshot.load
+    serving = [sight for sight in snapshot.nodes if sight.node.state is NodeState.READY]
+    unknown = [sight.node.name for sight in serving if sight.backlog is None]
+    fleet = _fleet(snapshot, meant, len(serving))
+    found = [Ask("nodes.min", nodes.min, f"nodes.min is {nodes.min}"), *asks(fleet, scaling)]
+    if unknown:
+        found.append(Ask("doubt", meant, f"the work of {', '.join(unknown)} is not known"))
+    if added:
+        found.append(Ask("administrator", meant, f"an administrator wants {meant}"))
+    winner = max(found, key=lambda ask: ask.nodes)
+    bounds = Bounds(meant, winner.nodes)
+    bounds.at_most(nodes.max, f"nodes.max is {nodes.max}")
+    wanted = bounds.number
+    if wanted < meant:
+        _hold(bounds, load, settings)
+    if wanted > meant:
+        room = max(0, scaling.step - coming)
+        bounds.at_most(max(meant + room, nodes.min), f"scaling.step is {scaling.step} and {coming} are on their way")
+    _afford(bounds, load, settings)
+    if load.paused_by:
+        bounds.at_most(max(meant, nodes.min), f"{load.paused_by} paused scaling")
+        bounds.at_least(meant, f"{load.paused_by} paused scaling")
+    return Scale(
+        desired=bounds.number,
+        actual=len(serving),
+        reason=_reason(winner, bounds),
+        wanted=wanted,
+        certain=not unknown,
+        rule=winner.rule,
+        inputs=tuple(_inputs(snapshot, fleet, settings)),
+        asks=tuple(found),
+        clamps=tuple(bounds.clamps),
+    )
+
+
+def _fleet(snapshot: Snapshot, meant: int, ready: int) -> Fleet:
+    known = (sight.backlog for sight in snapshot.nodes if sight.node.state in _WORKS and sight.backlog)
+    return Fleet(meant, ready, tuple(known), snapshot.load)
+
+
+def _hold(bounds: Bounds, load: Load, settings: Settings) -> None:
+    """Nothing goes that was wished for in the whole `cool_down`, or when nobody knows what was."""
+    cool_down = settings.scaling.cool_down
+    wished = max((wish.nodes for wish in load.wishes if wish.age <= cool_down), default=0)
+    if load.known_for < cool_down:
+        bounds.at_least(bounds.meant, f"the work is known for {load.known_for:.0f} s of {cool_down:.0f} s only")
+    else:
+        bounds.at_least(min(bounds.meant, wished), f"so many were asked for in the last {cool_down:.0f} s")
+
+
+def _afford(bounds: Bounds, load: Load, settings: Settings) -> None:
+    """What is left of the day's node-hours, when those of nodes.min are set aside."""
+    budget, minimum = settings.scaling.max_node_hours_per_day, settings.nodes.min
+    if budget and load.node_hours + minimum * load.hours_left >= budget:
+        said = f"{load.node_hours:.1f} of {budget:g} node-hours are used today and nodes.min needs the rest"
+        bounds.at_most(minimum, said)
+
+
+def _reason(winner: Ask, bounds: Bounds) -> str:
+    said = f"{winner.reason}; {bounds.meant} {'is' if bounds.meant == 1 else 'are'} meant to serve"
+    return "; ".join([said, *bounds.clamps])
+
+
+def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[Input]:
+    load = snapshot.load
+    ages = [sight.reading_age for sight in snapshot.nodes if sight.backlog]
+    stuck = sum(backlog.stuck for backlog in fleet.backlogs)
+    yield Input(
+        "open jobs", f"{fleet.jobs} on {len(fleet.backlogs)} nodes, and {stuck} that wait for people", _most(ages)
+    )
+    seconds = sum(backlog.seconds for backlog in fleet.backlogs)
+    yield Input("work", f"{seconds:.0f} s of node time", _most(ages))
+    for demand in load.demands:
+        said = f"{demand.rate * 60:.1f} jobs a minute of {demand.service:.1f} s, at most {demand.peak * 60:.1f}"
+        yield Input(f"demand of {demand.queue}", said, load.demands_age)
+    yield Input("start-up", f"{load.start_up:.1f} s", 0.0)
+    wished = max((wish.nodes for wish in load.wishes), default=0)
+    yield Input("window", f"at most {wished} asked for, known for {load.known_for:.0f} s", 0.0)
+    yield Input("node-hours today", f"{load.node_hours:.1f}", 0.0)
+
+
+def _most(ages: list[float]) -> float:
+    return max(ages, default=0.0)
+
+
+def victims(snapshot: Snapshot, goals: dict[str, Goal]) -> list[NodeSight]:
+    """Nodes that may go, the one with the least work left first. One with a held job stays, for people to decide."""
+    free = [
+        sight
+        for sight in snapshot.nodes
+        if sight.node.state is NodeState.READY
+        and goals[sight.node.name] is Goal.SERVE
+        and sight.node.driver != "existing"
+        and sight.backlog is not None
+        and not sight.backlog.stuck
+        and not sight.busy
+    ]
+    return sorted(free, key=lambda sight: (_left(sight), -sight.node.slot))
+
+
+def _left(sight: NodeSight) -> tuple[float, int]:
+    assert sight.backlog is not None
+    return sight.backlog.seconds, sight.backlog.jobs

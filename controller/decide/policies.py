@@ -1,0 +1,146 @@
+"""What each rule of scaling asks for. Pure, and monotonic: more load never asks for fewer nodes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from controller.config import WEEKDAYS, Scaling, Schedule
+from controller.plan import Ask
+from controller.snapshot import Backlog, Demand, Load
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What the rules go by."""
+
+    meant: int
+    """Nodes that serve or will soon."""
+    ready: int
+    """Those of them that serve now."""
+    backlogs: tuple[Backlog, ...]
+    """Of every node whose work is known, draining ones left out: theirs is being done."""
+    load: Load
+
+    @property
+    def jobs(self) -> int:
+        return sum(backlog.jobs for backlog in self.backlogs)
+
+
+def asks(fleet: Fleet, scaling: Scaling) -> Iterator[Ask]:
+    yield threshold(fleet, scaling) if scaling.policy == "threshold" else wait_target(fleet, scaling)
+    local = fleet.load.local
+    if local is None or local.date() in scaling.holidays:
+        return
+    for one in scaling.schedule:
+        if runs(one, local):
+            yield Ask("schedule", one.min, f"from {one.start:%H:%M} to {one.end:%H:%M} at least {one.min} nodes serve")
+    if scaling.forecast and (ask := forecast(fleet.load, scaling)):
+        yield ask
+
+
+def threshold(fleet: Fleet, scaling: Scaling) -> Ask:
+    """As many as there are, unless there are too few or too many: between both depths nothing changes."""
+    jobs, up, down = fleet.jobs, scaling.queue_depth_per_node, scaling.queue_depth_per_node_down
+    few = math.ceil(jobs / up)
+    enough = math.ceil(jobs / down) if jobs < fleet.meant * down else fleet.meant if jobs else 0
+    nodes = max(few, min(fleet.meant, enough))
+    said = f"{jobs} open {'job' if jobs == 1 else 'jobs'} for {fleet.meant} nodes"
+    if few > fleet.meant:
+        return Ask("threshold", nodes, f"{said}, more than {up:g} each")
+    return Ask("threshold", nodes, f"{said}, at most {down:g} each on {nodes}" if nodes < fleet.meant else said)
+
+
+def wait_target(fleet: Fleet, scaling: Scaling) -> Ask:
+    """The most that any queue needs: a node prints one job of each queue at a time, so queues share nodes."""
+    work: Counter[str] = Counter()
+    for backlog in fleet.backlogs:
+        for queue in backlog.work:
+            work[queue.queue] += queue.seconds  # type: ignore[assignment]
+    needs = [_queue_needs(demand, work.pop(demand.queue, 0.0), fleet, scaling) for demand in fleet.load.demands]
+    needs += [_backlog_needs(queue, seconds, 0.0, fleet, scaling) for queue, seconds in sorted(work.items())]
+    return max(needs, key=lambda ask: ask.nodes, default=Ask("wait-target", 0, "no queue has work"))
+
+
+def _queue_needs(demand: Demand, seconds: float, fleet: Fleet, scaling: Scaling) -> Ask:
+    late = fleet.load.start_up >= scaling.target_wait
+    rate = max(demand.rate, demand.peak) if late else demand.rate
+    steady = steady_nodes(rate, demand.service, demand.variation, scaling.target_wait, scaling.target_share)
+    backlog = _backlog_needs(demand.queue, seconds, demand.rate * demand.service, fleet, scaling)
+    if backlog.nodes > steady:
+        return backlog
+    said = f"{demand.queue}: {rate * 60:.1f} jobs a minute of {demand.service:.1f} s each"
+    if late:
+        said += f", as in the busiest minute of the hour, for a node takes {fleet.load.start_up:.0f} s to start"
+    return Ask("wait-target", steady, f"{said}; {scaling.target_share:.0%} begin within {scaling.target_wait:.0f} s")
+
+
+def _backlog_needs(queue: str, seconds: float, offered: float, fleet: Fleet, scaling: Scaling) -> Ask:
+    """So many that what is there and what comes meanwhile has begun within the target, or as soon as new nodes can.
+
+    offered: seconds of work that arrive in a second. New nodes help only from their start on.
+    """
+    start = fleet.load.start_up
+    horizon = max(scaling.target_wait, 2 * start)
+    work = seconds + offered * horizon
+    nodes = math.ceil(work / horizon - 1e-9)
+    if nodes > fleet.ready:
+        nodes = fleet.ready + math.ceil((work - fleet.ready * horizon) / (horizon - start) - 1e-9)
+    return Ask("wait-target", nodes, f"{queue}: {seconds:.0f} s of work wait, to be begun within {horizon:.0f} s")
+
+
+def forecast(load: Load, scaling: Scaling) -> Ask | None:
+    """What the same hour of earlier weeks would need."""
+    needs = [
+        (
+            steady_nodes(demand.forecast, demand.service, demand.variation, scaling.target_wait, scaling.target_share),
+            demand,
+        )
+        for demand in load.demands
+        if demand.forecast
+    ]
+    if not needs:
+        return None
+    nodes, demand = max(needs, key=lambda need: need[0])
+    said = f"{demand.queue}: {demand.forecast * 60:.1f} jobs a minute came at this hour of an earlier week"
+    return Ask("forecast", nodes, said)
+
+
+def steady_nodes(rate: float, service: float, variation: float, wait: float, share: float) -> int:
+    """The fewest nodes on which a steady stream waits longer than `wait` in less than 1 - share of the cases.
+
+    M/G/n by Erlang's formula C with the correction of Allen and Cunneen: the waiting time's tail is that of M/M/n, on
+    a scale that is stretched by (1 + variation) / 2.
+    """
+    offered = rate * service
+    if offered <= 0:
+        return 0
+    nodes = math.floor(offered) + 1
+    while _late(nodes, offered, wait / service, variation) > 1 - share:
+        nodes += 1
+    return nodes
+
+
+def _late(nodes: int, offered: float, wait: float, variation: float) -> float:
+    """Share of the jobs that wait longer than `wait` service times."""
+    return _erlang_c(nodes, offered) * math.exp(-(nodes - offered) * wait * 2 / (1 + variation))
+
+
+def _erlang_c(nodes: int, offered: float) -> float:
+    """Probability that an arrival finds all nodes busy."""
+    blocked = 1.0
+    for n in range(1, nodes + 1):
+        blocked = offered * blocked / (n + offered * blocked)
+    return blocked / (1 - offered / nodes * (1 - blocked))
+
+
+def runs(schedule: Schedule, local: datetime) -> bool:
+    """Whether this time of the week lies within the schedule."""
+    today, clock = WEEKDAYS[local.weekday()], local.time()
+    if schedule.start < schedule.end:
+        return today in schedule.days and schedule.start <= clock < schedule.end
+    yesterday = WEEKDAYS[(local - timedelta(days=1)).weekday()]
+    return (today in schedule.days and clock >= schedule.start) or (yesterday in schedule.days and clock < schedule.end)

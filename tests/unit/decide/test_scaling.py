@@ -1,0 +1,271 @@
+"""How many nodes should serve: what the rules ask, the bounds, and the first step towards it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.config import Nodes, Scaling, Schedule, Settings
+from controller.decide import decide
+from controller.decide.backlog import backlog
+from controller.decide.policies import Fleet, runs, steady_nodes, threshold, wait_target
+from controller.plan import Aim, Drain, Order, Pause, Plan
+from controller.snapshot import Backlog, Cause, Demand, Goal, Load, NodeSight, NodeState, QueueWork, Wish
+from tests.builders import command, job, queue, reading, sight, snapshot
+
+KNOWN = Load(known_for=1000.0)
+"""Nothing was asked for in the whole window."""
+FREE = tuple(range(20, 40))
+
+
+def with_scaling(minimum: int = 2, maximum: int = 8, **scaling) -> Settings:
+    return Settings(nodes=Nodes(min=minimum, max=maximum), scaling=Scaling(**scaling))
+
+
+def loaded(slot: int, jobs: int, seconds: float | None = None, stuck: int = 0, **seen) -> NodeSight:
+    work = QueueWork("office", jobs, 5.0 * jobs if seconds is None else seconds)
+    return sight(slot, backlog=Backlog((work,), stuck), **seen)
+
+
+def plan(*sights: NodeSight, load: Load = KNOWN, settings: Settings | None = None, **rest) -> Plan:
+    return decide(snapshot(*sights, load=load, free_slots=FREE, **rest), settings or with_scaling())
+
+
+def orders(found: Plan) -> int:
+    return sum(isinstance(step, Order) for step in found.steps)
+
+
+def leaving(found: Plan) -> list[str]:
+    return [step.node for step in found.steps if isinstance(step, Aim) and step.goal == "retire"]
+
+
+class TestGrowing:
+    def test_more_jobs_than_each_node_should_have_order_nodes_at_once(self) -> None:
+        found = plan(loaded(1, 6), loaded(2, 6))
+        assert (orders(found), found.scale.desired, found.scale.rule) == (1, 3, "threshold")
+        assert "12 open jobs for 2 nodes, more than 4 each" in found.scale.reason
+
+    def test_what_is_on_its_way_counts(self) -> None:
+        assert orders(plan(loaded(1, 6), loaded(2, 6), sight(3, NodeState.STARTING, error="not yet"))) == 0
+
+    def test_not_more_than_step_at_once(self) -> None:
+        found = plan(loaded(1, 50), loaded(2, 50), settings=with_scaling(step=3))
+        assert orders(found) == 3
+        assert any("scaling.step is 3" in clamp for clamp in found.scale.clamps)
+        assert (
+            orders(plan(loaded(1, 50), loaded(2, 50), sight(3, NodeState.ORDERED), settings=with_scaling(step=1))) == 0
+        )
+
+    def test_never_beyond_max(self) -> None:
+        found = plan(loaded(1, 50), loaded(2, 50), settings=with_scaling(maximum=3))
+        assert (orders(found), found.scale.desired) == (1, 3)
+        assert "3 instead of 25: nodes.max is 3" in found.scale.reason
+
+    def test_a_drain_is_cancelled_before_a_node_is_ordered(self) -> None:
+        drains = sight(3, NodeState.DRAINING, Goal.RETIRE, goal_by=Cause.SCALING)
+        found = plan(loaded(1, 6), loaded(2, 6), drains)
+        assert orders(found) == 0
+        assert [(step.node, step.goal) for step in found.steps if isinstance(step, Aim)] == [("node-3", "serve")]
+
+    def test_what_only_people_can_further_is_no_reason(self) -> None:
+        assert plan(loaded(1, 0, stuck=50), loaded(2, 0, stuck=50)).steps == ()
+
+
+class TestBacklog:
+    def test_jobs_that_can_print_are_work(self) -> None:
+        found = backlog(reading("node-1", jobs=3), {"office": 7.0})
+        assert found is not None
+        assert (found.jobs, found.seconds, found.stuck) == (3, 21.0, 0)
+
+    def test_held_and_stopped_jobs_are_not(self) -> None:
+        jobs = [replace(job(0), state=4), replace(job(1), state=6), job(2)]
+        assert backlog(replace(reading("node-1"), jobs=tuple(jobs)), {}) == Backlog((QueueWork("office", 1, 5.0),), 2)
+
+    @pytest.mark.parametrize("blocked", [queue(state=5), queue(state=4, reasons=("media-empty-error",))])
+    def test_nor_is_what_waits_for_paper_or_stands_in_a_stopped_queue(self, blocked) -> None:
+        assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3)
+
+    def test_silence_is_not_emptiness(self) -> None:
+        assert backlog(reading("node-1", error="refused"), {}) is None
+        assert backlog(None, {}) is None
+
+
+class TestShrinking:
+    def test_the_node_with_the_least_work_goes_one_at_a_time(self) -> None:
+        found = plan(loaded(1, 0, 0.0), loaded(2, 1, 9.0), loaded(3, 1, 4.0), loaded(4, 1, 7.0))
+        assert leaving(found) == ["node-1"]
+        going = sight(1, NodeState.DRAINING, Goal.RETIRE, goal_by=Cause.SCALING, jobs=1)
+        assert leaving(plan(going, loaded(2, 0), loaded(3, 0), loaded(4, 0))) == []
+
+    def test_one_with_a_held_job_stays(self) -> None:
+        assert leaving(plan(loaded(1, 0, stuck=1), loaded(2, 0), loaded(3, 0, stuck=1))) == ["node-2"]
+
+    def test_the_most_that_was_asked_for_in_the_window_counts(self) -> None:
+        asked = replace(KNOWN, wishes=(Wish(200.0, 4), Wish(10.0, 3)))
+        four = [loaded(slot, 0) for slot in (1, 2, 3, 4)]
+        found = plan(*four, load=asked)
+        assert leaving(found) == []
+        assert "so many were asked for in the last 300 s" in found.scale.reason
+        assert leaving(plan(*four, load=replace(KNOWN, wishes=(Wish(301.0, 4), Wish(10.0, 3))))) == ["node-4"]
+
+    def test_without_history_the_size_is_kept(self) -> None:
+        found = plan(*(loaded(slot, 0) for slot in (1, 2, 3, 4)), load=Load(known_for=120.0))
+        assert leaving(found) == []
+        assert "the work is known for 120 s of 300 s only" in found.scale.reason
+
+    def test_min_is_kept(self) -> None:
+        assert plan(loaded(1, 0), loaded(2, 0)).steps == ()
+
+    def test_not_while_anything_is_unknown(self) -> None:
+        three = [loaded(1, 0), loaded(2, 0), sight(3, error="timed out", silent_for=2.0)]
+        found = plan(*three)
+        assert leaving(found) == []
+        assert (found.scale.rule, found.scale.certain) == ("doubt", False)
+
+    def test_not_while_the_prober_is_in_doubt(self) -> None:
+        assert leaving(plan(loaded(1, 0), loaded(2, 0), loaded(3, 0), canary=None)) == []
+
+    def test_someone_elses_server_stays(self) -> None:
+        others = [loaded(slot, 0, driver="existing") for slot in (1, 2, 3)]
+        found = plan(*others)
+        assert leaving(found) == []
+        assert any("no node can go" in note for note in found.notes)
+
+
+class TestAdministrators:
+    def test_an_added_node_counts_as_a_wish_of_its_own(self) -> None:
+        found = plan(loaded(1, 0), loaded(2, 0), commands=(command("add"),))
+        assert (orders(found), found.scale.wanted, found.scale.rule) == (1, 3, "administrator")
+
+    def test_a_retired_node_is_not_ordered_again_by_old_wishes(self) -> None:
+        asked = replace(KNOWN, wishes=(Wish(10.0, 3),))
+        found = plan(loaded(1, 0), loaded(2, 0), loaded(3, 0), load=asked, commands=(command("retire", "node-3"),))
+        assert (orders(found), leaving(found)) == (0, ["node-3"])
+
+    def test_scaling_can_be_paused(self) -> None:
+        (pause, *_) = plan(loaded(1, 6), loaded(2, 6), commands=(command("pause", "scaling"),)).steps
+        assert pause == Pause("", "admin asked to pause scaling", by="admin")
+        paused = replace(KNOWN, paused_by="admin")
+        found = plan(loaded(1, 6), loaded(2, 6), load=paused)
+        assert (found.steps, found.scale.desired) == ((), 2)
+        assert "admin paused scaling" in found.scale.reason
+        assert leaving(plan(loaded(1, 0), loaded(2, 0), loaded(3, 0), load=paused)) == []
+        assert orders(plan(loaded(1, 6), load=paused)) == 1, "nodes.min is kept"
+        assert orders(plan(loaded(1, 6), loaded(2, 6), load=paused, commands=(command("resume", "scaling"),))) == 1
+
+    def test_a_dry_run_only_tells(self) -> None:
+        found = plan(loaded(1, 6), loaded(2, 6), settings=with_scaling(dry_run=True))
+        assert (found.steps, found.scale.desired) == ((), 3)
+        assert found.notes[0].startswith("dry run: 3 nodes should be meant to serve, not 2")
+
+
+class TestBudget:
+    def test_when_it_is_used_up_only_min_serves(self) -> None:
+        poor = with_scaling(max_node_hours_per_day=50)
+        rich = replace(KNOWN, node_hours=20.0, hours_left=14.0)
+        assert orders(plan(loaded(1, 6), loaded(2, 6), load=rich, settings=poor)) == 1
+        spent = replace(rich, node_hours=22.0)
+        found = plan(loaded(1, 6), loaded(2, 6), load=spent, settings=poor)
+        assert orders(found) == 0
+        assert "22.0 of 50 node-hours are used today" in found.scale.reason
+        assert leaving(plan(loaded(1, 6), loaded(2, 7), loaded(3, 8), load=spent, settings=poor)) == ["node-1"]
+
+
+class TestTimetable:
+    MONDAY_NOON = datetime(2027, 1, 4, 12, 0, tzinfo=UTC)
+
+    def test_it_adds(self) -> None:
+        day = Schedule(days=("mon",), start=time(8), end=time(18), min=4)
+        noon = replace(KNOWN, local=self.MONDAY_NOON)
+        found = plan(loaded(1, 0), loaded(2, 0), load=noon, settings=with_scaling(schedule=(day,)))
+        assert (orders(found), found.scale.rule) == (2, "schedule")
+        holiday = with_scaling(schedule=(day,), holidays=(date(2027, 1, 4),))
+        assert orders(plan(loaded(1, 0), loaded(2, 0), load=noon, settings=holiday)) == 0
+
+    @pytest.mark.parametrize(
+        ("day", "hour", "inside"), [(3, 21, False), (4, 22, True), (5, 5, True), (5, 6, False), (5, 22, False)]
+    )
+    def test_one_may_last_beyond_midnight(self, day, hour, inside) -> None:
+        night = Schedule(days=("mon",), start=time(22), end=time(6), min=4)
+        assert runs(night, datetime(2027, 1, day, hour, tzinfo=UTC)) is inside
+
+
+class TestWaitTarget:
+    SCALING = Scaling(policy="wait-target")
+
+    def fleet(
+        self, rate: float, service: float = 10.0, work: float = 0.0, start_up: float = 2.0, ready: int = 2
+    ) -> Fleet:
+        load = Load((Demand("office", rate, 2 * rate, service),), start_up=start_up)
+        return Fleet(ready, ready, (Backlog((QueueWork("office", 1, work),)),), load)
+
+    def test_a_steady_stream_gets_more_nodes_than_it_keeps_busy(self) -> None:
+        assert 6 <= wait_target(self.fleet(rate=0.5), self.SCALING).nodes <= 8
+
+    def test_erlang(self) -> None:
+        """Ten servers, eight busy on average: 40.9 % of the arrivals wait (Erlang C, from tables)."""
+        assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.410) == 10
+        assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.408) == 11
+
+    def test_work_that_waits_is_begun_within_the_target(self) -> None:
+        """300 s of work; two nodes do 60 of it in 30 s, new ones 28 each."""
+        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 9
+
+    def test_where_a_start_takes_longer_than_the_target_headroom_is_kept_and_told(self) -> None:
+        slow, fast = self.fleet(rate=0.2, start_up=120.0), self.fleet(rate=0.2)
+        ask = wait_target(slow, self.SCALING)
+        assert ask.nodes > wait_target(fast, self.SCALING).nodes
+        assert "for a node takes 120 s to start" in ask.reason
+
+
+RATES = st.floats(0, 2)
+WORK = st.floats(0, 5000)
+
+
+@given(RATES, RATES, WORK, WORK, st.integers(1, 20), st.floats(0, 200))
+def test_more_load_never_asks_for_fewer(rate, more_rate, work, more_work, ready, start_up) -> None:
+    def asked(rate: float, work: float) -> int:
+        load = Load((Demand("office", rate, rate, 8.0, 1.5),), start_up=start_up)
+        fleet = Fleet(ready, ready, (Backlog((QueueWork("office", 1, work),)),), load)
+        return wait_target(fleet, Scaling(policy="wait-target")).nodes
+
+    assert asked(rate + more_rate, work + more_work) >= asked(rate, work)
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(0, 5), st.integers(0, 30))
+def test_more_jobs_never_lower_desired(jobs, where, more) -> None:
+    larger = [count + more * (index == where % len(jobs)) for index, count in enumerate(jobs)]
+
+    def desired(counts: list[int]) -> int:
+        return plan(*(loaded(slot, count) for slot, count in enumerate(counts, 1))).scale.desired
+
+    assert desired(larger) >= desired(jobs)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6))
+def test_missing_data_never_shrinks(jobs) -> None:
+    sights = [
+        sight(slot, error="timed out", silent_for=1.0) if count is None else loaded(slot, count)
+        for slot, count in enumerate([None, *jobs], 1)
+    ]
+    found = plan(*sights)
+    assert found.scale.desired >= len(sights)
+    assert leaving(found) == []
+
+
+@given(st.integers(0, 200), st.integers(1, 20), st.floats(0.5, 20), st.floats(0, 0.99))
+def test_a_constant_load_ends_in_a_constant_size(jobs, meant, up, share) -> None:
+    scaling = Scaling(queue_depth_per_node=up, queue_depth_per_node_down=up * share)
+
+    def asked(meant: int) -> int:
+        return threshold(Fleet(meant, meant, (Backlog((QueueWork("office", jobs, 1.0),)),), KNOWN), scaling).nodes
+
+    assert asked(asked(meant)) == asked(meant)
+
+
+def test_a_node_that_goes_is_drained() -> None:
+    assert any(isinstance(step, Drain) for step in plan(loaded(1, 0), loaded(2, 0), loaded(3, 0)).steps)
