@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -22,11 +23,13 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from controller import costs_cli, lifetime
+from controller import costs_cli, lifetime, simulate_cli
 from controller.config import ConfigError, load, schema
 from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
+from controller.diary import in_words
 from controller.notify import notify
+from controller.simulate.trace import TraceError
 from controller.state import AlreadyRuns, State, StateError
 from controller.store import Store, StoreError
 from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_json, print_table, printable, say
@@ -42,6 +45,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     StateError: BAD_STATE,
     StoreError: BAD_STATE,
     sqlite3.Error: BAD_STATE,
+    TraceError: BAD_CONFIG,
     UserError: FAILED,
     CostsError: FAILED,
     PeopleError: BAD_CONFIG,
@@ -63,6 +67,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The configuration file.")
 app.add_typer(user_app, name="user")
 app.add_typer(config_app, name="config")
 app.add_typer(costs_cli.app, name="costs")
+app.command()(simulate_cli.simulate)
 
 
 def main() -> None:
@@ -194,16 +199,24 @@ JOB_COLUMNS = ("id", "owner", "queue", "title", "state", "size_kb", "impressions
 def explain(
     state: StateOption = VAR,
     as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many decisions.")] = 10,
+    last: Annotated[int, typer.Option("--last", "--limit", min=1, help="How many decisions.")] = 10,
+    at: Annotated[datetime | None, typer.Option(help="What was decided until this moment, local time.")] = None,
 ) -> None:
-    """What was decided last, and why."""
+    """What was decided last, and why; why nothing was done when nothing was done."""
+    until = at.astimezone().timestamp() if at else None
     with _views(state) as views:
-        decisions, events = views.explain(limit), views.events(limit)
+        decisions, events, scalings = views.explain(last), views.events(last), views.scalings(last, until)
     if as_json:
-        print_json({"decisions": decisions, "events": events})
+        found = {"decisions": decisions, "events": events, "scaling": scalings}
+        print_json({"scaling": scalings} if at else found)
         return
-    print_table(decisions, ("at", "decided"))
-    print_table(events, ("at", "kind", "node", "text"))
+    if not at:
+        print_table(decisions, ("at", "decided"))
+        print_table(events, ("at", "kind", "node", "text"))
+    for passed in reversed(scalings):
+        out.print(lifetime.readable("at", passed["at"]))
+        for line in in_words(passed):
+            out.print(printable(line))
 
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it is done, not when it is begun.")]

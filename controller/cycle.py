@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.apply import Applier
 from controller.config import Settings
 from controller.decide import decide
+from controller.diary import Diary
 from controller.jobs.collect import Collector
 from controller.observe import Observer
 from controller.plan import Plan
@@ -22,6 +23,10 @@ class Cycle:
     observer: Observer
     applier: Applier
     collector: Collector
+    diary: Diary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.diary = Diary(self.store)
 
     def run(self, settings: Settings, problems: list[str]) -> Plan:
         """`problems` are what the caller knows to be wrong beside the nodes. Raises StoreError."""
@@ -30,8 +35,9 @@ class Cycle:
         self.collector.offer(snapshot.nodes)
         plan = decide(snapshot, settings)
         self.observer.load.decided(plan.scale)
-        if not plan.idle:
-            with self.store.transaction():
+        with self.store.transaction():
+            self.diary.keep(plan)
+            if not plan.idle:
                 self.store.record(snapshot, plan)
         self.applier.apply(plan, settings)
         publish(self.store, snapshot.after(self.store.nodes()), plan, settings, problems)

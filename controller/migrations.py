@@ -167,3 +167,10 @@ def m004_causes(db: Database) -> None:
     """Who gave a node its goal: what an administrator drained is not brought back by anything else."""
     db["nodes"].add_column("goal_by", str, not_null_default="")
     db.execute("update nodes set goal_by = 'administrator' where goal != 'serve'")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m005_scalings(db: Database) -> None:
+    """What was decided about the fleet's size, and why (controller/diary.py)."""
+    db["scalings"].create({"id": int, "at": float, "decided": str}, pk="id")
+    db["scalings"].create_index(["at"])

@@ -283,6 +283,7 @@ class Store:
         limit = time.time() - older_than
         self._db.execute("delete from events where at < ?", [limit])
         self._db.execute("delete from passes where at < ?", [limit])
+        self._db.execute("delete from scalings where at < ?", [limit])
         self._db.execute("delete from passes where id <= (select max(id) from passes) - ?", [PASSES_KEPT])
         self._db.execute("delete from commands where answered_at < ?", [limit])
 

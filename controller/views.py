@@ -14,6 +14,7 @@ from controller.config import Settings
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import weight
+from controller.diary import told
 from controller.jobs.table import JobTable
 from controller.load import PAUSED
 from controller.plan import Plan, Scale
@@ -194,6 +195,10 @@ class Views:
     def explain(self, limit: int = 10) -> list[dict[str, Any]]:
         """The last passes that decided something, newest first: when, what and why."""
         return [{"at": row["at"], "decided": row["sentence"]} for row in self.store.passes(limit)]
+
+    def scalings(self, limit: int = 10, until: float | None = None) -> list[dict[str, Any]]:
+        """What was decided about the fleet's size, newest first (controller/diary.py: told)."""
+        return told(self.store, limit, until)
 
     def events(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.store.events(limit)

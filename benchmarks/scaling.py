@@ -1,0 +1,212 @@
+"""Policies of scaling on the same traces, in simulated time: `python -m benchmarks.scaling [--start-up 60] [--seed 1]`.
+
+fixed peak      as many nodes as the trace ever needs, all the time
+threshold       ours, by open jobs for each node
+timetable       ours with half of that from 7:45 to 18:00 on working days, and nodes.min else
+HPA             Kubernetes' HorizontalPodAutoscaler as documented: every 15 s, desired = ceil(current x open jobs for
+                each node / target), none within a tolerance of 0.1, the most of the last 300 s counts when it shrinks
+wait-target     ours, by measured times
+clairvoyant     knows the future: a node is there exactly when a job would wait too long; its start is paid for
+
+Under and over: nodes too few and too many on average, compared with those that print at the moment (SPEC's accuracy).
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import time as clock
+from typing import Any
+
+from controller.config import Nodes, Scaling, Schedule, Settings
+from controller.simulate.summary import percentile, summary
+from controller.simulate.trace import MONDAY, PER_PAGE, SET_UP, Arrival, campus, pages
+from controller.simulate.world import Outcome, World
+
+MOST = 16
+SYNC, TOLERANCE, STABILISE, PER_NODE = 15.0, 0.1, 300.0, 2.0
+"""Of HPA: its defaults, and the open jobs for each node that did best of 1, 2, 3 and 4 on the campus."""
+WAIT = 30.0
+HOUR, DAY = 3600.0, 86400.0
+
+
+def stream(chance: random.Random, begin: float, seconds: float, a_minute: float) -> list[Arrival]:
+    """Jobs at random, so many a minute on average."""
+    found, at = [], begin
+    while (at := at + chance.expovariate(a_minute / 60)) < begin + seconds:
+        found.append(Arrival(at, "office", SET_UP + PER_PAGE * pages(chance)))
+    return found
+
+
+def traces(seed: int) -> dict[str, list[Arrival]]:
+    def chance() -> random.Random:
+        return random.Random(seed)
+
+    nine = MONDAY + 9 * HOUR
+    lectures = [one for hour in range(8) for one in stream(chance(), nine + hour * HOUR, 300, 40)]
+    steady = stream(chance(), nine, 8 * HOUR, 12)
+    quiet = stream(chance(), nine, 8 * HOUR, 3)
+    return {
+        "steady": steady,
+        "lectures": sorted(lectures + quiet),
+        "flash crowd": sorted(quiet + stream(chance(), nine + 3 * HOUR, 600, 60)),
+        "weekend": stream(chance(), nine, 2 * DAY, 0.5),
+        "one long job": sorted([*quiet, Arrival(nine + HOUR, "office", 1800.0)]),
+        "campus day": campus(seed, days=1, jobs_per_day=3000),
+    }
+
+
+@dataclass
+class Hpa:
+    """A policy in the place of ours: it sets nodes.min, and all that is ours is told to follow at once."""
+
+    _wishes: deque[tuple[float, int]] = field(default_factory=deque)
+    _next: float = 0.0
+    _size: int = 2
+
+    def __call__(self, now: float, world: World, settings: Settings) -> Settings:
+        if now >= self._next:
+            self._next = now + SYNC
+            self._sync(now, world, settings)
+        return following(settings, self._size)
+
+    def _sync(self, now: float, world: World, settings: Settings) -> None:
+        current = world.meant()
+        ratio = sum(one.open_jobs() for one in world.nodes.values()) / current / PER_NODE
+        wanted = current if abs(ratio - 1) <= TOLERANCE else math.ceil(current * ratio)
+        wanted = max(settings.nodes.min, min(settings.nodes.max, wanted))
+        self._wishes.append((now, wanted))
+        while now - self._wishes[0][0] > STABILISE:
+            self._wishes.popleft()
+        self._size = max(wanted, min(current, max(nodes for _, nodes in self._wishes)))
+
+
+def following(settings: Settings, size: int) -> Settings:
+    nodes = settings.nodes.model_copy(update={"min": size})
+    none = settings.scaling.model_copy(update={"queue_depth_per_node": 1e9, "cool_down": 0.0, "forecast": False})
+    none = none.model_copy(update={"queue_depth_per_node_down": 1e8})
+    return settings.model_copy(update={"nodes": nodes, "scaling": none})
+
+
+def clairvoyant(trace: Sequence[Arrival], least: int, start_up: float) -> Outcome:
+    """Each job goes to the node that is free first; where it would wait too long, another one has been started in
+    time. A node that is not needed for two start-up times is gone in between, and each start is paid for."""
+    outcome = Outcome()
+    free: list[tuple[float, int]] = [(trace[0].at, number) for number in range(least)]
+    used: dict[int, list[tuple[float, float]]] = {number: [] for number in range(least)}
+    for job in trace:
+        at, number = free[0]
+        if max(at, job.at) - job.at > WAIT and len(used) < MOST:
+            at, number = job.at, len(used)
+            used[number] = []
+        else:
+            heapq.heappop(free)
+        start = max(at, job.at)
+        outcome.waits.append(start - job.at)
+        used[number].append((start, start + job.seconds))
+        heapq.heappush(free, (start + job.seconds, number))
+    end = max(at for at, _ in free)
+    outcome.node_seconds = least * (end - trace[0].at)
+    for number in range(least, len(used)):
+        outcome.node_seconds += _powered(used[number], start_up)
+    return outcome
+
+
+def _powered(work: list[tuple[float, float]], start_up: float) -> float:
+    """Seconds for which a node is paid that works at these times only."""
+    seconds, last = 0.0, float("-inf")
+    for begin, end in work:
+        gap = begin - last
+        seconds += (end - begin) + min(gap, start_up if gap > 2 * start_up else gap)
+        last = end
+    return seconds
+
+
+def accuracy(outcome: Outcome, trace: Sequence[Arrival], first: int) -> tuple[float, float]:
+    """Nodes too few, and too many, on average over time, compared with what prints and waits."""
+    starts = sorted(zip((one.at for one in trace), outcome.waits, (one.seconds for one in trace), strict=True))
+    events = [(at, 0, 1) for at, _, _ in starts] + [(at + wait + long, 0, -1) for at, wait, long in starts]
+    events += [(at, 1, size) for at, size in outcome.sizes]
+    few = many = 0.0
+    size, needed, last = first, 0, trace[0].at
+    for at, kind, value in sorted(events):
+        few += max(0, needed - size) * (at - last)
+        many += max(0, size - needed) * (at - last)
+        last = at
+        if kind:
+            size = value
+        else:
+            needed += value
+    return few / (last - trace[0].at), many / (last - trace[0].at)
+
+
+def policies(trace: list[Arrival], start_up: float) -> dict[str, Callable[[], tuple[Outcome, Settings]]]:
+    def run(nodes: Nodes, scaling: Scaling, hpa: bool = False) -> tuple[Outcome, Settings]:
+        settings = Settings(nodes=nodes, scaling=scaling)
+        return World(settings, trace, start_up, trace[0].at, override=Hpa() if hpa else None).run(), settings
+
+    free = Nodes(min=2, max=MOST)
+    peak = _peak(trace)
+    day = Schedule(days=("mon", "tue", "wed", "thu", "fri"), start=clock(7, 45), end=clock(18), min=max(2, peak // 2))
+    ours: dict[str, Any] = {"target_wait": WAIT, "cool_down": max(120.0, 2 * start_up), "step": MOST}
+    never = {**ours, "queue_depth_per_node": 1e9, "queue_depth_per_node_down": 1e8}
+    return {
+        "fixed peak": lambda: run(Nodes(min=peak, max=max(peak, MOST)), Scaling(**never)),
+        "threshold": lambda: run(free, Scaling(**ours)),
+        "timetable": lambda: run(free, Scaling(**never, schedule=(day,))),
+        "HPA": lambda: run(free, Scaling(target_wait=WAIT), hpa=True),
+        "wait-target": lambda: run(free, Scaling(**ours, policy="wait-target")),
+        "clairvoyant": lambda: (clairvoyant(trace, 2, start_up), Settings(nodes=free)),
+    }
+
+
+def _peak(trace: list[Arrival]) -> int:
+    """The least fixed size at which a clairvoyant queue meets the target, as one would buy for the peak."""
+    size = 2
+    while percentile(sorted(_waits(trace, size)), 0.95) > WAIT and size < MOST:
+        size += 1
+    return size
+
+
+def _waits(trace: Sequence[Arrival], size: int) -> list[float]:
+    free = [trace[0].at] * size
+    waits = []
+    for job in trace:
+        start = max(heapq.heappop(free), job.at)
+        waits.append(start - job.at)
+        heapq.heappush(free, start + job.seconds)
+    return waits
+
+
+HEAD = (
+    "trace          policy          p50     p95     p99     max   over%  node-h  /clairv  actions  undone  under   over"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start-up", type=float, default=2.0, help="seconds that a node takes to start")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    begun = time.monotonic()
+    print(f"start-up {chosen.start_up:g} s, seed {chosen.seed}, target 95 % within {WAIT:g} s\n{HEAD}")
+    for name, trace in traces(chosen.seed).items():
+        best = clairvoyant(trace, 2, chosen.start_up).node_seconds / 3600
+        for policy, run in policies(trace, chosen.start_up).items():
+            outcome, settings = run()
+            found = summary(outcome, settings)
+            few, many = accuracy(outcome, trace, settings.nodes.min) if policy != "clairvoyant" else (0.0, 0.0)
+            times = "".join(f"{found[key]:8.1f}" for key in ("p50", "p95", "p99", "max"))
+            hours = f"{100 * found['over']:8.1f}{found['node_hours']:8.1f}{found['node_hours'] / best:9.2f}"
+            print(f"{name:14} {policy:12}{times}{hours}{found['actions']:9}{found['undone']:8}{few:7.2f}{many:7.2f}")
+    print(f"{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What was decided about the fleet's size, and what was not done: kept for `explain`, at any time in the past."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from controller.plan import Plan
+from controller.store import Store
+
+AT_LEAST_EVERY = 300.0
+"""Seconds after which a pass is written down although nothing changed."""
+
+
+@dataclass
+class Diary:
+    store: Store
+    _last: tuple[Any, ...] = ()
+    _written: float = field(default=float("-inf"))
+
+    def keep(self, plan: Plan) -> None:
+        """Write down a pass whose decision differs from the one before. Within a transaction."""
+        scale, now = plan.scale, time.monotonic()
+        essence = (scale.desired, scale.actual, scale.rule, len(scale.clamps), plan.steps, plan.notes)
+        if essence == self._last and now - self._written < AT_LEAST_EVERY:
+            return
+        self._last, self._written = essence, now
+        actions = [f"{type(step).__name__.lower()} {step.node}".strip() + f": {step.reason}" for step in plan.steps]
+        row = {**asdict(scale), "actions": actions, "held_back": list(plan.notes)}
+        values = [time.time(), json.dumps(row)]
+        self.store.execute("insert into scalings (at, decided) values (?, ?)", values)
+
+
+def told(store: Store, limit: int, until: float | None = None) -> list[dict[str, Any]]:
+    """Passes, newest first: when, desired, actual, rule (the winner), reason, inputs, asks, clamps, actions, held_back.
+
+    until: those up to this moment (seconds since 1970) only. Each stands until the next one. Raises StoreError.
+    """
+    where, values = ("where at <= ?", [until]) if until is not None else ("", [])
+    rows = store.rows(f"select at, decided from scalings {where} order by id desc limit ?", [*values, limit])
+    return [{"at": row["at"], **json.loads(row["decided"])} for row in rows]
+
+
+def in_words(passed: dict[str, Any]) -> list[str]:
+    """One pass as lines: what was seen, what each rule asked, the winner, the bounds, what was done or why nothing."""
+    lines = [f"{passed['actual']} nodes serve, {passed['desired']} should: {passed['reason']}"]
+    lines += [f"  seen    {one['name']}: {one['value']} ({one['age']:.1f} s old)" for one in passed["inputs"]]
+    for one in passed["asks"]:
+        won = ", which won" if one["rule"] == passed["rule"] else ""
+        lines.append(f"  asked   {one['rule']}: {one['nodes']}, for {one['reason']}{won}")
+    lines += [f"  bound   {clamp}" for clamp in passed["clamps"]]
+    lines += [f"  held    {note}" for note in passed["held_back"]]
+    return lines + [f"  done    {said}" for said in passed["actions"] or [f"nothing, for {passed['reason']}"]]

@@ -1,0 +1,277 @@
+"""A fleet that exists in numbers only, and the passes that a controller would make over it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from controller.config import Settings
+from controller.decide import decide
+from controller.decide.weights import weight, weights
+from controller.jobs.demand import AHEAD, HOUR, MEASURED, WEEK, WEEKS, measure
+from controller.load import Wishes
+from controller.plan import Admit, Aim, Drain, Leave, Order, Pause, Plan, Prove, Remove, Scale, Start, Step
+from controller.simulate.trace import Arrival
+from controller.snapshot import (
+    Backlog,
+    Cause,
+    Demand,
+    Goal,
+    Load,
+    Node,
+    NodeSight,
+    NodeState,
+    ProxySight,
+    QueueWork,
+    Snapshot,
+)
+from probes.reading import Reading
+
+WAITING, BUSY, IDLE = 3.0, 10.0, 60.0
+"""Seconds between two passes while jobs wait, while they print and none waits, and while there is nothing to do. While
+a node comes or goes, passes come at the configured interval."""
+MEASURE_INTERVAL = 30.0
+DAY = 86400.0
+_ANSWER = Reading("simulated", 0.0, latency=0.01)
+_PROXIES = (ProxySight(1, True, 0, "L7OK"),)
+
+Override = Callable[[float, "World", Settings], Settings]
+"""Settings for a pass at this moment: how a benchmark puts another policy in the place of ours."""
+
+
+@dataclass
+class SimulatedNode:
+    node: Node
+    answers_at: float
+    """When its server has come up."""
+    entered: float
+    free_at: dict[str, float] = field(default_factory=dict)
+    """When the last job of each queue is done."""
+    ends: dict[str, deque[float]] = field(default_factory=dict)
+    """Ends of its open jobs by queue, in order."""
+    share: float = 0.0
+    """Its credit in the weighted round robin."""
+    weight: int = 0
+
+    def forget(self, now: float) -> None:
+        for ends in self.ends.values():
+            while ends and ends[0] <= now:
+                ends.popleft()
+
+    def open_jobs(self) -> int:
+        return sum(map(len, self.ends.values()))
+
+
+@dataclass
+class Outcome:
+    """What a simulation has come to."""
+
+    waits: list[float] = field(default_factory=list)
+    """Seconds from acceptance to the first page, of each job."""
+    node_seconds: float = 0.0
+    sizes: list[tuple[float, int]] = field(default_factory=list)
+    """How many nodes there were, from when on."""
+    ordered: int = 0
+    retired: int = 0
+    undone: int = 0
+    """Actions that were taken back within a start-up time."""
+    decisions: list[tuple[float, Scale]] = field(default_factory=list)
+    """When another size was wanted."""
+
+
+@dataclass
+class World:
+    settings: Settings
+    arrivals: Sequence[Arrival]
+    start_up: float
+    """Seconds that a node takes to start."""
+    begin: float
+    """Before it the trace is history only, to be learned from."""
+    override: Override | None = None
+    nodes: dict[str, SimulatedNode] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=Outcome)
+    now: float = 0.0
+    _named: int = 0
+    _wishes: Wishes = field(default_factory=Wishes)
+    _demands: tuple[Demand, ...] = ()
+    _measured_at: float = float("-inf")
+    _times: dict[str, list[float]] = field(default_factory=dict)
+    _done: dict[str, deque[float]] = field(default_factory=dict)
+    """Times that the last jobs of each queue took to print."""
+    _day: tuple[int, float] = (0, 0.0)
+    _acted: tuple[float, int] = (float("-inf"), 0)
+
+    def run(self) -> Outcome:
+        """From `begin` to the end of the last job."""
+        for one in self.arrivals:
+            self._times.setdefault(one.queue, []).append(one.at)
+        self._done = {queue: deque(maxlen=MEASURED) for queue in self._times}
+        self._learn()
+        self.now = self.begin
+        for _ in range(self.settings.nodes.min):
+            self._add(NodeState.READY, Goal.SERVE)
+        due = [one for one in self.arrivals if one.at >= self.begin]
+        index, next_pass = 0, self.begin
+        while index < len(due) or any(one.open_jobs() for one in self.nodes.values()):
+            if index < len(due) and due[index].at <= next_pass:
+                waited = self._accept(due[index])
+                index += 1
+                if waited:
+                    next_pass = min(next_pass, self.now + self.settings.health.interval)
+                continue
+            self._advance(next_pass)
+            next_pass = self.now + self._pass()
+        return self.outcome
+
+    def _learn(self) -> None:
+        """What is known of the time before."""
+        for one in self.arrivals:
+            if one.at < self.begin:
+                self._done[one.queue].append(one.seconds)
+
+    def _advance(self, to: float) -> None:
+        seconds = to - self.now
+        costing = sum(one.node.state.costs for one in self.nodes.values())
+        self.outcome.node_seconds += seconds * costing
+        day = int(to // DAY)
+        used = self._day[1] if day == self._day[0] else 0.0
+        self._day = (day, used + seconds * costing / 3600)
+        self.now = to
+
+    def _accept(self, job: Arrival) -> bool:
+        """Give a job to a node, as HAProxy's round robin by weight does; whether it has to wait there."""
+        self._advance(max(self.now, job.at))
+        ready = [one for one in self.nodes.values() if one.weight]
+        total = sum(one.weight for one in ready)
+        for one in ready:
+            one.share += one.weight
+        chosen = max(ready, key=lambda one: one.share)
+        chosen.share -= total
+        start = max(job.at, chosen.free_at.get(job.queue, job.at))
+        chosen.free_at[job.queue] = start + job.seconds
+        chosen.ends.setdefault(job.queue, deque()).append(start + job.seconds)
+        self.outcome.waits.append(start - job.at)
+        self._done[job.queue].append(job.seconds)
+        return start > job.at
+
+    def _pass(self) -> float:
+        """One pass; seconds until the next one."""
+        for one in self.nodes.values():
+            one.forget(self.now)
+        settings = self.override(self.now, self, self.settings) if self.override else self.settings
+        snapshot = self.snapshot(settings)
+        plan = decide(snapshot, settings)
+        self._wishes.add(self.now, plan.scale.wanted, plan.scale.certain)
+        self._carry_out(plan)
+        shares = weights(snapshot.nodes)
+        for name, one in self.nodes.items():
+            one.weight = min(weight(one.node), shares.get(name) or weight(one.node))
+        interval = settings.health.interval
+        settled = all(one.node.state is NodeState.READY for one in self.nodes.values())
+        if plan.steps or not settled or any(len(ends) > 1 for one in self.nodes.values() for ends in one.ends.values()):
+            return max(interval, WAITING) if not plan.steps and settled else interval
+        return BUSY if len(self.nodes) > settings.nodes.min or any(n.open_jobs() for n in self.nodes.values()) else IDLE
+
+    def snapshot(self, settings: Settings) -> Snapshot:
+        """What a controller would see now."""
+        if self.now - self._measured_at >= MEASURE_INTERVAL:
+            self._measured_at = self.now
+            self._demands = tuple(
+                measure(queue, self._past(times), self._done[queue], self.now, settings.scaling.holidays)
+                for queue, times in self._times.items()
+                if self._done[queue]
+            )
+        service = {demand.queue: demand.service for demand in self._demands}
+        day_left = (DAY - self.now % DAY) / 3600
+        load = Load(
+            demands=self._demands,
+            demands_age=self.now - self._measured_at,
+            start_up=self.start_up,
+            wishes=self._wishes.told(self.now, settings.scaling.cool_down),
+            known_for=self._wishes.known_for(self.now) if self.override is None else DAY,
+            node_hours=self._day[1],
+            hours_left=day_left,
+            local=datetime.fromtimestamp(self.now, UTC),
+        )
+        slots = {one.node.slot for one in self.nodes.values()}
+        return Snapshot(
+            nodes=tuple(self._sight(one, service) for one in self.nodes.values()),
+            free_slots=tuple(slot for slot in range(1, settings.slots + 1) if slot not in slots),
+            next_name=self._named + 1,
+            canary=_ANSWER,
+            gap=settings.health.interval,
+            load=load,
+        )
+
+    def _past(self, times: list[float]) -> list[float]:
+        """What has arrived by now in the hour that is measured and the weeks that are learned from."""
+        windows = [(self.now - n * WEEK, self.now - n * WEEK + AHEAD) for n in range(WEEKS, 0, -1)]
+        windows.append((self.now - HOUR, self.now))
+        return [moment for a, b in windows for moment in times[bisect_left(times, a) : bisect_left(times, b)]]
+
+    def _sight(self, one: SimulatedNode, service: dict[str, float]) -> NodeSight:
+        up = one.node.state is not NodeState.ORDERED and self.now >= one.answers_at
+        work = (QueueWork(queue, len(ends), len(ends) * service.get(queue, 5.0)) for queue, ends in one.ends.items())
+        idle = not one.open_jobs()
+        return NodeSight(
+            one.node,
+            alive=True,
+            reading=_ANSWER if up else None,
+            backlog=Backlog(tuple(work)) if up else None,
+            idle_readings=2 if idle else 0,
+            in_state=self.now - one.entered,
+            proxies=_PROXIES,
+        )
+
+    def _carry_out(self, plan: Plan) -> None:
+        before = self.meant()
+        for step in plan.steps:
+            self._do(step)
+        if (change := self.meant() - before) != 0:
+            at, last = self._acted
+            if self.now - at < self.start_up and change * last < 0:
+                self.outcome.undone += 1
+            self._acted = (self.now, change)
+            self.outcome.ordered += max(0, change)
+            self.outcome.retired += max(0, -change)
+            self.outcome.decisions.append((self.now, plan.scale))
+            self.outcome.sizes.append((self.now, self.meant()))
+
+    def meant(self) -> int:
+        return sum(one.node.goal is Goal.SERVE for one in self.nodes.values())
+
+    def _add(self, state: NodeState, goal: Goal, slot: int = 0) -> None:
+        self._named += 1
+        node = Node(f"node-{self._named}", slot or self._named, "process", "127.0.0.1", 1, state=state, goal=goal)
+        weight = 100 if state is NodeState.READY else 0
+        self.nodes[node.name] = SimulatedNode(node, self.now, self.now, weight=weight)
+
+    def _do(self, step: Step) -> None:
+        if isinstance(step, Order):
+            return self._add(NodeState.ORDERED, Goal.SERVE, step.slot)
+        if isinstance(step, Pause) or step.node not in self.nodes:
+            return None
+        one = self.nodes[step.node]
+        match step:
+            case Start():
+                one.answers_at = self.now + self.start_up
+                self._enter(one, NodeState.STARTING)
+            case Prove():
+                self._enter(one, NodeState.PROVING)
+            case Admit():
+                self._enter(one, NodeState.READY)
+            case Drain():
+                self._enter(one, NodeState.DRAINING)
+            case Leave():
+                self._enter(one, NodeState.LEAVING)
+            case Remove():
+                del self.nodes[step.node]
+            case Aim():
+                one.node = replace(one.node, goal=Goal(step.goal), goal_by=Cause(step.by))
+        return None
+
+    def _enter(self, one: SimulatedNode, state: NodeState) -> None:
+        one.node, one.entered = replace(one.node, state=state), self.now

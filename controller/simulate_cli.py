@@ -1,0 +1,63 @@
+"""`cupsfleet simulate`: another configuration against what was printed, before it goes live."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controller.config import ConfigError, load
+from controller.simulate.summary import plot, summary
+from controller.simulate.trace import MONDAY, campus, from_csv, from_store
+from controller.simulate.world import World
+from controller.state import State
+from controller.store import Store
+from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_json, say
+
+START_UP = 5.0
+"""Seconds that a node takes to start, unless it is told otherwise."""
+_SINCE = re.compile(r"(\d+)([hdw])")
+_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def simulate(
+    config: ConfigOption = None,
+    state: StateOption = VAR,
+    since: Annotated[str, typer.Option(help="Jobs of this fleet that were printed since: 12h, 7d, 4w.")] = "7d",
+    trace: Annotated[Path | None, typer.Option(help="CSV file with the columns arrival, pages, queue instead.")] = None,
+    made_up: Annotated[int | None, typer.Option(help="A made-up week of a campus instead, by this seed.")] = None,
+    start_up: Annotated[float, typer.Option(min=0, help="Seconds that a node takes to start.")] = START_UP,
+    as_json: JsonOption = False,
+) -> None:
+    """What would have been: waits, node-hours, actions and cost with another configuration. Nothing is changed."""
+    settings = load(config.resolve() if config else None)
+    begin = None
+    if trace:
+        arrivals = from_csv(trace)
+    elif made_up is not None:
+        arrivals, begin = campus(made_up), MONDAY
+    else:
+        with Store(State(state.resolve()).database) as store:
+            arrivals = from_store(store, _seconds(since))
+    world = World(settings, arrivals, start_up, arrivals[0].at if begin is None else begin)
+    outcome = world.run()
+    found = summary(outcome, settings)
+    if as_json:
+        return print_json(found)
+    share = 1 - found["over"]
+    out.print(f"{found['jobs']} jobs; {share:.1%} began within {settings.scaling.target_wait:g} s")
+    out.print("waits: " + ", ".join(f"{name} {found[name]:.1f} s" for name in ("p50", "p95", "p99", "max")))
+    out.print(f"{found['node_hours']:.1f} node-hours, which cost {found['cost']:.2f}")
+    out.print(f"{found['actions']} times a node came or went, {found['undone']} of them in vain")
+    out.print(plot(outcome, settings.nodes.min, world.begin, world.now))
+    if settings.scaling.policy == "wait-target" and share < settings.scaling.target_share:
+        say(f"the target of {settings.scaling.target_share:.0%} is missed; a start takes {start_up:g} s")
+    return None
+
+
+def _seconds(text: str) -> float:
+    if not (match := _SINCE.fullmatch(text)):
+        raise ConfigError(f"--since was given {text!r}, allowed: a number of hours, days or weeks, such as 12h, 7d, 4w")
+    return int(match[1]) * _SECONDS[match[2]]

@@ -1,0 +1,61 @@
+"""A fleet that grows by itself under a burst, and is small again afterwards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pyipp.enums import IppOperation
+
+from tests.fleets import end, make_fleet
+from tests.process.fleet import Fleet, encode, eventually
+
+JOBS = 200
+PAGES_A_MINUTE = 120
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    fleet = make_fleet(
+        {
+            "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": str(PAGES_A_MINUTE),
+            "CUPSFLEET_SCALING__COOL_DOWN": "10s",
+            "CUPSFLEET_NODES__MAX": "4",
+        }
+    )
+    try:
+        fleet.up()
+        yield fleet
+    finally:
+        end(fleet)
+
+
+@pytest.mark.timeout(400)
+def test_a_burst_makes_it_grow_and_its_end_makes_it_shrink(fleet: Fleet) -> None:
+    document = encode(IppOperation.PRINT_JOB, {"document-format": "application/octet-stream"}) + b"a line of text\n"
+    begun = time.monotonic()
+    with ThreadPoolExecutor(4) as people:
+        answers = people.map(lambda _: fleet.ipp(document)[0], range(JOBS))
+        eventually(lambda: len(fleet.nodes()) > 2, deadline=60)
+        grown = time.monotonic() - begun
+        assert list(answers) == [200] * JOBS
+    print(f"from the first job to the first extra node serving: {grown:.1f} s")
+
+    eventually(lambda: len(fleet.printed()) >= JOBS, deadline=150, pause=0.5)
+    eventually(lambda: len(fleet.status()["nodes"]) == 2, deadline=120, pause=0.5)
+    jobs = json.loads(fleet.done("jobs", "--which", "all", "--json"))
+    assert [job["state"] for job in jobs] == ["completed"] * JOBS
+    assert len(fleet.printed()) == JOBS, "each is printed once"
+
+    scaling = fleet.status()["scaling"]
+    assert (scaling["desired"], scaling["actual"]) == (2, 2)
+    told = json.loads(fleet.done("explain", "--json", "--last", "100"))["scaling"]
+    (first, *_) = [passed for passed in reversed(told) if passed["rule"] == "threshold"]
+    assert any(action.startswith("order node-3") for action in first["actions"])
+    assert "more than 4 each" in first["reason"]
+    fleet.done("pause", "scaling")
+    assert eventually(lambda: fleet.status()["scaling"]["paused_by"])
+    fleet.done("resume", "scaling")
