@@ -8,11 +8,11 @@ from controller.snapshot import Node, NodeSight, NodeState
 
 FULL = 100
 """Weight of a serving node; leaves room to say both half and double."""
-LEAST = 10
+LEAST = 5
 """Weight of the node with the most work: it still gets some, for what is known of it is a look old."""
-STEP = 10
+STEP = 5
 """Weights are multiples of this, so that small differences change nothing."""
-EVEN = 10.0
+EVEN = 3.0
 """Seconds of work by which nodes may differ without a difference in weight."""
 
 

@@ -1,0 +1,102 @@
+"""The fleet in simulated time: made-up traces, files, and what comes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from controller.cli import app
+from controller.config import Nodes, Scaling, Settings
+from controller.simulate.summary import percentile, plot, summary
+from controller.simulate.trace import MONDAY, PER_PAGE, SET_UP, Arrival, TraceError, campus, from_csv
+from controller.simulate.world import World
+
+
+def run(trace: list[Arrival], start_up: float = 2.0, minimum: int = 2, **scaling) -> World:
+    world = World(Settings(nodes=Nodes(min=minimum), scaling=Scaling(**scaling)), trace, start_up, trace[0].at)
+    world.run()
+    return world
+
+
+def burst(count: int = 60, seconds: float = 5.0) -> list[Arrival]:
+    """A job a second, then one an hour later."""
+    return [Arrival(MONDAY + number, "office", seconds) for number in range(count)] + [
+        Arrival(MONDAY + 3600, "office", seconds)
+    ]
+
+
+def test_a_campus_is_the_same_for_the_same_seed_and_as_published() -> None:
+    week = campus(3, jobs_per_day=500)
+    assert week == campus(3, jobs_per_day=500) != campus(4, jobs_per_day=500)
+    by_day = [sum(one.at // 86400 == (MONDAY // 86400) + day for one in week) for day in range(7)]
+    assert max(by_day) == by_day[0]
+    pages = fmean((one.seconds - SET_UP) / PER_PAGE for one in week)
+    assert 5 < pages < 7
+
+
+@pytest.mark.parametrize("policy", ["threshold", "wait-target"])
+def test_it_grows_for_a_burst_and_is_small_again(policy) -> None:
+    world = run(burst(), policy=policy)
+    assert max(size for _, size in world.outcome.sizes) > 2
+    assert world.outcome.sizes[-1][1] == 2
+    assert len(world.outcome.waits) == 61
+    assert world.outcome.undone == 0
+    fixed = run(burst(), queue_depth_per_node=1e9, queue_depth_per_node_down=1e8)
+    assert percentile(sorted(world.outcome.waits), 0.95) < percentile(sorted(fixed.outcome.waits), 0.95)
+    assert fixed.outcome.sizes == []
+
+
+def test_it_is_deterministic() -> None:
+    day = campus(1, days=1, jobs_per_day=300)
+    assert run(day).outcome == run(day).outcome
+
+
+def test_weights_by_work_help_where_one_job_is_long() -> None:
+    """One of two nodes is taken up by a long job; round robin alone would put every other job behind it."""
+    jobs = [Arrival(MONDAY, "office", 3000.0)]
+    jobs += [Arrival(MONDAY + 60 + 20 * n, "office", 4.0) for n in range(100)]
+    late = sum(wait > 30 for wait in run(jobs, queue_depth_per_node=1e9, queue_depth_per_node_down=1e8).outcome.waits)
+    assert late < 25
+
+
+def test_a_summary_says_what_it_was(tmp_path: Path) -> None:
+    world = run(burst())
+    found = summary(world.outcome, world.settings)
+    assert (found["jobs"], found["most_nodes"]) == (61, max(size for _, size in world.outcome.sizes))
+    assert plot(world.outcome, 2, world.begin, world.now).endswith(f"at most {found['most_nodes']} nodes")
+
+
+class TestFiles:
+    def write(self, folder: Path, text: str) -> Path:
+        path = folder / "trace.csv"
+        path.write_text(text)
+        return path
+
+    def test_a_csv_is_read(self, tmp_path) -> None:
+        path = self.write(tmp_path, "arrival,pages,queue\n2027-01-04T11:00:00+00:00,6,office\n5,1,lab\n")
+        assert from_csv(path) == [
+            Arrival(5.0, "lab", SET_UP + PER_PAGE),
+            Arrival(MONDAY + 39600, "office", SET_UP + 6 * PER_PAGE),
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("when,pages,queue\n", "the column arrival is missing"),
+            ("arrival,pages,queue\n", "there is no printed job"),
+            ("arrival,pages,queue\n1,many,office\n", "line 2: '1,many,office' was given"),
+            ("arrival,pages,queue\nnan,1,office\n", "line 2"),
+            ("arrival,pages,queue\n1,-1,office\n", "line 2"),
+            ("arrival,pages,queue\n1\n", "line 2"),
+        ],
+    )
+    def test_a_bad_one_is_told_by_line(self, tmp_path, text, said) -> None:
+        with pytest.raises(TraceError, match=said):
+            from_csv(self.write(tmp_path, text))
+
+    def test_the_command_prints_waits_and_node_hours(self, tmp_path, capsys) -> None:
+        path = self.write(tmp_path, "arrival,pages,queue\n0,6,office\n1,2,office\n")
+        app(["simulate", "--trace", str(path), "--json"], standalone_mode=False)
+        assert '"jobs": 2' in capsys.readouterr().out

@@ -1,0 +1,96 @@
+"""What scaling knows beside the newest readings, and what is told of its decisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from controller.decide import decide
+from controller.diary import Diary, in_words, told
+from controller.jobs.demand import WEEK, demands, measure
+from controller.jobs.table import Job, JobTable
+from controller.load import LoadMemory, Wishes
+from controller.snapshot import Node, NodeState, Wish
+from controller.store import Store
+from tests.builders import settings, sight, snapshot
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = Store(tmp_path / "cupsfleet.db", create=True)
+    yield store
+    store.close()
+
+
+def test_only_the_largest_wishes_are_kept_and_old_ones_go() -> None:
+    wishes = Wishes()
+    for at, nodes in ((0.0, 5), (10.0, 3), (20.0, 4), (30.0, 2)):
+        wishes.add(at, nodes, certain=True)
+    assert wishes.told(31.0, window=300) == (Wish(31.0, 5), Wish(11.0, 4), Wish(1.0, 2))
+    assert wishes.told(31.0, window=20) == (Wish(11.0, 4), Wish(1.0, 2))
+    assert wishes.known_for(31.0) == 31.0
+    wishes.gap()
+    assert wishes.known_for(31.0) == 0.0
+
+
+def test_what_is_in_doubt_begins_no_history() -> None:
+    wishes = Wishes()
+    wishes.add(0.0, 2, certain=False)
+    assert wishes.known_for(10.0) == 0.0
+
+
+class TestDemand:
+    NOW = 1.8e9
+
+    def test_the_busier_of_the_last_minute_and_the_last_minutes_counts(self) -> None:
+        arrivals = [self.NOW - second for second in range(60, 0, -2)]
+        found = measure("office", arrivals, [4.0, 8.0], self.NOW)
+        assert (found.rate, found.peak, found.service) == (0.5, 0.5, 6.0)
+        assert found.variation == pytest.approx(1 / 9)
+
+    def test_one_that_waited_for_paper_counts_as_a_stray(self) -> None:
+        assert measure("office", [], [5.0] * 99 + [1e6], self.NOW).service == pytest.approx(5.95)
+
+    def test_the_same_hour_of_earlier_weeks_is_learned(self) -> None:
+        last_week = [self.NOW - WEEK + second for second in range(900)]
+        assert measure("office", last_week, [5.0], self.NOW).forecast == 1.0
+        holiday = datetime.fromtimestamp(self.NOW - WEEK, UTC).date()
+        assert measure("office", last_week, [5.0], self.NOW, holidays=(holiday,)).forecast == 0.0
+
+    def test_it_is_read_from_the_table_of_jobs(self, store, monkeypatch) -> None:
+        monkeypatch.setattr("controller.jobs.demand.time.time", lambda: self.NOW)
+        at = int(self.NOW) - 30
+        jobs = [Job(f"u{n}", n, "node-1", "office", "a", state="completed", created=at) for n in range(12)]
+        with store.transaction():
+            JobTable(store).put([replace(job, processing=at + 1, completed=at + 8) for job in jobs])
+        (found,) = demands(store)
+        assert (found.queue, found.service, found.rate) == ("office", 7.0, 0.2)
+
+
+def test_start_up_time_and_node_hours_are_measured(store, monkeypatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("controller.load.time.monotonic", lambda: clock[0])
+    memory, node = LoadMemory(store), Node("node-1", 1, "process", "127.0.0.1", 6001)
+    assert memory.look([node], 0.0, settings()).start_up == 0.0
+    clock[0] += 3.0
+    found = memory.look([replace(node, state=NodeState.READY)], 3.0, settings())
+    assert found.start_up == 3.0
+    assert found.node_hours == pytest.approx(3 / 3600)
+    assert LoadMemory(store).look([], 0.0, settings()).start_up == 3.0, "a new controller knows it"
+
+
+def test_the_diary_keeps_what_changed_and_says_why_nothing_was_done(store) -> None:
+    diary, quiet = Diary(store), decide(snapshot(sight(1), sight(2)), settings())
+    busy = decide(snapshot(sight(1, jobs=9), sight(2, jobs=9)), settings())
+    with store.transaction():
+        for plan in (quiet, quiet, busy):
+            diary.keep(plan)
+    newest, oldest = told(store, limit=10)
+    said = "\n".join(in_words(newest))
+    assert "asked   threshold: 5, for 18 open jobs for 2 nodes, more than 4 each, which won" in said
+    assert "done    order node-3" in said
+    assert in_words(oldest)[-1] == "  done    nothing, for nodes.min is 2; 2 are meant to serve"
+    assert told(store, 10, until=oldest["at"]) == [oldest]
