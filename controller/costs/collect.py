@@ -161,10 +161,13 @@ class Charger:
             gone = [uuid for uuid in uuids if uuid not in jobs]
             store.execute_many("delete from uncharged where uuid = :uuid", [{"uuid": one} for one in (*done, *gone)])
             _write(Ledger(store), entries, {f"job:{uuid}" for uuid in done if attempts.get(uuid)})
+            busy: dict[int, float] = {}
             for one in (jobs[uuid] for uuid in done):
                 if 0 < one.processing <= one.completed:
                     day = number(site.tariff.local(one.completed).date())
-                    store.execute(_METERED, [day, 0.0, 0.0, one.completed - one.processing, 0])
+                    busy[day] = busy.get(day, 0.0) + one.completed - one.processing
+            for day, seconds in busy.items():
+                store.execute(_METERED, [day, 0.0, 0.0, seconds, 0])
 
     def _charge_orphans(self, store: Store, now: float) -> None:
         """Attempts that were printed whole, of jobs that the table of jobs never heard of."""

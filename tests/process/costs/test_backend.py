@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from controller import processes
 from controller.costs import install, journal
 from controller.costs.attempts import Attempt, put_together
 from controller.nodes import settings
-from controller.nodes.process import ProcessDriver
+from controller.nodes.driver import NodeSpec
+from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue
+from tests.contract.test_driver import free_port
 from tests.documents import A3, pdf, rendered
 from tests.process.costs.conftest import Node, Printer, attempts, ends, eventually
 
@@ -142,6 +145,26 @@ def test_a_job_that_is_cancelled_while_it_waits_for_the_printer_has_sent_nothing
     assert (end.whole, end.share) == (False, 0.0)
 
 
+def test_packages_below_a_folder_that_others_may_not_enter_are_found(printer: Printer, tmp_path: Path) -> None:
+    """As in a project that lies in /root: the node's view of the file system has nothing there but what it needs."""
+    closed = tmp_path / "closed"
+    (closed / "packages").mkdir(parents=True)
+    closed.chmod(0o700)
+    for package in install.packages().iterdir():
+        (closed / "packages" / package.name).symlink_to(package)
+    ours = install.backend()
+    ours = replace(ours, needs=(closed / "packages",), settings={**ours.settings, "packages": f"{closed}/packages"})
+    driver = ProcessDriver(backends=[Backend("socket", SOCKET_BACKEND), ours])
+    node = Node(driver, NodeSpec("n3", 3, 3_000_001, "127.0.0.1", free_port(), closed / "n3"))
+    try:
+        node.start()
+        node.declare(driver.queue(Queue("office", printer.device)))
+        send(node, pdf(tmp_path / "1.pdf", 3), "-o", "raw")
+        assert ends(node)[0].known.plain()[:2] == ["counted", [["iso_a4_210x297mm", False, 3]]]
+    finally:
+        driver.remove(node.spec)
+
+
 def _backends(node: Node) -> list[int]:
     """Our backend and the real one; [] until both run."""
     found = sorted(processes.marked(settings.mark_of(node.spec.folder)))
@@ -165,6 +188,7 @@ case "$DEVICE_URI" in
   fake://channels/*) cat >/dev/null; echo back >&3; read line <&4; echo "INFO: $line" >&2 ;;
   fake://slow/*) while :; do sleep 0.05; done ;;
   fake://early/*) exit 0 ;;
+  fake://half/*) exec 5<"$6"; dd bs=1000 count=5 <&5 >/dev/null 2>&1; while :; do sleep 0.05; done ;;
 esac
 """
 
@@ -240,6 +264,16 @@ class TestFaithfulness:
         assert b"told to stop" in said
         assert _end(bare)["whole"] is False
 
+    def test_of_a_job_that_is_cancelled_half_way_half_was_sent(self, bare: Path, tmp_path: Path) -> None:
+        document = tmp_path / "document.txt"
+        document.write_bytes(b"x" * 99 + b"\n" + b"y" * 9900)
+        command = [*_backend(bare), str(document)]
+        with subprocess.Popen(command, env=_environment("fake://half/x"), stderr=subprocess.DEVNULL) as process:
+            eventually(lambda: _read_of(document, process.pid) == 5000)
+            process.terminate()
+            assert process.wait(20) == 0
+        assert (_end(bare)["whole"], _end(bare)["share"]) == (False, 0.5)
+
     def test_a_real_backend_that_reads_nothing_stops_the_filter(self, bare: Path) -> None:
         with subprocess.Popen(
             _backend(bare), env=_environment("fake://early/x"), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -309,6 +343,18 @@ def _children(pid: int) -> list[int]:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def _read_of(document: Path, pid: int) -> int:
+    """How much of a document the children of a process have read."""
+    for child in _children(pid):
+        for descriptor in Path(f"/proc/{child}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                if descriptor.readlink() == document:
+                    position = Path(f"/proc/{child}/fdinfo/{descriptor.name}").read_text().split()[1]
+                    if int(position):
+                        return int(position)
+    return 0
 
 
 def _resident(pid: int) -> int:
