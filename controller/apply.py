@@ -90,8 +90,7 @@ class Applier:
             case TakeOut() if node:
                 node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths, lives=node.lives + 1)
             case Suspend() if node:
-                queues = "" if step.redeclare else node.queues
-                node = replace(_enter(node, NodeState.UNHEALTHY, step.reason), queues=queues)
+                node = _enter(node, NodeState.UNHEALTHY, step.reason)
             case GiveUp() if node:
                 node = _enter(node, NodeState.RESCUING, step.reason)
             case Drain() if node:

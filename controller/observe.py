@@ -16,7 +16,7 @@ from controller.door import Door
 from controller.effects import Crew, Effects
 from controller.load import LoadMemory
 from controller.memory import Memory
-from controller.plan import Evacuate
+from controller.plan import Declare, Evacuate
 from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
 from controller.store import Store
 from haproxy.model import SLOT_IDS, slot_of
@@ -129,6 +129,7 @@ class Observer:
             finished=memory.finished(len(reading.jobs)) if reading and not reading.error else 0,
             outdated=memory.outdated,
             ids_left=(node.slot + 1) * SLOT_IDS - self.store.next_id(node.slot) + 1,
+            declared_ago=self.crew.begun_ago(node.name, Declare),
             evacuated_ago=self.crew.begun_ago(node.name, Evacuate),
             proxies=proxies,
             retry_in=self.crew.retry_in(node.name),

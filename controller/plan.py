@@ -55,11 +55,7 @@ class TakeOut(Step):
 
 @dataclass(frozen=True)
 class Suspend(Step):
-    """It answers and is not well: no new work until it is, its own jobs are still served.
-
-    `redeclare` has its queues declared once more, which starts and opens those that don't run."""
-
-    redeclare: bool = False
+    """It answers and is not well: no new work until it is, its own jobs are still served."""
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,8 @@ class NodeSight:
     """A new start would change its settings, when this was last asked."""
     ids_left: int = SLOT_IDS
     """Ids of its slot that were certainly never given out."""
+    declared_ago: float | None = None
+    """Seconds since its queues were last begun to be declared anew while it served; None as for `evacuated_ago`."""
     evacuated_ago: float | None = None
     """Seconds since its jobs were last told to go to other nodes; None for never, as far as this controller knows."""
     retry_in: float = 0.0

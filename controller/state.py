@@ -91,12 +91,18 @@ class State:
 
     def ask_for_room(self) -> None:
         """Raise StateError when there is too little space to start a fleet."""
+        if lacking := self.lacks_room():
+            raise StateError(f"{lacking}, or choose another one with --state")
+
+    def lacks_room(self) -> str:
+        """What to do about too little space, as a sentence without its full stop; '' when there is enough."""
         free = shutil.disk_usage(self.folder).free
-        if free < SPACE_NEEDED:
-            raise StateError(
-                f"the state folder {self.folder} has {free // 2**20} MB left and spools need room, at least "
-                f"{SPACE_NEEDED // 2**20} MB; free space there, or choose another one with --state"
-            )
+        if free >= SPACE_NEEDED:
+            return ""
+        return (
+            f"the state folder {self.folder} has {free // 2**20} MB left and spools need room, at least "
+            f"{SPACE_NEEDED // 2**20} MB; free space there"
+        )
 
     def exists(self) -> bool:
         return self.database.is_file()

@@ -28,6 +28,8 @@ from probes.reading import OpenJob
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another writer."""
+LOOK_TIMEOUT = 0.2
+"""The same for somebody who only wants to know whether one would have to wait."""
 PASSES_KEPT = 10_000
 """Recorded passes that are kept at most, whatever their age: each holds a snapshot of the whole fleet."""
 
@@ -156,6 +158,18 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: the database can't be written: {error}") from None
+
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment, as a sentence; '' when it can. Changes nothing."""
+        try:
+            self._db.conn.execute(f"PRAGMA busy_timeout={int(LOOK_TIMEOUT * 1000)}")
+            self._db.conn.execute("BEGIN IMMEDIATE")
+            self._db.conn.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            return f"{self.path} can't be written: {error}; `fuser {self.path}` shows which programs have it open"
+        finally:
+            self._db.conn.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+        return ""
 
     # Nodes and slots
 

@@ -45,7 +45,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "scaling": _scaling(snapshot, plan.scale, settings, store),
         "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
         "price_per_hour": str(settings.nodes.price_per_hour * sum(sight.node.state.costs for sight in snapshot.nodes)),
-        "problems": [*problems, *_node_problems(snapshot, judged), *_printer_problems(snapshot), *plan.notes],
+        "problems": [*problems, *_node_problems(snapshot, judged, settings), *_printer_problems(snapshot), *plan.notes],
     }
     with store.transaction():
         store.put_fact("sight", sight)
@@ -124,7 +124,7 @@ def _progress(sight: NodeSight) -> dict[str, Any] | None:
     return {"jobs_left": sight.open_jobs, "finished": sight.finished, "seconds": remaining(sight)}
 
 
-def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict]) -> list[str]:
+def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: Settings) -> list[str]:
     """What an administrator should know about, one sentence each."""
     said = []
     for sight in snapshot.nodes:
@@ -137,6 +137,8 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict]) -> list[st
             said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}")
         elif node.state is NodeState.UNHEALTHY:
             said.append(f"{node.name} is well again and gets new work soon; what was wrong: {node.reason}")
+        elif node.state is NodeState.PROVING and sight.in_state > settings.nodes.start_timeout:
+            said.append(f"{node.name} has been proving for {sight.in_state:.0f} s: {verdict.reason}")
         elif node.failure:
             said.append(f"{node.name}: {node.failure}")
     return said
@@ -178,7 +180,7 @@ class Views:
             "scaling": {**sight["scaling"], **sight.get("limits", {})},
             "price_per_hour": sight.get("price_per_hour", "0"),
             "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
-            "problems": [*self._controller_problems(pid, age, sight), *sight["problems"]],
+            "problems": [*self._machine_problems(pid, age, sight), *sight["problems"]],
         }
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -205,6 +207,13 @@ class Views:
 
     def commands(self, limit: int = 10) -> list[dict[str, Any]]:
         return self.store.commands(limit)
+
+    def _machine_problems(self, pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
+        """What keeps everybody from working, looked at from here: a controller that can't write can't say so."""
+        said = self._controller_problems(pid, age, sight)
+        lacking = [found] if (found := self.state.lacks_room()) else []
+        locked = [found] if said and (found := self.store.trouble()) else []
+        return [*said, *lacking, *locked]
 
     def _controller_problems(self, pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
         """What is wrong with the one that should look after all this."""

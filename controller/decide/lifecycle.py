@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -30,6 +31,8 @@ from controller.plan import (
 )
 from controller.snapshot import SLOT_RESERVE, Cause, Goal, NodeSight, NodeState, Snapshot
 
+DECLARE_AGAIN = 60.0
+"""Seconds after which the queues of a node that is still not well are declared once more."""
 SERVED_WELL = 300.0
 """Seconds in service after which earlier deaths of a node are forgotten."""
 
@@ -95,10 +98,8 @@ def _life(sight: NodeSight, draft: Draft) -> Iterator[Step]:
             yield from leave_fleet(sight, draft)
         case NodeState.DRAINING if goal is Goal.SERVE and sight.answers:
             yield Admit(node.name, "it is meant to serve again")
-        case NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING if _lacks_queues(sight, draft):
-            yield Declare(node.name, "its queues are not as configured")
-        case NodeState.READY:
-            _renew(sight, draft)
+        case NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING:
+            yield from _tend(sight, draft)
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
         case NodeState.RESCUING:
@@ -115,20 +116,29 @@ def _die(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
 
 def _fall_ill(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
     if draft.may_take(sight.node.name, verdict.reason):
-        faults = list(queue_faults(sight, peers(draft.snapshot), draft.settings))
-        yield Suspend(sight.node.name, verdict.reason, redeclare=bool(faults))
+        yield Suspend(sight.node.name, verdict.reason)
 
 
-def _lacks_queues(sight: NodeSight, draft: Draft) -> bool:
-    return sight.answers and sight.node.queues != draft.snapshot.queues
+def _tend(sight: NodeSight, draft: Draft) -> Iterator[Step]:
+    """What can be done for a node in its place: its queues are declared anew, which starts and opens them too."""
+    node = sight.node
+    if not sight.answers:
+        return
+    if node.queues != draft.snapshot.queues:
+        yield Declare(node.name, "its queues are not as configured")
+    elif node.state is NodeState.READY:
+        _renew(sight, draft)
+    elif node.state is NodeState.UNHEALTHY and (sight.declared_ago is None or sight.declared_ago >= DECLARE_AGAIN):
+        for fault in itertools.islice(queue_faults(sight, peers(draft.snapshot), draft.settings), 1):
+            yield Declare(node.name, fault)
 
 
 def _give_place(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
     if draft.may_take(sight.node.name, f"it did not recover: {verdict.reason}"):
         why = f"it did not recover within {sight.in_state:.0f} s: {sight.node.reason}"
         draft.replace(sight, Cause.HEALTH, why)
-    elif _lacks_queues(sight, draft):
-        yield Declare(sight.node.name, "its queues are not as configured")
+    else:
+        yield from _tend(sight, draft)
 
 
 def _renew(sight: NodeSight, draft: Draft) -> None:

@@ -40,10 +40,12 @@ class TestIllness:
 
     def test_a_queue_that_runs_elsewhere_is_started_here(self) -> None:
         stopped = reading("node-1", queues=(queue(state=5),))
-        (suspend,) = plan(sight(1, reading=stopped, bad_readings=3), sight(2), sight(3)).steps
-        assert suspend == Suspend("node-1", "the queue office is stopped here and runs elsewhere", redeclare=True)
-        unhealthy = sight(1, NodeState.UNHEALTHY, reading=stopped, queues="")
-        assert kinds(plan(unhealthy, sight(2), sight(3))) == [Declare]
+        fault = "the queue office is stopped here and runs elsewhere"
+        assert plan(sight(1, reading=stopped, bad_readings=3), sight(2), sight(3)).steps == (Suspend("node-1", fault),)
+        unhealthy = sight(1, NodeState.UNHEALTHY, reading=stopped)
+        assert plan(unhealthy, sight(2), sight(3)).steps == (Declare("node-1", fault),)
+        assert plan(replace(unhealthy, declared_ago=59.0), sight(2), sight(3)).steps == ()
+        assert kinds(plan(replace(unhealthy, declared_ago=60.0), sight(2), sight(3))) == [Declare]
 
     def test_it_dies_as_any_other(self) -> None:
         assert kinds(plan(sight(1, NodeState.UNHEALTHY, alive=False), sight(2), sight(3))) == [TakeOut]

@@ -221,7 +221,7 @@ class Fleet(RuleBasedStateMachine):
         standing = [(node.name, node.state.value, node.goal.value, node.reason) for node in nodes]
         assert quiet >= QUIET, f"it does not come to rest: {standing}"
         assert plan is not None
-        assert plan.notes == (), standing
+        assert plan.notes == (), (plan.notes, standing)
         at_rest = {Goal.SERVE: NodeState.READY, Goal.DRAIN: NodeState.DRAINING}
         assert all(node.state is at_rest.get(node.goal) for node in nodes), standing
         ready = sum(node.state is NodeState.READY for node in nodes)

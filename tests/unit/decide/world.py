@@ -233,6 +233,7 @@ class World:
             in_state=self.now - memory.entered_at,
             finished=memory.finished(len(reading.jobs)) if reading and not reading.error else 0,
             ids_left=(node.slot + 1) * SLOT_IDS - self.store.next_id(node.slot) + 1,
+            declared_ago=self.crew.begun_ago(node.name, Declare),
             evacuated_ago=self.crew.begun_ago(node.name, Evacuate),
             proxies=proxies,
             retry_in=self.crew.retry_in(node.name),
