@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -117,6 +116,8 @@ def _die(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
 def _fall_ill(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
     if draft.may_take(sight.node.name, verdict.reason):
         yield Suspend(sight.node.name, verdict.reason)
+    else:
+        yield from _tend(sight, draft)
 
 
 def _tend(sight: NodeSight, draft: Draft) -> Iterator[Step]:
@@ -126,11 +127,18 @@ def _tend(sight: NodeSight, draft: Draft) -> Iterator[Step]:
         return
     if node.queues != draft.snapshot.queues:
         yield Declare(node.name, "its queues are not as configured")
+    elif fault := _lasting_fault(sight, draft):
+        yield Declare(node.name, fault)
     elif node.state is NodeState.READY:
         _renew(sight, draft)
-    elif node.state is NodeState.UNHEALTHY and (sight.declared_ago is None or sight.declared_ago >= DECLARE_AGAIN):
-        for fault in itertools.islice(queue_faults(sight, peers(draft.snapshot), draft.settings), 1):
-            yield Declare(node.name, fault)
+
+
+def _lasting_fault(sight: NodeSight, draft: Draft) -> str:
+    """A queue of this node that should be started again now, in words; '' when there is none."""
+    declared = sight.declared_ago is not None and sight.declared_ago < DECLARE_AGAIN
+    if declared or sight.bad_readings < draft.settings.health.fall:
+        return ""
+    return next(queue_faults(sight, peers(draft.snapshot), draft.settings), "")
 
 
 def _give_place(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyipp.enums import IppOperation
+from pyipp.parser import parse
 
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import ProcessDriver
+from haproxy.model import slot_of
 from probes.cups import Call, call
 from tests.fleets import end, make_fleet
-from tests.process.fleet import Fleet, eventually
+from tests.process.fleet import Fleet, encode, eventually
 
 IMPATIENT = {
     "CUPSFLEET_NODES__MIN": "3",
@@ -23,6 +26,7 @@ IMPATIENT = {
     "CUPSFLEET_HEALTH__RISE": "3",
     "CUPSFLEET_HEALTH__DEADLINE": "1s",
     "CUPSFLEET_HEALTH__DEAD_AFTER": "3s",
+    "CUPSFLEET_NODES__DRAIN_DEADLINE": "2s",
 }
 
 
@@ -93,3 +97,22 @@ def test_when_most_nodes_hang_others_are_added_before_any_is_touched(fleet: Flee
     assert all(fleet.pid_of(name) != pid for name, pid in pids.items())
     eventually(lambda: fleet.status()["problems"] == [])
     fleet.print_document(document)
+
+
+def test_a_node_of_a_former_release_is_replaced_by_a_new_one(fleet: Fleet) -> None:
+    with (fleet.state / "nodes" / "node-3" / "etc" / "cupsd.conf").open("a") as settings:
+        settings.write("# as an older release wrote it\n")
+    eventually(lambda: {one["name"] for one in fleet.status()["nodes"]} == {"node-1", "node-2", "node-4"}, deadline=30)
+    assert len(fleet.nodes()) == 3
+    eventually(lambda: fleet.status()["problems"] == [])
+
+
+def test_jobs_that_do_not_end_go_to_other_nodes_at_the_deadline(fleet: Fleet) -> None:
+    held = encode(IppOperation.PRINT_JOB, {}, {"job-hold-until": "indefinite"}) + b"a page\n"
+    created = parse(fleet.ipp(held)[1])
+    slot = slot_of(created["jobs"][0]["job-id"])
+    name = next(one["name"] for one in fleet.nodes() if one["slot"] == slot)
+    fleet.done("retire", name)
+    eventually(lambda: name not in {one["name"] for one in fleet.status()["nodes"]}, deadline=60)
+    (job,) = json.loads(fleet.done("jobs", "--json"))
+    assert (job["owner"], job["state"], job["node"] != name) == ("demo", "held", True)

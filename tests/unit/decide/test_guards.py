@@ -42,7 +42,7 @@ class TestIllness:
         stopped = reading("node-1", queues=(queue(state=5),))
         fault = "the queue office is stopped here and runs elsewhere"
         assert plan(sight(1, reading=stopped, bad_readings=3), sight(2), sight(3)).steps == (Suspend("node-1", fault),)
-        unhealthy = sight(1, NodeState.UNHEALTHY, reading=stopped)
+        unhealthy = sight(1, NodeState.UNHEALTHY, reading=stopped, bad_readings=3)
         assert plan(unhealthy, sight(2), sight(3)).steps == (Declare("node-1", fault),)
         assert plan(replace(unhealthy, declared_ago=59.0), sight(2), sight(3)).steps == ()
         assert kinds(plan(replace(unhealthy, declared_ago=60.0), sight(2), sight(3))) == [Declare]
@@ -130,6 +130,13 @@ class TestMassFailure:
 
     def test_exactly_half_is_believed(self) -> None:
         assert kinds(plan(silent(1), silent(2), sight(3), sight(4))) == [TakeOut, TakeOut]
+
+    def test_what_can_be_done_in_place_is_done(self) -> None:
+        stopped = [
+            sight(slot, bad_readings=3, reading=reading(f"node-{slot}", queues=(queue(state=5),))) for slot in (1, 2)
+        ]
+        found = plan(*stopped, sight(3))
+        assert kinds(found) == [Order, Declare, Declare]
 
     def test_spares_are_added_until_the_bad_are_the_fewer(self) -> None:
         found = plan(silent(1), silent(2))
