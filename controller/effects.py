@@ -25,6 +25,8 @@ QUEUES_DEADLINE = 60.0
 PROOF_DEADLINE = 10.0
 """Seconds for the proof job."""
 
+LOOK_AGAIN = 2.0
+"""Seconds before an effect that waits for something looks whether it has come."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds before an effect that failed is tried again; doubled at each failure in a row."""
 
@@ -71,7 +73,10 @@ class Crew:
         for node in nodes:
             _, future = self._work.pop(node)
             _, pause = self._pauses.pop(node, (0.0, FIRST_RETRY / 2))
-            if future.exception():
+            error = future.exception()
+            if isinstance(error, NotYet):
+                self._pauses[node] = (time.monotonic() + LOOK_AGAIN, FIRST_RETRY / 2)
+            elif error:
                 pause = min(2 * pause, LONGEST_RETRY)
                 self._pauses[node] = (time.monotonic() + pause, pause)
 

@@ -114,6 +114,8 @@ class _Journey:
     store: Store
     nodes: Mapping[str, Node]
     move: Move
+    first_try: bool = False
+    """The target was chosen just now, so there can't be a copy yet."""
 
     def go(self) -> None:
         steps = {
@@ -218,6 +220,7 @@ class _Journey:
                 self._unmovable(old)
             remote.hold(server, self.move.old_id)
         self._write(phase="copying", target=self._elsewhere().name, new_id=0, failure="")
+        self.first_try = True
 
     def _elsewhere(self) -> Node:
         """The healthy node with the fewest open jobs that takes jobs of this queue."""
@@ -244,7 +247,8 @@ class _Journey:
         operator = self._server(node)
         with tempfile.TemporaryDirectory() as folder:
             original = self._original(Path(folder))
-            found = remote.find(operator, self.move.uuid)
+            found = None if self.first_try else remote.find(operator, self.move.uuid)
+            self.first_try = False
             if found and not _whole(found, original):
                 remote.cancel(operator, found.id, purge=True)
                 found = None

@@ -86,11 +86,9 @@ class Job:
 
 
 _COLUMNS = tuple(field.name for field in fields(Job))
-_UPSERT = (
-    f"insert into jobs ({', '.join(_COLUMNS)}, slot, open, seen) "
-    f"values ({', '.join(':' + name for name in _COLUMNS)}, :slot, :open, :seen) on conflict (uuid) do update set "
-    + ", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "slot", "open", "seen"))
-)
+_WRITTEN = (*_COLUMNS, "slot", "open", "seen")
+_UPDATE = f"update jobs set {', '.join(f'{name} = ?' for name in _WRITTEN)} where uuid = ?"
+_INSERT = f"insert into jobs ({', '.join(_WRITTEN)}) values ({', '.join('?' * len(_WRITTEN))})"
 
 
 def from_attributes(node: str, said: Attributes) -> Job:
@@ -144,8 +142,11 @@ class JobTable:
     def put(self, jobs: Iterable[Job]) -> None:
         """Write each job as it is now; repeating it changes nothing."""
         now = time.time()
-        rows = ({**asdict(job), "slot": job.slot, "open": int(job.open), "seen": now} for job in jobs)
-        self.store.execute_many(_UPSERT, rows)
+        for job in jobs:
+            row = [*(getattr(job, name) for name in _COLUMNS), job.slot, int(job.open), now]
+            # Not `on conflict do update`, whose way with conflicts would take the place of that of triggers on jobs.
+            if not self.store.execute(_UPDATE, [*row, job.uuid]):
+                self.store.execute(_INSERT, row)
 
     def open_on(self, node: str) -> dict[str, Job]:
         """The open jobs of a node, by uuid."""
