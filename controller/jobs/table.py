@@ -86,6 +86,8 @@ class Job:
 
 
 _COLUMNS = tuple(field.name for field in fields(Job))
+_OPEN_JOBS = "jobs indexed by jobs_open where open = 1"
+"""By the index that holds nothing else: left to itself, SQLite would walk through all jobs for an order's sake."""
 _WRITTEN = (*_COLUMNS, "slot", "open", "seen")
 _UPDATE = f"update jobs set {', '.join(f'{name} = ?' for name in _WRITTEN)} where uuid = ?"
 _INSERT = f"insert into jobs ({', '.join(_WRITTEN)}) values ({', '.join('?' * len(_WRITTEN))})"
@@ -150,7 +152,7 @@ class JobTable:
 
     def open_on(self, node: str) -> dict[str, Job]:
         """The open jobs of a node, by uuid."""
-        rows = self.store.rows("select * from jobs where open = 1 and node = ?", [node])
+        rows = self.store.rows(f"select * from {_OPEN_JOBS} and node = ?", [node])
         return {row["uuid"]: _job(row) for row in rows}
 
     def known(self, uuids: Iterable[str]) -> dict[str, Job]:
@@ -176,17 +178,17 @@ class JobTable:
         self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
     ) -> list[Job]:
         """Jobs by what they are: `which` is open, ended or all. Open ones oldest first, others newest first."""
-        wanted = {"open": ["open = 1"], "ended": ["open = 0"], "all": []}[which]
+        chosen = {"open": _OPEN_JOBS, "ended": "jobs where open = 0", "all": "jobs where true"}[which]
         named = {"owner": user, "queue": printer, "node": node}
-        conditions = [*wanted, *(f"{column} = :{column}" for column, value in named.items() if value)]
-        where = f"where {' and '.join(conditions)}" if conditions else ""
+        conditions = "".join(f" and {column} = :{column}" for column, value in named.items() if value)
         order = "created, id" if which == "open" else "created desc, id desc"
-        sql = f"select * from jobs {where} order by {order} limit :limit"
+        sql = f"select * from {chosen}{conditions} order by {order} limit :limit"
         return [_job(row) for row in self.store.rows(sql, {**named, "limit": -1 if limit is None else limit})]
 
     def open_queues(self) -> frozenset[str]:
         """Names of the queues that have an open job somewhere."""
-        return frozenset(row["queue"] for row in self.store.rows("select distinct queue from jobs where open = 1"))
+        rows = self.store.rows(f"select distinct queue from {_OPEN_JOBS}")
+        return frozenset(row["queue"] for row in rows)
 
     def lost_since(self, moment: float) -> list[Job]:
         """Jobs that were found to be lost after this moment (wall clock, seconds)."""
@@ -197,7 +199,7 @@ class JobTable:
         """Open jobs on nodes other than these."""
         names = list(nodes)
         marks = ", ".join("?" * len(names))
-        rows = self.store.rows(f"select * from jobs where open = 1 and node not in ({marks}) order by id", names)
+        rows = self.store.rows(f"select * from {_OPEN_JOBS} and node not in ({marks}) order by id", names)
         return [_job(row) for row in rows]
 
     def forget(self, older_than: float) -> None:

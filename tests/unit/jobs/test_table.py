@@ -69,9 +69,22 @@ class TestTable:
         assert {one.owner for one in table.search("all")} == {"demo", "mallory"}
 
     def test_open_jobs_are_found_by_an_index(self, table: JobTable) -> None:
-        for sql in ("open = 1 and node = 'node-1'", "state = 'lost' and seen >= 0", "uuid = 'x'", "id = 1"):
+        for sql in ("state = 'lost' and seen >= 0", "uuid = 'x'", "id = 1", "open = 0 and created < 1"):
             plan = table.store.rows(f"explain query plan select * from jobs where {sql}")
-            assert "USING INDEX" in plan[0]["detail"], sql
+            assert plan[0]["detail"].startswith("SEARCH jobs USING INDEX"), sql
+        put(table, job(1), job(2, "completed"), job(3, node="node-2"))
+        asked: list[str] = []
+        table.store._db.conn.set_trace_callback(asked.append)
+        assert table.open_queues() == {"office"}
+        assert table.open_elsewhere(["node-1"]) == [job(3, node="node-2")]
+        assert table.open_on("node-1") == {"uuid-1": job(1)}
+        assert table.search("open") == [job(1), job(3, node="node-2")]
+        table.store._db.conn.set_trace_callback(None)
+        questions = [sql for sql in asked if sql.startswith("select")]
+        assert len(questions) == 4
+        for sql in questions:
+            plan = table.store.rows(f"explain query plan {sql}")
+            assert "USING INDEX jobs_open" in plan[0]["detail"], sql
 
     def test_a_job_without_a_uuid_still_has_one_name(self) -> None:
         said = {"job-id": 1_000_001, "job-state": 9, "time-at-creation": 7, "job-name": "a"}
