@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,6 +15,7 @@ from controller.snapshot import Cause, Goal, NodeState, Snapshot
 from haproxy.model import SLOT_IDS
 from tests.unit.decide.world import HELD, PENDING, SLOTS, Crash, Machine, World
 
+pytestmark = pytest.mark.timeout(600)  # ten seconds of work, on a machine that may be busy
 IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
 CALM_DOWN = 400
 """Passes within which everything must be over: the longest time in the settings is 30 s, and there are few nodes."""
@@ -232,7 +234,7 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet = Fleet.TestCase
 TestFleet.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     phases=(Phase.generate,),

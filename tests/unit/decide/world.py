@@ -137,6 +137,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = FragileStore(self.folder / "cupsfleet.db", create=True)
+        self.store._db.conn.execute("PRAGMA synchronous=OFF")  # no world outlives this machine
         self.ports = FewPorts(self.store)
         self.start_controller()
 
