@@ -52,7 +52,7 @@ class Memory:
             self.idle_readings = self.bad_readings = self.good_readings = 0
             self.jobs_at_entry = None
             if node.state is NodeState.STARTING:
-                self.silent_for, self.tls_error, self.waiting = 0.0, "", {}
+                self.silent_for, self.tls_error, self.outdated, self.waiting = 0.0, "", False, {}
         answered = reading is not None and not reading.error
         self.silent_for = 0.0 if answered else self.silent_for + looked_for
         idle = reading is not None and answered and not reading.jobs and obeyed

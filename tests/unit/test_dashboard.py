@@ -65,6 +65,16 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     assert any("node-2 is dead" in warning.value for warning in app.warning)
 
 
+def test_how_a_node_is_seen_stands_beside_what_it_is(state: State) -> None:
+    see(state, sight(1, up=False), sight(2, NodeState.UNHEALTHY, tls_error="over TLS: broken"), sight(3))
+    app = page()
+    text = words(app)
+    for part in (" ready] :violet-badge[:material/contrast: disputed]", ":red-badge[:material/sick: unhealthy]"):
+        assert part in text
+    assert text.count("unhealthy]") == 1
+    assert any("node-2 is unhealthy: over TLS: broken" in warning.value for warning in app.warning)
+
+
 def test_what_the_fleet_costs_is_shown_where_a_price_is_set(state: State) -> None:
     see(state, sight(1), sight(2))
     assert "Cost per hour" not in [metric.label for metric in page().metric]

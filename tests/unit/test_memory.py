@@ -47,7 +47,9 @@ def test_a_new_start_is_a_new_chance() -> None:
     for _ in range(20):
         watch.see(SILENCE)
     assert watch.see(SILENCE, replace(NODE, state=NodeState.DEAD, since=1.0)).silent_for == 21.0
-    assert watch.see(SILENCE, replace(NODE, state=NodeState.STARTING, since=2.0)).silent_for == 1.0
+    watch.memory.outdated, watch.memory.tls_error = True, "over TLS: broken"
+    started = watch.see(SILENCE, replace(NODE, state=NodeState.STARTING, since=2.0))
+    assert (started.silent_for, started.outdated, started.tls_error) == (1.0, False, "")
 
 
 def test_idle_readings_are_fresh_and_in_a_row() -> None:
