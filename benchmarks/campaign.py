@@ -28,6 +28,7 @@ from benchmarks import faults
 from benchmarks.faults import Fault, Faults, Site
 from benchmarks.kill import MARK
 from benchmarks.verdict import Death, Output, Told, Verdict, judge
+from controller.jobs.moves import MoveTable
 from controller.jobs.table import Job, JobTable
 from controller.state import State
 from controller.store import Store
@@ -199,14 +200,17 @@ def unseen(done: list[Fault]) -> list[tuple[float, float]]:
 
 
 def release(fleet: Fleet, people: list[Person]) -> None:
-    """Release every held job, as its owner, where it is now."""
+    """Release every held job, as its owner, where it is now; one that is just moved, when it has arrived."""
     owners = {person.user: person for person in people}
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+    left, since = -1, time.monotonic()
+    while time.monotonic() < since + PATIENCE:
         with Store(fleet.state / "cupsfleet.db") as store:
             held = [job for job in JobTable(store).search("open") if job.state == "held" and job.size_kb]
-        if not held:
+            moving = MoveTable(store).open()
+        if not held and not moving:
             return
+        if len(held) + len(moving) != left:
+            left, since = len(held) + len(moving), time.monotonic()
         for job in held:
             number = ippwire.attribute(0x21, "job-id", job.id)
             with suppress(OSError):

@@ -33,6 +33,8 @@ from tests.process.fleet import Fleet
 DISK = "node-1"
 """The node whose folder is a small file system of its own."""
 DISK_BYTES = 24 << 20
+SETTLES = 5.0
+"""Seconds after the end of a fault in which its node is not harmed again."""
 ROUTED = "100"
 """Where the rule for local addresses goes, so that ours can come before it."""
 
@@ -45,8 +47,11 @@ class Site:
     chance: random.Random
 
     def nodes(self) -> list[dict[str, Any]]:
+        """As the controller sees them; none while it has not looked for some seconds."""
         with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
-            return Views(State(self.fleet.state), store).nodes()
+            status = Views(State(self.fleet.state), store).status()
+            unseen = any("controller" in problem for problem in status["problems"])
+            return [] if unseen else list(status["nodes"])
         return []
 
     def ask(self, verb: str, argument: str = "") -> None:
@@ -141,8 +146,10 @@ class Faults:
                     self.done.append(fault)
 
     def _victims(self) -> list[str]:
-        """Nodes that serve and may be harmed: at least two others have to be well."""
-        harmed = {name for fault in self.running for name in fault.nodes}
+        """Nodes that serve and may be harmed: at least two others have to be well, as far as that is known now."""
+        now = time.monotonic()
+        late = [fault for fault in self.done[-20:] if fault.ended + SETTLES > now]
+        harmed = {name for fault in [*self.running, *late] for name in fault.nodes}
         well = [node["name"] for node in self.site.nodes() if node["state"] == "ready" and node["name"] not in harmed]
         return well if len(well) > 2 else []
 

@@ -60,15 +60,28 @@ def first_in_question(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob], las
 
 
 def compare(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob], told: Iterable[Job]) -> Findings:
-    """open_jobs: the table's. seen: by the sweep. told: all jobs from `first_in_question` on, asked after the sweep."""
-    newest = {job.uuid: job for job in told}
+    """open_jobs: the table's, written down before the sweep was begun. seen: by the sweep. told: all jobs from
+    `first_in_question` on, asked after the sweep."""
     still = {job.uuid: job for job in seen}
+    newest = {job.uuid: _forgotten(job) if job.uuid in open_jobs.keys() - still.keys() else job for job in told}
     moved_on = {
         uuid: advanced(job, still[uuid]) for uuid, job in open_jobs.items() if uuid in still and uuid not in newest
     }
     changed = [job for uuid, job in {**moved_on, **newest}.items() if open_jobs.get(uuid) != job]
     missing = [job for uuid, job in open_jobs.items() if uuid not in still and uuid not in newest]
     return Findings(tuple(changed), tuple(missing))
+
+
+def _forgotten(job: Job) -> Job:
+    """A job that its node shows as open, and does not count among its open ones.
+
+    cupsd writes job.cache before the control file. Killed in between, it knows from the one that the job has ended and
+    reads its state from the other (CUPS 2.4, load_job_cache and cupsdLoadJob in scheduler/job.c).
+    """
+    if not job.open:
+        return job
+    why = f"{job.node} died when it had ended, and before that was written down in full"
+    return Job(**{**vars(job), "state": "aborted", "why": why})
 
 
 @dataclass
@@ -172,11 +185,11 @@ class Collector:
         table = JobTable(store)
         with store.transaction():
             last_id, life = table.mark(node.name)
-            corrected = (printed_after_all(job) if node.driver == "process" else job for job in told)
-            placed = [job for job in map(table.placed, corrected) if job]
+            placed = [job for job in map(table.placed, told) if job]
             found = compare(table.open_on(node.name), seen, placed)
+            changed = (printed_after_all(job) if node.driver == "process" else job for job in found.changed)
             lost = [_ended(job, node, restarted=node.lives != life) for job in found.missing]
-            table.put([*found.changed, *lost])
+            table.put([*changed, *lost])
             last_id = max([last_id, *(job.id for job in told)])
             table.set_mark(node.name, last_id, node.lives)
             if slot_of(last_id) == node.slot and last_id >= store.next_id(node.slot):

@@ -121,6 +121,14 @@ class TestCompare:
         found = compare(known, still, [job(2, "completed"), job(3)])
         assert (found.changed, found.missing) == ((job(2, "completed"),), ())
 
+    def test_what_a_node_shows_as_open_and_does_not_count_as_open_has_ended(self) -> None:
+        """Killed between writing job.cache and the control file, cupsd says so for ever."""
+        zombie = replace(job(1), impressions=1, processing=7, size_kb=4)
+        (found,) = compare({"uuid-1": job(1)}, [], [zombie]).changed
+        assert found.state == "aborted"
+        assert printed_after_all(found).state == "completed"
+        assert compare({}, [], [job(1)]).changed == (job(1),)  # made after the sweep
+
     def test_what_the_node_knows_no_more_is_missing(self) -> None:
         found = compare({"uuid-1": job(1)}, [], [])
         assert found.missing == (job(1),)
