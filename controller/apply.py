@@ -7,6 +7,7 @@ the loop, so that one that hangs holds up no other; its outcome is taken up at t
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controller.config import Settings, split_address
@@ -65,12 +66,12 @@ class Applier:
                 self.store.event("command", f"command {answer.command} {answer.state}: {answer.outcome}", answer.node)
             for step in plan.steps:
                 self._record(step, nodes, settings)
-        self.tell_proxies(settings)
+        self.tell_proxies(settings, plan.weights)
         for step in plan.steps:
             self._begin(step, settings)
 
-    def tell_proxies(self, settings: Settings) -> None:
-        for word in self.door.sync(settings, self.store.nodes(), self.ports):
+    def tell_proxies(self, settings: Settings, weights: Mapping[str, int]) -> None:
+        for word in self.door.sync(settings, self.store.nodes(), self.ports, weights):
             self.store.event("proxy", word)
         known = self.door.known_users()
         if known and known != self.store.fact("users"):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controller.config import Settings
-from controller.decide.weights import weight
+from controller.decide.weights import given
 from controller.jobs.moves import MoveTable
 from controller.nodes.settings import HISTORY_SECONDS
 from controller.ports import Ports, free
@@ -23,7 +23,7 @@ from controller.store import Store
 from controller.users import UserError, Users, stamp
 from haproxy import old_workers
 from haproxy.diff import Plan as ProxyPlan
-from haproxy.diff import Reload
+from haproxy.diff import Reload, SetWeight
 from haproxy.errors import ProxyError
 from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
@@ -34,9 +34,11 @@ STATISTICS_DEADLINE = 1.0
 """Seconds to wait for a proxy's statistics in each pass."""
 DRIFT_INTERVAL = 30
 """Passes between two comparisons of file, runtime and what is wanted."""
+NO_SHARES: Mapping[str, int] = {}
+"""Every serving node gets as much."""
 
 
-def servers_of(nodes: Iterable[Node], settings: Settings) -> tuple[Server, ...]:
+def servers_of(nodes: Iterable[Node], settings: Settings, shares: Mapping[str, int] = NO_SHARES) -> tuple[Server, ...]:
     """The nodes as the proxies know them: all but those that have no server yet, or none any more.
 
     One that is dead or comes back keeps its place, so that requests for its jobs are answered with 503 and not by
@@ -48,7 +50,7 @@ def servers_of(nodes: Iterable[Node], settings: Settings) -> tuple[Server, ...]:
             slot=node.slot,
             host=node.host,
             port=node.port,
-            weight=weight(node),
+            weight=given(node, shares),
             ca_file=ca_file if node.driver == "existing" else None,
         )
         for node in sorted(nodes, key=lambda node: node.slot)
@@ -94,9 +96,11 @@ class Door:
     def proxy(self, number: int) -> Proxy:
         return Proxy(self.state.proxy(number))
 
-    def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports) -> list[str]:
+    def sync(
+        self, settings: Settings, nodes: Iterable[Node], ports: Ports, shares: Mapping[str, int] = NO_SHARES
+    ) -> list[str]:
         """Make every proxy match; returns what changed, in words. A proxy that refuses keeps its last good state."""
-        servers = servers_of(nodes, settings)
+        servers = servers_of(nodes, settings, shares)
         name = settings.front_door.name
         unreachable = f"this machine has no address but loopback, so nodes tell clients {LOCAL} instead of {name}"
         self._note("name", unreachable if host_header(settings) != name else "")
@@ -230,7 +234,7 @@ class Door:
             return [f"{subject}: {error}"] if self._note(subject, str(error)) else []
         self._edges[number] = edge
         self._note(subject, "")
-        return [f"{subject}: {_words(applied.plan)}"] if applied.changed else []
+        return [f"{subject}: {_words(applied.plan)}"] if _tells(applied.plan) else []
 
     def _note(self, subject: str, problem: str) -> bool:
         """Remember what is wrong with a subject ('' for nothing); whether that is news."""
@@ -275,6 +279,11 @@ def _by_slot(proxy: int, servers: Iterable[ServerStats], old: Mapping[int, int] 
         for row in rows
         if row.backend == "pool"
     }
+
+
+def _tells(plan: ProxyPlan) -> bool:
+    """Whether a change is worth an event: that work shifts between serving nodes is none."""
+    return not all(isinstance(step, SetWeight) and step.weight for step in plan.steps)
 
 
 def _words(plan: ProxyPlan) -> str:

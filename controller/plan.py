@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -158,6 +159,8 @@ class Plan:
     answers: tuple[Answer, ...] = ()
     notes: tuple[str, ...] = field(default=())
     """What was held back, and why."""
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Share of new work of each node that was seen, by name (controller/decide/weights.py)."""
 
     @property
     def idle(self) -> bool:

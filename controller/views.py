@@ -13,7 +13,7 @@ from typing import Any
 from controller.config import Settings
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
-from controller.decide.weights import weight
+from controller.decide.weights import given
 from controller.diary import told
 from controller.jobs.table import JobTable
 from controller.load import PAUSED
@@ -35,7 +35,7 @@ STALE_AFTER = 5.0
 def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, problems: list[str]) -> None:
     """Write down what a pass saw, for the readers."""
     judged = verdicts(snapshot, settings)
-    nodes = [_node_row(sight, judged[sight.node.name]) for sight in snapshot.nodes]
+    nodes = [_node_row(sight, judged[sight.node.name], given(sight.node, plan.weights)) for sight in snapshot.nodes]
     sight = {
         "at": time.time(),
         "interval": settings.health.interval,
@@ -89,7 +89,7 @@ def publish_stop(store: Store) -> None:
         store.put_fact("sight", sight)
 
 
-def _node_row(sight: NodeSight, verdict: Verdict) -> dict[str, Any]:
+def _node_row(sight: NodeSight, verdict: Verdict, weight: int) -> dict[str, Any]:
     node, reading = sight.node, sight.reading
     return {
         "name": node.name,
@@ -99,7 +99,7 @@ def _node_row(sight: NodeSight, verdict: Verdict) -> dict[str, Any]:
         "address": node.address,
         "driver": node.driver,
         "open_jobs": sight.open_jobs,
-        "weight": weight(node),
+        "weight": weight,
         "health": verdict.life.value if node.state in _JUDGED else "",
         "health_reason": verdict.reason if node.state in _JUDGED else "",
         "progress": _progress(sight),

@@ -12,6 +12,7 @@ from controller.decide.guards import guard
 from controller.decide.health import Life, Verdict, peers, queue_faults, verdicts
 from controller.decide.leaving import be_removed, leave_fleet, leave_service
 from controller.decide.sizing import fit
+from controller.decide.weights import weights
 from controller.plan import (
     Admit,
     Declare,
@@ -47,7 +48,9 @@ def decide(snapshot: Snapshot, settings: Settings) -> Plan:
     for sight in draft.snapshot.nodes:
         if not sight.busy:
             draft.steps.extend(step for step in _life(sight, draft) if not _too_early(step, sight))
-    return Plan(draft.scale, tuple(draft.steps), tuple(draft.answers), tuple(draft.notes))
+    return Plan(
+        draft.scale, tuple(draft.steps), tuple(draft.answers), tuple(draft.notes), weights(draft.snapshot.nodes)
+    )
 
 
 def _fresh(snapshot: Snapshot, settings: Settings) -> Snapshot:

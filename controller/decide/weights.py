@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 from controller.snapshot import Node, NodeSight, NodeState
 
 FULL = 100
-"""Weight of a serving node; leaves room to say both half and double."""
-LEAST = 5
-"""Weight of the node with the most work: it still gets some, for what is known of it is a look old."""
-STEP = 5
-"""Weights are multiples of this, so that small differences change nothing."""
+"""Weight of the serving node with the least work; leaves room to say both half and double."""
+HALVINGS = 5
+"""How often that is halved at most: every node gets some, for what is known of its work is a look old."""
 EVEN = 3.0
-"""Seconds of work by which nodes may differ without a difference in weight."""
+"""Seconds of work that are added to each node's before they are compared, so that small numbers don't differ much."""
 
 
 def weight(node: Node) -> int:
@@ -22,19 +21,25 @@ def weight(node: Node) -> int:
 
 
 def weights(sights: Iterable[NodeSight]) -> dict[str, int]:
-    """By the nodes' names: the more work a node has left, the less of the new it gets.
+    """By the nodes' names: a node with twice the work of the least loaded one gets half as much of the new.
 
-    Always shares, never all to one: new jobs that come before the next look spread over the nodes all the same. What is
-    not known counts as the mean.
+    Always shares, never all to one: new jobs that come before the next look spread over the nodes all the same. Only
+    halves, so that a weight changes rarely: each change rewrites the proxies' files. What is not known changes nothing.
     """
     seen = tuple(sights)
-    serving = [sight for sight in seen if sight.node.state is NodeState.READY]
-    known = [sight.backlog.seconds for sight in serving if sight.backlog]
-    mean = sum(known) / len(known) if known else 0.0
-    least = min(known, default=0.0)
+    left = {
+        sight.node.name: sight.backlog.seconds + EVEN
+        for sight in seen
+        if sight.node.state is NodeState.READY and sight.backlog is not None
+    }
+    least = min(left.values(), default=EVEN)
     found = {sight.node.name: weight(sight.node) for sight in seen}
-    for sight in serving:
-        left = sight.backlog.seconds if sight.backlog else mean
-        share = (least + EVEN) / max(left, least + EVEN)
-        found[sight.node.name] = max(LEAST, round(FULL * share / STEP) * STEP)
+    for name, seconds in left.items():
+        found[name] = round(FULL / 2 ** min(HALVINGS, round(math.log2(seconds / least))))
     return found
+
+
+def given(node: Node, shares: Mapping[str, int]) -> int:
+    """The weight of a node as it is recorded now. shares: what `weights` made of it when it was last seen; one that got
+    ready since begins with all that a node can have."""
+    return min(weight(node), shares.get(node.name) or FULL)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from controller.config import Settings
 from controller.decide import decide
-from controller.decide.weights import weight, weights
+from controller.decide.weights import FULL, given
 from controller.jobs.demand import AHEAD, HOUR, MEASURED, WEEK, WEEKS, measure
 from controller.load import Wishes
 from controller.plan import Admit, Aim, Drain, Leave, Order, Pause, Plan, Prove, Remove, Scale, Start, Step
@@ -166,9 +166,8 @@ class World:
         plan = decide(snapshot, settings)
         self._wishes.add(self.now, plan.scale.wanted, plan.scale.certain)
         self._carry_out(plan)
-        shares = weights(snapshot.nodes)
-        for name, one in self.nodes.items():
-            one.weight = min(weight(one.node), shares.get(name) or weight(one.node))
+        for one in self.nodes.values():
+            one.weight = given(one.node, plan.weights)
         interval = settings.health.interval
         settled = all(one.node.state is NodeState.READY for one in self.nodes.values())
         if plan.steps or not settled or any(len(ends) > 1 for one in self.nodes.values() for ends in one.ends.values()):
@@ -246,7 +245,7 @@ class World:
     def _add(self, state: NodeState, goal: Goal, slot: int = 0) -> None:
         self._named += 1
         node = Node(f"node-{self._named}", slot or self._named, "process", "127.0.0.1", 1, state=state, goal=goal)
-        weight = 100 if state is NodeState.READY else 0
+        weight = FULL if state is NodeState.READY else 0
         self.nodes[node.name] = SimulatedNode(node, self.now, self.now, weight=weight)
 
     def _do(self, step: Step) -> None:

@@ -10,7 +10,7 @@ import itertools
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -330,8 +330,8 @@ class Door:
     def __init__(self) -> None:
         self.weights: dict[int, int] = {}
 
-    def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports) -> list[str]:
-        self.weights = {server.slot: server.weight for server in servers_of(nodes, settings)}
+    def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports, shares: Mapping[str, int]) -> list[str]:
+        self.weights = {server.slot: server.weight for server in servers_of(nodes, settings, shares)}
         return []
 
     def known_users(self) -> None:
