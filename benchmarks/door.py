@@ -8,7 +8,7 @@ is warmed up by a run in which every answer's IPP status is looked at, and refus
 Stock HAProxy is what an administrator would write: TLS in front, round robin, TLS to the nodes (without which cupsd
 hands out ipp:// URIs that clients can't use); no authentication, no routing by job, no log. Directly means one cupsd,
 over TLS. Small jobs are held, so that printing them is not measured, and purged after each run, so that no node comes
-near the number of jobs that it remembers.
+near the number of jobs that it remembers. Questions about the whole queue are measured in benchmarks/whole_queue.py.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ REQUESTS = (
         0.8,
         ipp(0x000B, NAME, attribute(0x44, "requested-attributes", "printer-state")),
     ),
-    Request("stamped (Get-Jobs, my-jobs)", 0.65, ipp(0x000A, NAME, attribute(0x22, "my-jobs", b"\x01"))),
     Request("stamped (Validate-Job)", 0.65, ipp(0x0004, NAME)),
+    Request("right name (Validate-Job)", 0.65, ipp(0x0004, attribute(0x42, "requesting-user-name", "demo"))),
     Request("small jobs (Print-Job, 1 KB)", 0.0, ipp(0x0002, NAME, HELD, data=b"x" * 1024), seconds=2),
 )
 

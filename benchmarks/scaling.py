@@ -31,7 +31,7 @@ from controller.simulate.world import Outcome, World
 
 MOST = 16
 SYNC, TOLERANCE, STABILISE, PER_NODE = 15.0, 0.1, 300.0, 2.0
-"""Of HPA: its defaults, and the open jobs for each node that did best of 1, 2, 3 and 4 on the campus."""
+"""Of HPA: its defaults, and the open jobs wanted for each node; other numbers were not tried."""
 WAIT = 30.0
 HOUR, DAY = 3600.0, 86400.0
 
