@@ -14,7 +14,7 @@ import pikepdf
 from controller.costs.count import COUNTED, HEAD_BYTES, Count, added, media, pjl
 
 COLOUR_SECONDS = 1.0
-"""Time after which it is no longer looked for colour; the pages that are left count as of unknown colour."""
+"""Processor time after which it is no longer looked for colour; the pages that are left count as of unknown colour."""
 DEEPEST = 8
 """Levels of form XObjects that are followed."""
 _CONTENT_BYTES = 4 << 20
@@ -55,11 +55,11 @@ def _without_colour(parts: Parts) -> Parts:
 
 def _one(source: str | BytesIO) -> Count:
     parts: Parts = {}
-    until = time.monotonic() + COLOUR_SECONDS
+    until = time.process_time() + COLOUR_SECONDS
     with pikepdf.open(source) as document:
         known: dict[tuple[int, int], bool] = {}
         for page in document.pages:
-            colour = _colour(page, known) if time.monotonic() < until else None
+            colour = _colour(page, known) if time.process_time() < until else None
             part = (_medium(page), colour)
             parts[part] = parts.get(part, 0) + 1
     return Count(COUNTED, parts)
