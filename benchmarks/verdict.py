@@ -13,8 +13,9 @@ from tests.process.edge.door import Answer
 
 NOTICED = 0.5
 """Seconds by which the campaign's looks at processes may be late, on a machine that has other things to do."""
-DOOR_SETTLES = 1.0
-"""Seconds after the start of a proxy's process until it, and nothing of the one before, takes connections."""
+DOOR_SETTLES = 2.0
+"""Seconds after the start of a proxy's process in which clients may still find that the one before took their
+connections with it: they learn of it when they send again."""
 RECORDED = 1.0
 """Seconds that cupsd may take to write down that a job has been printed; dying in there is dying while printing."""
 

@@ -37,6 +37,10 @@ class Incomplete(Exception):
     """A node's jobs could not be read to the end, or are not all ended; the message says why."""
 
 
+class StillOpen(Incomplete):
+    """The node has open jobs."""
+
+
 class Unread(Incomplete):
     """The node did not answer."""
 
@@ -59,11 +63,12 @@ def first_in_question(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob], las
     return min([last_id + 1, *gone, *unknown])
 
 
-def compare(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob], told: Iterable[Job]) -> Findings:
+def compare(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob] | None, told: Iterable[Job]) -> Findings:
     """open_jobs: the table's, written down before the sweep was begun. seen: by the sweep. told: all jobs from
-    `first_in_question` on, asked after the sweep."""
-    still = {job.uuid: job for job in seen}
-    newest = {job.uuid: _forgotten(job) if job.uuid in open_jobs.keys() - still.keys() else job for job in told}
+    `first_in_question` on, asked after the sweep. Without a sweep (None) they are all jobs that there are."""
+    still = {job.uuid: job for job in seen or ()}
+    doubtful = frozenset() if seen is None else open_jobs.keys() - still.keys()
+    newest = {job.uuid: _forgotten(job) if job.uuid in doubtful else job for job in told}
     moved_on = {
         uuid: advanced(job, still[uuid]) for uuid, job in open_jobs.items() if uuid in still and uuid not in newest
     }
@@ -126,7 +131,7 @@ class Collector:
                 raise Unread(f"its last jobs could not be read: {error or 'no answer in time'}") from None
             self._write(store, node, seen, told)
             if left := JobTable(store).open_on(node.name):
-                raise Incomplete(f"it still has open jobs: {named(left.values())}")
+                raise StillOpen(f"it still has open jobs: {named(left.values())}")
 
     def finish_from(self, node: Node, told: list[Job]) -> list[Job]:
         """The same for a node that is given up: `told` is what its spool holds. Returns the jobs that are still open.
@@ -134,7 +139,7 @@ class Collector:
         Raises StoreError.
         """
         with self._lock, self.open_store() as store:
-            self._write(store, node, (), [job for job in told if job.owner != PROOF_OWNER])
+            self._write(store, node, None, [job for job in told if job.owner != PROOF_OWNER])
             return list(JobTable(store).open_on(node.name).values())
 
     def write_off(self, node: Node, why: str) -> None:
@@ -181,7 +186,7 @@ class Collector:
             first = first_in_question(table.open_on(target.name), reading.jobs, table.mark(target.name)[0])
             return reading.jobs, await _ask(http, target, first)
 
-    def _write(self, store: Store, node: Node, seen: Iterable[OpenJob], told: list[Job]) -> None:
+    def _write(self, store: Store, node: Node, seen: Iterable[OpenJob] | None, told: list[Job]) -> None:
         table = JobTable(store)
         with store.transaction():
             last_id, life = table.mark(node.name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.jobs.collect import Collector, Incomplete, Unread, named
+from controller.jobs.collect import Collector, Incomplete, StillOpen, Unread, named
 from controller.jobs.mover import Mover
 from controller.jobs.spool import Spool, SpoolError
 from controller.jobs.table import Job, JobTable
@@ -40,6 +40,9 @@ class Custody:
         if runs:
             try:
                 self.collector.finish(node)
+            except StillOpen:  # they came while it was on its way out, by a move for instance
+                self.mover.order(node.name, "its server is leaving")
+                raise
             except Unread as why:
                 if node.driver != "existing":
                     raise

@@ -25,7 +25,7 @@ from probes import ipp
 from probes.errors import ProbeError
 from probes.sweep import Target
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 """Seconds before a move that failed is tried again; doubled at each failure in a row."""
 TRIES = 5
 """Failures in a row after which a job of a running node is left where it is."""
@@ -81,9 +81,10 @@ class Mover:
         with self._lock, self.open_store() as store:
             moves = MoveTable(store)
             every = moves.open()
-            nodes = {node.name: node for node in store.nodes()} if every else {}
             for move in every:
                 if self._pauses.get(move.number, (0.0,))[0] <= time.monotonic():
+                    # Each time anew: while hundreds of jobs are moved, nodes come and go.
+                    nodes = {node.name: node for node in store.nodes()}
                     _Journey(self, store, nodes, move).go()
             self._problems = tuple(
                 f"job {move.old_id} of {move.owner} is not moved from {move.source} yet: {move.failure}"

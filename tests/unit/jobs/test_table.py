@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.jobs.collect import compare, first_in_question, unattended
+from controller.jobs.collect import Findings, compare, first_in_question, unattended
 from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, from_attributes, printed_after_all
 from controller.store import Store
 from probes.reading import OpenJob
@@ -128,6 +128,11 @@ class TestCompare:
         assert found.state == "aborted"
         assert printed_after_all(found).state == "completed"
         assert compare({}, [], [job(1)]).changed == (job(1),)  # made after the sweep
+
+    def test_a_spool_is_all_there_is(self) -> None:
+        """Without a sweep, a job that it holds as open is open."""
+        assert compare({"uuid-1": job(1)}, None, [job(1)]) == Findings((), ())
+        assert compare({"uuid-1": job(1)}, None, []).missing == (job(1),)
 
     def test_what_the_node_knows_no_more_is_missing(self) -> None:
         found = compare({"uuid-1": job(1)}, [], [])
