@@ -26,7 +26,7 @@ from controller import processes
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], deadline: float = 15.0, pause: float = 0.05) -> T:
+def eventually(look: Callable[[], T], deadline: float = 40.0, pause: float = 0.05) -> T:
     """The first true answer; AssertionError with the last one when there is none in time (seconds)."""
     until = time.monotonic() + deadline
     while True:

@@ -261,7 +261,7 @@ class TestDeaths:
         master = process.recorded(fleet.state / "proxy-1")
         assert master is not None
         os.kill(master.pid, signal.SIGKILL)
-        eventually(lambda: fleet.ipptool("get-jobs.test").returncode == 0, deadline=5)
+        eventually(lambda: fleet.ipptool("get-jobs.test").returncode == 0)
 
     def test_down_ends_everything_and_twice_is_no_error(self, own_fleet: Fleet) -> None:
         own_fleet.up()

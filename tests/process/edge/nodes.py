@@ -86,7 +86,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def until(what: str, check, seconds: float = 10.0):
+def until(what: str, check, seconds: float = 30.0):
     """The first true answer of `check`; fails with `what` when none comes in time."""
     end = time.monotonic() + seconds
     while True:
