@@ -111,9 +111,8 @@ def test_waiting_jobs_are_moved_by_command(own_fleet: Fleet) -> None:
 
 def held_document(fleet: Fleet) -> int:
     """The id of a new job that is whole and waits for its release."""
-    job = held(fleet)
-    last = {"job-id": job, "last-document": True, "document-format": "text/plain"}
-    fleet.ipp(encode(IppOperation.SEND_DOCUMENT, last) + b"held\n")
+    asked = encode(IppOperation.PRINT_JOB, {"document-format": "text/plain"}, {"job-hold-until": "indefinite"})
+    job: int = parse(fleet.ipp(asked + b"held\n")[1])["jobs"][0]["job-id"]
     return job
 
 

@@ -25,11 +25,9 @@ device = "virtual"
 
 def held(fleet: Fleet, text: bytes, queue: str = "office") -> int:
     """The id of a new job that is whole and waits for its release."""
-    target = {"printer-uri": f"ipp://localhost/printers/{queue}"}
-    created = fleet.ipp(encode(IppOperation.CREATE_JOB, target, {"job-hold-until": "indefinite"}))[1]
+    target = {"printer-uri": f"ipp://localhost/printers/{queue}", "document-format": "text/plain"}
+    created = fleet.ipp(encode(IppOperation.PRINT_JOB, target, {"job-hold-until": "indefinite"}) + text)[1]
     job: int = parse(created)["jobs"][0]["job-id"]
-    last = {**target, "job-id": job, "last-document": True, "document-format": "text/plain"}
-    fleet.ipp(encode(IppOperation.SEND_DOCUMENT, last) + text)
     eventually(lambda: [one["size_kb"] for one in jobs(fleet) if one["id"] == job] == [1], 40)
     return job
 

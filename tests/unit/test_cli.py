@@ -314,7 +314,12 @@ class TestStartScript:
             (tools / name).chmod(0o755)
         environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
         process = subprocess.Popen(
-            ["sh", script, "up"], env=environment, start_new_session=True, stderr=subprocess.PIPE
+            ["sh", script, "up"],
+            env=environment,
+            start_new_session=True,
+            stderr=subprocess.PIPE,
+            # Whoever runs the tests in the background has them ignore it, and a shell can't trap what it ignores.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         until = time.monotonic() + 10
         while not (tmp_path / "started").exists() and time.monotonic() < until:
