@@ -1,6 +1,7 @@
-"""`./cupsfleet test`: style, types, import rules, all tests, a short fault campaign.
+"""`./cupsfleet test`: style, types, import rules, then all tests.
 
-Further arguments go to pytest and skip the rest; after `--campaign` they go to the campaign (benchmarks/campaign.py).
+Further arguments go to pytest and skip the rest; after `--campaign` they go to the fault campaign instead
+(benchmarks/campaign.py).
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ def main(arguments: list[str]) -> int:
         if code := subprocess.run([str(tools / name), *options]).returncode:
             return code
     print("== pytest", flush=True)
-    code = subprocess.run([sys.executable, "-m", "pytest", *arguments]).returncode
-    return code if code or arguments else _campaign([])
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments]).returncode
 
 
 def _campaign(arguments: list[str]) -> int:
