@@ -30,6 +30,8 @@ _JUDGED = (NodeState.PROVING, *_IN_SERVICE)
 """States in which its health is of interest."""
 STALE_AFTER = 5.0
 """Seconds without a pass after which the controller is reported as missing, beyond its own interval."""
+FAULTS_SHOWN = 5
+"""Of a node's printers, so many at most: what is published is read at every refresh of every page."""
 
 
 def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, problems: list[str]) -> None:
@@ -107,7 +109,29 @@ def _node_row(sight: NodeSight, verdict: Verdict, weight: int) -> dict[str, Any]
         "failure": node.failure,
         "since": node.since,
         "latency": reading.latency if reading else None,
-        "proxies": [{"proxy": proxy.proxy, "up": proxy.up, "sessions": proxy.sessions} for proxy in sight.proxies],
+        "error": (reading.error or "") if reading else "",
+        **_work(sight),
+        "proxies": [
+            {"proxy": proxy.proxy, "up": proxy.up, "sessions": proxy.sessions, "check": proxy.check}
+            for proxy in sight.proxies
+        ],
+        "faults": [
+            f"{queue.name}: {fault}" for queue in (reading.queues if reading else ()) for fault in printer_faults(queue)
+        ][:FAULTS_SHOWN],
+    }
+
+
+def _work(sight: NodeSight) -> dict[str, Any]:
+    """waiting: jobs that a printer will take; stuck: held or stopped ones, and those of a stopped printer; wait:
+    seconds until the last of `waiting` starts, by measured times. None where the node does not answer."""
+    backlog = sight.backlog
+    if backlog is None:
+        return {"waiting": None, "stuck": None, "wait": None}
+    behind = [(queue.jobs - 1, queue.seconds * (queue.jobs - 1) / queue.jobs) for queue in backlog.work if queue.jobs]
+    return {
+        "waiting": sum(jobs for jobs, _ in behind),
+        "stuck": backlog.stuck,
+        "wait": max((seconds for _, seconds in behind), default=0.0),
     }
 
 

@@ -80,6 +80,20 @@ def test_a_printer_without_paper_is_named_with_who_says_so(views: Views) -> None
     assert problems(views, *sights, sight(3)) == ["printer office: media-empty-warning, says node-1, node-2"]
 
 
+def test_a_node_tells_what_waits_there_and_for_how_long(views: Views) -> None:
+    found = status(views, sight(1, jobs=5), sight(2), sight(3, error="refused"))["nodes"]
+    assert [(row["waiting"], row["stuck"], row["wait"]) for row in found] == [(4, 0, 20.0), (0, 0, 0.0), (None,) * 3]
+    assert [row["error"] for row in found] == ["", "", "refused"]
+    assert found[0]["proxies"] == [{"proxy": 1, "up": True, "sessions": 0, "check": "L7OK"}]
+
+
+def test_of_many_faulty_printers_each_node_names_some(views: Views) -> None:
+    empty = tuple(queue(f"q{number}", state=5, reasons=("media-empty-error",)) for number in range(9))
+    (row, *_) = status(views, sight(1, reading=reading("node-1", queues=empty)), sight(2))["nodes"]
+    assert len(row["faults"]) == 5
+    assert row["faults"][0] == "q0: media-empty-error"
+
+
 def test_what_is_held_back_is_a_problem(views: Views) -> None:
     bad = [sight(slot, tls_error="over TLS: broken", bad_readings=3) for slot in (1, 2)]
     assert problems(views, *bad, sight(3))[-1].startswith("nothing is taken away: 2 of 3 nodes look bad at once")
