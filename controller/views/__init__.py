@@ -1,0 +1,9 @@
+"""What can be known about the fleet: the only source of the dashboard and of the command line.
+
+The controller publishes what each pass saw; everybody else reads it here, together with its age.
+"""
+
+from controller.views.publishing import publish, publish_stop
+from controller.views.reading import Views
+
+__all__ = ["Views", "publish", "publish_stop"]
