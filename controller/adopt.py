@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from controller.config import split_address
+from controller.config_values import split_address
 from controller.jobs.collect import named
 from controller.jobs.spool import Spool, SpoolError
 from controller.nodes import ids, settings

@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from controller.config import Settings, split_address
+from controller.config import Settings
+from controller.config_values import split_address
 from controller.door import Door
 from controller.effects import Crew, Effects, Outcome
 from controller.load import PAUSED

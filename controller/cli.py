@@ -24,7 +24,7 @@ import typer
 from pydantic import ValidationError
 
 from controller import costs_cli, lifetime, simulate_cli
-from controller.config import ConfigError, load, schema
+from controller.config_file import ConfigError, load, schema
 from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
 from controller.diary import in_words

@@ -1,74 +1,22 @@
-"""fleet.toml -> Settings.
+"""Everything that fleet.toml can say.
 
 A value given in the environment (`CUPSFLEET_NODES__MIN=3`) wins over the file, the file over the default. Every field
-says its unit, its default and why; `schema()` prints all that as JSON Schema, `load()` turns any mistake into one
-sentence per field: where it stands, what was given, what is allowed.
+says its unit, its default and why; `controller.config_file` reads the file and prints all this as JSON Schema.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from controller.config_values import HostPort, Port, Seconds, Section, Zone
+
 ENV_PREFIX = "CUPSFLEET_"
-STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE_DIR", "CUPSFLEET_CONFIG"}
-"""Read by the start script and the command line, not settings."""
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)):(?P<port>\d{1,5})")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
-class ConfigError(Exception):
-    """The configuration can't be used; each line of the message names one field, what was given, what is allowed."""
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, str):
-        if match := _DURATION.fullmatch(value.strip()):
-            return float(match[1]) * _UNITS[match[2]]
-        raise ValueError('a duration such as "30s", "5m", "1h" or "500ms"')
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError('a duration such as "30s", "5m", "1h" or "500ms"')
-    return value
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}),
-]
-"""A duration: written `30s` in the file, seconds in the code."""
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, `1.2.3.4:631` or `[::1]:631`. Raises ValueError."""
-    if not (match := _ADDRESS.fullmatch(text)) or not 1 <= int(match["port"]) <= 65535:
-        raise ValueError("HOST:PORT, for example print2.example.org:631 or [2001:db8::2]:631")
-    return match["ipv6"] or match["host"], int(match["port"])
-
-
-def _address(value: str) -> str:
-    split_address(value)
-    return value
-
-
-HostPort = Annotated[str, AfterValidator(_address)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class FrontDoor(Section):
@@ -122,7 +70,7 @@ class Printer(Section):
     """Device URI as CUPS writes it (`socket://10.1.2.3:9100`), or `virtual`: a sink that keeps each document."""
     model: Annotated[str, Field(min_length=1)] = "raw"
     """`raw` (documents pass unchanged), `everywhere`, a PPD file's path, or a model as `lpinfo -m` lists it."""
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     """Default job options, such as sides = "two-sided-long-edge"."""
     info: str = ""
     """Description that people see."""
@@ -313,21 +261,12 @@ class SharedAccount(Section):
     """Whose people may use it. With neither users nor departments: everybody."""
 
 
-def _zone(name: str) -> str:
-    if name:
-        try:
-            ZoneInfo(name)
-        except (ValueError, OSError, KeyError):
-            raise ValueError("a time zone such as Europe/Berlin, or nothing for the machine's own") from None
-    return name
-
-
 class Costs(Section):
     """Who pays what."""
 
     currency: Annotated[str, Field(min_length=1, max_length=8)] = "EUR"
     """Shown beside amounts."""
-    time_zone: Annotated[str, AfterValidator(_zone)] = ""
+    time_zone: Zone = ""
     """Where days and months begin, and the hours of prices. Left out: the machine's own."""
     prices: tuple[Price, ...] = ()
     """Without any, pages are counted and cost nothing."""
@@ -408,122 +347,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file: `load` hands the file's content in as init arguments."""
         return env_settings, init_settings
-
-
-def load(path: Path | None, port: int | None = None) -> Settings:
-    """Settings from a file (None: defaults) and the environment; `port` stands above both. Raises ConfigError."""
-    _reject_unknown_variables()
-    content = _read(path) if path else {}
-    try:
-        settings = Settings(**content)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(path, detail) for detail in _own_mistakes(error))) from None
-    except ValueError as error:  # a variable that should hold JSON and does not
-        raise ConfigError(f"environment: {error}") from None
-    if port is not None:
-        door = settings.front_door.model_copy(update={"port": port})
-        settings = settings.model_copy(update={"front_door": door})
-    return _with_absolute_paths(settings, path)
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of fleet.toml, with unit, default and reason of each field."""
-    return Settings.model_json_schema()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; `docs/fleet.toml` is an example to start from") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read ({error.strerror}); it must be readable by this user") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not text in UTF-8, which TOML files must be") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from None
-
-
-def _reject_unknown_variables() -> None:
-    sections = {f"{ENV_PREFIX}{name}".upper() for name in Settings.model_fields}
-    for variable in sorted(os.environ):
-        name = variable.upper()
-        if name.startswith(ENV_PREFIX) and name not in STARTER_VARIABLES and name.split("__")[0] not in sections:
-            known = ", ".join(sorted(f"{section}__…" for section in sections))
-            raise ConfigError(f"environment: {variable} names no setting; allowed are {known}")
-
-
-def _own_mistakes(error: ValidationError) -> list[Any]:
-    """All mistakes but those that only say that something inside is mistaken."""
-    details = error.errors()
-    inner = {
-        detail["loc"][: len(detail["loc"]) - depth] for detail in details for depth in range(1, len(detail["loc"]))
-    }
-    return [detail for detail in details if detail["loc"] not in inner]
-
-
-def _sentence(path: Path | None, detail: Any) -> str:
-    """One line for one mistake: where, what was given, what is allowed."""
-    place = ".".join(str(part) for part in detail["loc"]) or "the file"
-    message = detail["msg"].removeprefix("Value error, ")
-    if not detail["loc"]:
-        return f"{path or 'environment'}: {message}"
-    variable = ENV_PREFIX + "__".join(str(part) for part in detail["loc"]).upper()
-    source = variable if any(name.upper() == variable for name in os.environ) else path or "settings"
-    if detail["type"] == "extra_forbidden":
-        return f"{source}: {place} is not a setting; allowed here are {', '.join(_siblings(detail['loc']))}"
-    if detail["type"] == "missing":
-        return f"{source}: {place} is missing; {_description(detail['loc'])}"
-    return f"{source}: {place} was given {detail['input']!r}, allowed: {_allowed(detail, message)}"
-
-
-def _allowed(detail: Any, message: str) -> str:
-    allowed = message.removeprefix("Input should be ").removeprefix("String should match pattern ")
-    description = _description(detail["loc"])
-    return f"{allowed} ({description})" if description else allowed
-
-
-def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Settings
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(str(part)) if model else None
-        candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
-    return model
-
-
-def _siblings(location: tuple[Any, ...]) -> list[str]:
-    model = _model_at(location[:-1])
-    return list(model.model_fields) if model else []
-
-
-def _description(location: tuple[Any, ...]) -> str:
-    model = _model_at(location[:-1])
-    field = model.model_fields.get(str(location[-1])) if model else None
-    return (field.description or "").rstrip(".") if field else ""
-
-
-def _with_absolute_paths(settings: Settings, path: Path | None) -> Settings:
-    """Relative paths in the file mean: beside the file."""
-    base = (path.parent if path else Path()).resolve()
-    door, nodes = settings.front_door, settings.nodes
-    if door.certificate:
-        door = door.model_copy(update={"certificate": base / door.certificate})
-    if nodes.ca_file:
-        nodes = nodes.model_copy(update={"ca_file": base / nodes.ca_file})
-    costs = settings.costs
-    if costs.accounts:
-        costs = costs.model_copy(update={"accounts": base / costs.accounts})
-    printers = tuple(
-        printer.model_copy(update={"model": str(base / printer.model)})
-        if _is_ppd_file(base, printer.model)
-        else printer
-        for printer in settings.printers
-    )
-    return settings.model_copy(update={"front_door": door, "nodes": nodes, "printers": printers, "costs": costs})
-
-
-def _is_ppd_file(base: Path, model: str) -> bool:
-    return model not in ("raw", "everywhere") and (base / model).is_file()

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from controller.config import Settings, load
+from controller.config import Settings
+from controller.config_file import load
 from controller.costs import reports
 from controller.costs.ledger import Ledger, number
 from controller.costs.people import site_of, tariff_of

@@ -21,7 +21,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from controller import adopt, services
 from controller.apply import Applier
-from controller.config import ConfigError, Costs, Settings, load
+from controller.config import Costs, Settings
+from controller.config_file import ConfigError, load
 from controller.costs import install
 from controller.costs.charge import Site
 from controller.costs.collect import Charger, Meter

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from controller.config import ConfigError, Settings
+from controller.config import Settings
+from controller.config_file import ConfigError
 from controller.daemon import Configuration, Daemon, stop_everything
 from controller.notify import Listener
 from controller.processes import running, start_tick

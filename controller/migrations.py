@@ -87,6 +87,10 @@ def m002_jobs(db: Database) -> None:
     db["jobs"].create_index(["queue", "created"])
     db["jobs"].create_index(["node", "created"])
     db["collected"].create({"node": str, "last_id": int, "life": int}, pk="node")
+    _moves(db)
+
+
+def _moves(db: Database) -> None:
     db["moves"].create(
         {
             "number": int,

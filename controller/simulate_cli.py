@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from controller.config import ConfigError, load
+from controller.config_file import ConfigError, load
 from controller.simulate.summary import plot, summary
 from controller.simulate.trace import MONDAY, campus, from_csv, from_store
 from controller.simulate.world import World

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,31 +13,33 @@ import pytest
 from tests.process.fleet import Fleet, free_port
 
 
-def make_fleet(environment: dict[str, str]) -> Fleet:
-    return Fleet(Path(tempfile.mkdtemp(prefix="fleet-")) / "state", free_port(), environment)
+@contextmanager
+def made(environment: dict[str, str]) -> Iterator[Fleet]:
+    """A fleet of its own, not started; whatever runs of it at the end is ended."""
+    fleet = Fleet(Path(tempfile.mkdtemp(prefix="fleet-")) / "state", free_port(), environment)
+    try:
+        yield fleet
+    finally:
+        fleet.run("down")
+        shutil.rmtree(fleet.state.parent)
 
 
-def end(fleet: Fleet) -> None:
-    fleet.run("down")
-    shutil.rmtree(fleet.state.parent)
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator[Fleet]:
+    with made(environment) as fleet:
+        fleet.up()
+        yield fleet
 
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """Three nodes that serve, for tests that leave them so."""
-    fleet = make_fleet({"CUPSFLEET_NODES__MIN": "3"})
-    try:
-        fleet.up()
+    with running({"CUPSFLEET_NODES__MIN": "3"}) as fleet:
         yield fleet
-    finally:
-        end(fleet)
 
 
 @pytest.fixture
 def own_fleet() -> Iterator[Fleet]:
     """A fleet of two nodes, not started, for a test that breaks it."""
-    fleet = make_fleet({})
-    try:
+    with made({}) as fleet:
         yield fleet
-    finally:
-        end(fleet)

@@ -17,26 +17,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import sys
 import time
 
 from controller.costs import count, journal
 from controller.costs.counter import Account, Counter, die_with_parent, scratch
+from controller.costs.pump import CHUNK, Pump
+from controller.costs.said import Said, tell, write_all
 
 OK, FAILED, HOLD, STOP = 0, 1, 3, 4
 """Exit codes of backend(7)."""
 SCHEME = "cupsfleet:/"
-CHUNK = 1 << 18
-STALLED_SECONDS = 5.0
-"""A count that takes nothing of its document for so long is given up, for the job waits for it."""
 GRACE_SECONDS = 0.05
 """For a count that comes a little later than the end of printing, so that both are one line of the journal."""
 GATE_SECONDS = 3.0
 """Time within which the controller must say whether a job may be printed."""
-LOOK_SECONDS = 0.2
-"""Between two looks how far the real backend has read its file."""
 REFUSALS = {
     "account-limit-reached": "the limit of the account that pays is reached",
     "account-info-needed": "it must name the account that pays",
@@ -44,9 +40,6 @@ REFUSALS = {
 }
 """What the owner of a held job reads in job-printer-state-message."""
 OTHER_REFUSAL = "its account can't be used"
-LINE_BYTES = 8192
-HEAD_BYTES = 512
-"""How much of a stream must have come before it is told what it is."""
 OWN_TOTALS = ("ipp", "ipps", "http", "https", "dnssd")
 """Backends whose `PAGE: total` speaks of this job alone. Others read the printer's life counter over SNMP, which runs
 for all the nodes that print to it."""
@@ -178,13 +171,21 @@ class Attempt:
         self.share = 0.0
         """How much of its file the real backend was seen to have read."""
 
+    @property
+    def files(self) -> list[str]:
+        return self.job.files
+
+    @property
+    def account(self) -> Account:
+        return self.settings.account
+
     def print(self) -> int:
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         source, counted = 0, None
         if self.job.documents:
             kinds = [kind_of(path) for path in self.job.documents]
-            self.counter = Counter(self.settings.account, kinds, self.job.documents)
+            self.counter = Counter(self.account, kinds, self.job.documents)
         elif self.settings.gate:
             source = self._spool()
         if self.settings.gate:
@@ -210,7 +211,7 @@ class Attempt:
 
     def _journal_end(self, code: int, counted: count.Count | None) -> None:
         whole = code == 0 and not self.terminated
-        share = 1.0 if whole or not self.job.files else self.share
+        share = 1.0 if whole or not self.files else self.share
         result = {"status": code, "share": round(share, 4), "whole": whole, "reported": self.said.total}
         pages = {"count": counted.plain() if counted else None, "copies": self.job.copies}
         self._journal({"event": "end", "at": time.time(), **result, **pages})
@@ -220,15 +221,15 @@ class Attempt:
 
     def _spool(self) -> int:
         """Have standard input counted before any of it is sent; returns a file that holds it."""
-        spool = spooled(scratch(self.settings.account))
+        spool = spooled(scratch(self.account))
         kind = kind_of(f"/proc/self/fd/{spool}")
-        self.counter = Counter(self.settings.account, [kind], [f"/proc/self/fd/{spool}"], spool)
+        self.counter = Counter(self.account, [kind], [f"/proc/self/fd/{spool}"], spool)
         return spool
 
     def _have_printed(self, source: int) -> int:
         """Start the real backend, feed it, pass on what it says; returns its wait status."""
         said, says = os.pipe()
-        streamed = not self.job.files and source == 0
+        streamed = not self.files and source == 0
         document, feed = os.pipe() if streamed else (source, -1)
         self.child = os.fork()
         if self.child == 0:
@@ -249,7 +250,7 @@ class Attempt:
                 os.dup2(document, 0)
             os.dup2(says, 2)
             if not runs_as_root(self.program):
-                self.settings.account.become()
+                self.account.become()
             die_with_parent()
             os.environ["DEVICE_URI"] = self.device
             os.execv(self.program, [sys.argv[0].removeprefix(SCHEME), *sys.argv[1:]])
@@ -269,10 +270,10 @@ class Attempt:
         place = f"/proc/{self.child}/fdinfo"
         with contextlib.suppress(OSError, ValueError, IndexError, ZeroDivisionError):
             for name in os.listdir(place):
-                if os.readlink(f"/proc/{self.child}/fd/{name}") in self.job.files:
+                if os.readlink(f"/proc/{self.child}/fd/{name}") in self.files:
                     with open(f"{place}/{name}", encoding="ascii") as file:
                         read = int(file.readline().split()[1])
-                    size = os.stat(self.job.files[0]).st_size
+                    size = os.stat(self.files[0]).st_size
                     share = (max(0, self.said.copies - 1) + read / size) / self.job.copies
                     self.share = max(self.share, min(1.0, share))
 
@@ -287,187 +288,6 @@ class Attempt:
             journal.append(self.node, {**record, "run": self.run})
         except OSError as error:
             tell("WARNING", f"the attempt could not be written down: {error}")
-
-
-class Pump:
-    """Carries the document to the real backend and to the count, and what the backend says to cupsd."""
-
-    def __init__(self, attempt: Attempt, feed: int, said: int) -> None:
-        self.attempt, self.feed, self.said = attempt, feed, said
-        self.source = 0 if feed >= 0 else -1
-        self.head = b""
-        """What has come so far, until it is enough to tell what kind of document it is."""
-        self.for_backend = self.for_count = memoryview(b"")
-        self.moved = time.monotonic()
-        if feed >= 0:
-            os.set_blocking(feed, False)
-
-    @property
-    def count_feed(self) -> int:
-        return self.attempt.counter.feed if self.attempt.counter else -1
-
-    def _complete(self, whole: bool = True) -> None:
-        if self.attempt.counter:
-            self.attempt.counter.complete(whole)
-
-    def run(self) -> None:
-        ended = os.pidfd_open(self.attempt.child)
-        if self.feed < 0:
-            self._complete()
-        while True:
-            ready = self._wait(ended)
-            if self.said in ready:
-                self._pass_on_words()
-            if ended in ready:
-                break
-            if self.feed in ready:
-                self._feed_backend()
-            if self.count_feed in ready:
-                self._feed_count()
-            if self.source in ready:
-                self._read()
-            if self.attempt.job.files:
-                self.attempt.look()
-        if self.said >= 0:
-            os.set_blocking(self.said, False)
-        while self.said >= 0 and self._pass_on_words():
-            pass
-        self._finish()
-        os.close(ended)
-
-    def _wait(self, ended: int) -> set[int]:
-        poll = select.poll()
-        poll.register(ended, select.POLLIN)
-        if self.said >= 0:
-            poll.register(self.said, select.POLLIN)
-        if self.source >= 0 and not self.for_backend and not self.for_count:
-            poll.register(self.source, select.POLLIN)
-        if self.feed >= 0 and self.for_backend:
-            poll.register(self.feed, select.POLLOUT)
-        if self.count_feed >= 0 and self.for_count:
-            poll.register(self.count_feed, select.POLLOUT)
-            if not self.for_backend and time.monotonic() - self.moved > STALLED_SECONDS:
-                self._give_up_count()
-        busy = bool(self.attempt.job.files) or bool(self.for_count)
-        return {handle for handle, _ in poll.poll(LOOK_SECONDS * 1000 if busy else None)}
-
-    def _read(self) -> None:
-        chunk = os.read(self.source, CHUNK)
-        self.moved = time.monotonic()
-        if self.feed >= 0:
-            self.for_backend = memoryview(chunk)
-        if self.attempt.counter:
-            self.for_count = memoryview(chunk if self.count_feed >= 0 else b"")
-        else:
-            self.head += chunk
-            if self.head and (not chunk or len(self.head) >= HEAD_BYTES):
-                self._begin_count()
-        if not chunk:
-            self.source = -1
-            self._close_when_done()
-
-    def _begin_count(self) -> None:
-        self.attempt.counter = Counter(self.attempt.settings.account, [count.sniff(self.head)])
-        os.set_blocking(self.count_feed, False)
-        self.for_count, self.head = memoryview(self.head), b""
-
-    def _feed_backend(self) -> None:
-        try:
-            self.for_backend = self.for_backend[os.write(self.feed, self.for_backend) :]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:  # it wants no more; the filter before us must learn of it
-            self.for_backend = memoryview(b"")
-            os.close(self.feed)
-            self.feed = -1
-            self._end_source()
-        self.moved = time.monotonic()
-        self._close_when_done()
-
-    def _feed_count(self) -> None:
-        try:
-            self.for_count = self.for_count[os.write(self.count_feed, self.for_count) :]
-        except BlockingIOError:
-            return
-        except OSError:  # it is full, or has ended
-            self._give_up_count()
-        self.moved = time.monotonic()
-        self._close_when_done()
-
-    def _give_up_count(self) -> None:
-        self.for_count = memoryview(b"")
-        self._complete(whole=False)
-
-    def _end_source(self) -> None:
-        self.source = -1
-        nowhere = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nowhere, 0)
-        os.close(nowhere)
-
-    def _close_when_done(self) -> None:
-        if self.source < 0 and not self.for_backend and self.feed >= 0:
-            os.close(self.feed)
-            self.feed = -1
-        if self.source < 0 and not self.for_count:
-            self._complete()
-
-    def _finish(self) -> None:
-        if self.feed >= 0:
-            os.close(self.feed)
-            self.feed = -1
-        whole = self.source < 0 and not self.for_backend
-        if self.source >= 0:
-            self._end_source()
-        self._complete(whole)
-
-    def _pass_on_words(self) -> bool:
-        """Returns whether more may come at once."""
-        try:
-            chunk = os.read(self.said, 65_536)
-        except BlockingIOError:
-            chunk = b""
-        if chunk:
-            self.attempt.said.hear(chunk)
-            return True
-        os.close(self.said)
-        self.said = -1
-        self.attempt.said.end()
-        return False
-
-
-class Said:
-    """What the real backend says: passed on line by line, so that no line of ours falls into one of its."""
-
-    def __init__(self, own_totals: bool) -> None:
-        self.own_totals = own_totals
-        self.total = 0
-        """The highest `PAGE: total`, where it speaks of this job."""
-        self.copies = 0
-        """How often it said that it begins to send the file."""
-        self._rest = b""
-
-    def hear(self, chunk: bytes) -> None:
-        lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
-        for line in lines.split(b"\n") if newline else ():
-            words = line.split()
-            if words[:2] == [b"PAGE:", b"total"] and self.own_totals and words[2:] and words[2].isdigit():
-                self.total = max(self.total, int(words[2]))
-            elif words[:1] == [b"PAGE:"]:
-                self.copies += 1
-        self._write(lines + newline)
-        if len(self._rest) > LINE_BYTES:
-            self._write(self._rest)
-            self._rest = b""
-
-    def end(self) -> None:
-        """What it said last, even if it was no whole line."""
-        if self._rest:
-            self._write(self._rest + b"\n")
-            self._rest = b""
-
-    def _write(self, words: bytes) -> None:
-        with contextlib.suppress(OSError):  # cupsd has gone; the job is still printed
-            write_all(2, words)
 
 
 def ask(settings: Settings, job: Job, counted: count.Count) -> str:
@@ -513,16 +333,6 @@ def spooled(handle: int) -> int:
 def runs_as_root(program: str) -> bool:
     """As cupsd decides it (scheduler/job.c: backroot)."""
     return not os.stat(program).st_mode & 0o023
-
-
-def write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def tell(kind: str, text: str) -> None:
-    write_all(2, f"{kind}: {text}\n".encode(errors="replace"))
 
 
 def end_like(status: int, told: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.config import split_address
+from controller.config_values import split_address
 from controller.decide.draft import Draft
 from controller.plan import Answer, Evacuate, Pause
 from controller.snapshot import Cause, Command, Goal, NodeState, Snapshot

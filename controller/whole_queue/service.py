@@ -22,6 +22,7 @@ from controller.nodes.settings import HISTORY_SECONDS
 from controller.snapshot import Node, NodeState
 from controller.store import StoreError
 from controller.whole_queue import last_seen, merge, request
+from controller.whole_queue.answer import Answer, Unanswerable, as_it_came, is_success, refused
 from controller.whole_queue.last_seen import Asker, Table
 from controller.whole_queue.nodes import Nodes, Reply, answers, missing_sentence, silent
 from controller.whole_queue.request import JobsQuestion, Request, by_slot
@@ -40,14 +41,6 @@ _SUBSCRIPTIONS = frozenset({b"notify-subscription-id"})
 _EVENTS = frozenset({b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name"})
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the client gets; `body` is IPP when the status is 200."""
-
-    body: bytes
-    status: int = 200
-
-
 class NamingJobs(Protocol):
     """Makes a question about jobs: some attributes dropped, others added."""
 
@@ -60,10 +53,6 @@ class Moves(Protocol):
     def now(self, old_id: int) -> int: ...
 
     def hidden(self, since: float) -> frozenset[int]: ...
-
-
-class Unanswerable(Exception):
-    """Nobody who could answer did. The message says who."""
 
 
 @dataclass
@@ -105,11 +94,11 @@ class WholeQueue:
         if len(self._serving()) == 1 and not question.hidden and question.which in request.ACTIVE:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
             if not reply.silent:
-                return _as_it_came(reply)
+                return as_it_came(reply)
         replies = await self._ask_all(question.for_nodes(), asker.host, _JOBS)
         good = merge.succeeded(answers(replies))
         if not good and any(not reply.silent for reply in replies):
-            return _refused(replies)
+            return refused(replies)
         gone = silent(replies)
         others = last_seen.jobs(self.table, [node.name for node in gone], question, asker)
         if not good and not gone:
@@ -124,8 +113,8 @@ class WholeQueue:
     async def _get_named_jobs(self, question: JobsQuestion, ids: list[int], asker: Asker) -> Answer:
         """Each id is asked of the node that owns it. One that is unknown makes the answer `not found`, as in CUPS."""
         replies = await self._ask_owners(question.for_nodes, ids, asker)
-        if wrong := [reply for reply in replies if not reply.silent and not _is_success(reply)]:
-            return _refused(wrong)
+        if wrong := [reply for reply in replies if not reply.silent and not is_success(reply)]:
+            return refused(wrong)
         lost = {node.slot for node in silent(replies)}
         jobs = self._remembered(one for one in ids if slot_of(one) in lost)
         known = [last_seen.described(job, asker, (*question.requested, "job-id")) for job in jobs]
@@ -188,7 +177,7 @@ class WholeQueue:
         replies = await self._ask_all(body, asker.host, merge.PRINTER_SPOTS)
         good = merge.succeeded(answers(replies))
         if not good:
-            return _refused(replies)
+            return refused(replies)
         return Answer(merge.printers(good, extras))
 
     # Subscriptions
@@ -197,13 +186,13 @@ class WholeQueue:
         replies = await self._ask_all(asked.as_asked(), asker.host, _SUBSCRIPTIONS)
         good = merge.succeeded(answers(replies))
         if not good:
-            return _refused(replies)
+            return refused(replies)
         return Answer(merge.subscriptions(asked.number("limit"), good))
 
     async def _get_notifications(self, asked: Request, asker: Asker) -> Answer:
         ids, first = asked.numbers("notify-subscription-ids"), asked.numbers("notify-sequence-numbers")
         if not ids:
-            return _as_it_came(await self._ask_anyone(asked.as_asked(), asker))
+            return as_it_came(await self._ask_anyone(asked.as_asked(), asker))
         numbers = dict(zip(ids, first, strict=False))
         questions = {}
         for slot, own in by_slot(ids, slot_of).items():
@@ -215,7 +204,7 @@ class WholeQueue:
             questions[self.nodes.directory.in_slot(slot) or self._first()] = body
         replies = await self.nodes.ask_each(questions, asker.host, _EVENTS)
         if len(merge.succeeded(answers(replies))) < len(replies):
-            return _refused(replies)
+            return refused(replies)
         mine = await self._owned(asked, replies, asker)
         return Answer(merge.notifications(ids, answers(replies), mine))
 
@@ -246,7 +235,7 @@ class WholeQueue:
         if not jobs <= mine:
             said = "only a job's owner may subscribe to it, and there is no other job of this number"
             return Answer(merge.answer(asked.message.version, merge.NOT_FOUND, said=said))
-        return _as_it_came(await self.nodes.ask(node, asked.as_asked(), asker.host))
+        return as_it_came(await self.nodes.ask(node, asked.as_asked(), asker.host))
 
     # Cancel
 
@@ -276,7 +265,7 @@ class WholeQueue:
         if any(reply.silent for reply in replies):
             raise Unanswerable("a print server that has one of these jobs does not answer; it is being restarted")
         if len(merge.succeeded(answers(replies))) < len(replies):
-            return _refused(replies)
+            return refused(replies)
         mine = {job.number(b"job-id") for one in answers(replies) for job in one.of(wire.JOB) if _owns(asker, job)}
         foreign = next((one for one in ids if one not in mine), None)
         if foreign is None:
@@ -298,8 +287,8 @@ class WholeQueue:
             names = ", ".join(str(job.id) for job in left)
             said = f"these jobs are on a print server that is being restarted, try again in a moment: {names}"
             return Answer(merge.answer(asked.message.version, merge.TEMPORARY_ERROR, said=said))
-        done = next((reply for reply in replies if _is_success(reply)), None)
-        return _as_it_came(done) if done else _refused(replies)
+        done = next((reply for reply in replies if is_success(reply)), None)
+        return as_it_came(done) if done else refused(replies)
 
     # A job whose node is down, or that is elsewhere now
 
@@ -311,7 +300,7 @@ class WholeQueue:
             return self._from_memory(asked, known, asker)
         reply = await self.nodes.ask(node or self._first(), body, asker.host)
         if not reply.silent:
-            return _as_it_came(reply)
+            return as_it_came(reply)
         return self._from_memory(asked, self._remembered([job])[0], asker)
 
     def _from_memory(self, asked: Request, job: Job, asker: Asker) -> Answer:
@@ -342,10 +331,6 @@ def _tells_of_jobs(events: Iterable[Group]) -> bool:
     return any(b"notify-job-id" in event.spots for event in events)
 
 
-def _is_success(reply: Reply) -> bool:
-    return reply.answer is not None and merge.success(reply.answer)
-
-
 def _owns(asker: Asker, job: Group) -> bool:
     spot = job.spots.get(b"job-originating-user-name")
     return spot is not None and spot.value.decode(errors="replace").lower() == asker.user.lower()
@@ -368,22 +353,6 @@ def _my_jobs(asked: Request) -> bytes:
     """Ids of all jobs of the one who asks, on one node: CUPS reads no job's file for that."""
     add = [wire.attribute(wire.KEYWORD, "which-jobs", "all"), wire.attribute(wire.BOOLEAN, "my-jobs", 1)]
     return _get_jobs(asked, ["job-id"], add=add)
-
-
-def _as_it_came(reply: Reply) -> Answer:
-    if reply.silent:
-        raise Unanswerable("the print server that is asked does not answer")
-    return Answer(reply.body, reply.http_status or 200)
-
-
-def _refused(replies: Iterable[Reply]) -> Answer:
-    """The refusal that says most, as its node wrote it."""
-    spoken = [reply for reply in replies if not reply.silent]
-    if not spoken:
-        raise Unanswerable("no print server answers")
-    not_found = [reply for reply in spoken if reply.answer and reply.answer.code == merge.NOT_FOUND]
-    others = [reply for reply in spoken if not _is_success(reply)]
-    return _as_it_came(next((reply for reply in others if reply not in not_found), (not_found or spoken)[0]))
 
 
 def application(whole: WholeQueue, secret: str) -> web.Application:

@@ -91,12 +91,28 @@ local function slot_in(tag, body, at, length)
     return #id <= 10 and slot_of(tonumber(id)) or 0
 end
 
+-- What is wrong with a value inside the collection `member` stands in: each name comes before its values. Or nil.
+local function member_fault(member, tag, length)
+    if tag == MEMBER_NAME then
+        if length == 0 or member.empty then return "a collection's member is empty" end
+        member.kind, member.empty, member.open = nil, true, true
+    elseif tag == END_COLLECTION then
+        if member.empty then return "a collection's member is empty" end
+    else
+        local kind = KIND[tag] or tag
+        if not member.open then return "a collection's value has no member name" end
+        if member.kind and member.kind ~= kind then return "one attribute mixes types" end
+        member.kind, member.empty = kind, false
+    end
+end
+
 -- Reads the attribute section at the start of `body`. Returns one of
 --   {more = true}      the section goes on beyond `body`
 --   {error = sentence} no node may see this
 --   {op, request_id, length, operation_end, cuts = {{from, to}…}, slot, whole}
 -- Offsets count from 1; `length` covers the header and the end tag; cuts are in order; slot is nil when no id was
 -- found where it counts; whole is true for a question about the whole queue.
+-- One loop over local variables: it runs for every request, and calls and tables are what costs time here.
 function ipp.parse(body)
     local n = #body
     if n < 8 then return { more = true } end
@@ -139,22 +155,10 @@ function ipp.parse(body)
                 return bad("a value with language has lengths that do not add up")
             end
             if depth > 0 then
-                -- inside a collection: only nameless members, each with its name before its values
                 if name_length > 0 then return bad("a named attribute inside a collection") end
-                local member = stack[depth]
-                if tag == MEMBER_NAME then
-                    if length == 0 or member.empty then return bad("a collection's member is empty") end
-                    member.kind, member.empty, member.open = nil, true, true
-                elseif tag == END_COLLECTION then
-                    if member.empty then return bad("a collection's member is empty") end
-                    stack[depth] = nil
-                    depth = depth - 1
-                else
-                    local kind = KIND[tag] or tag
-                    if not member.open then return bad("a collection's value has no member name") end
-                    if member.kind and member.kind ~= kind then return bad("one attribute mixes types") end
-                    member.kind, member.empty = kind, false
-                end
+                local why = member_fault(stack[depth], tag, length)
+                if why then return bad(why) end
+                if tag == END_COLLECTION then stack[depth], depth = nil, depth - 1 end
             elseif tag == MEMBER_NAME or tag == END_COLLECTION then
                 return bad("a member stands outside a collection")
             elseif name_length == 0 then

@@ -64,7 +64,7 @@ def owners(fleet: Fleet, which: str = "all") -> set[str]:
 class TestPrinting:
     def test_ipptool(self, fleet: Fleet, document: Path) -> None:
         fleet.print_document(document)
-        eventually(lambda: arrived(fleet, document))
+        assert eventually(lambda: arrived(fleet, document))
 
     def test_lp_with_an_upgrade_to_tls(self, fleet: Fleet, document: Path) -> None:
         command = ["lp", "-h", f"localhost:{fleet.port}", "-U", "demo", "-E", "-d", "office", str(document)]

@@ -17,7 +17,7 @@ from controller.nodes.driver import NodeSpec
 from controller.nodes.process import ProcessDriver
 from haproxy.model import slot_of
 from probes.cups import Call, call
-from tests.fleets import end, make_fleet
+from tests.fleets import running
 from tests.process.fleet import Fleet, encode, eventually
 
 IMPATIENT = {
@@ -32,12 +32,8 @@ IMPATIENT = {
 
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
-    fleet = make_fleet(IMPATIENT)
-    try:
-        fleet.up()
+    with running(IMPATIENT) as fleet:
         yield fleet
-    finally:
-        end(fleet)
 
 
 @pytest.fixture

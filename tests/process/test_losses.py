@@ -66,7 +66,7 @@ def test_another_database_in_its_place_is_not_taken_for_ours(own_fleet: Fleet) -
     database.rename(database.with_name("elsewhere"))
     database.write_bytes(database.with_name("elsewhere").read_bytes())
     log = own_fleet.state / "logs" / "controller.log"
-    eventually(lambda: "was replaced by another file while the controller runs" in log.read_text(), 40)
+    assert eventually(lambda: "was replaced by another file while the controller runs" in log.read_text(), 40)
 
 
 def test_spools_are_taken_in_again_when_the_database_is_lost(own_fleet: Fleet) -> None:

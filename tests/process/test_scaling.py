@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pyipp.enums import IppOperation
 
-from tests.fleets import end, make_fleet
+from tests.fleets import running
 from tests.process.fleet import Fleet, encode, eventually
 
 JOBS = 200
@@ -19,18 +19,14 @@ PAGES_A_MINUTE = 120
 
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
-    fleet = make_fleet(
+    with running(
         {
             "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": str(PAGES_A_MINUTE),
             "CUPSFLEET_SCALING__COOL_DOWN": "10s",
             "CUPSFLEET_NODES__MAX": "4",
         }
-    )
-    try:
-        fleet.up()
+    ) as fleet:
         yield fleet
-    finally:
-        end(fleet)
 
 
 @pytest.mark.timeout(400)

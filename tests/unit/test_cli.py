@@ -188,6 +188,7 @@ class TestOneController:
             done.set()
             for reader in readers:
                 reader.join()
+        assert state.controller() is None
 
     def test_a_controller_that_ended_by_itself_meanwhile(self, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
         with subprocess.Popen(["true"]) as gone:

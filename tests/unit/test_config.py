@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from controller.config import ConfigError, Settings, load, schema
+from controller.config import Settings
+from controller.config_file import ConfigError, load, schema
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "fleet.toml"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.documents import pdf
-from tests.fleets import end, make_fleet
+from tests.fleets import running
 from tests.process.fleet import Fleet, eventually
 
 PRICES = '[{"per_page": "0.05"}]'
@@ -21,12 +21,8 @@ PRICES = '[{"per_page": "0.05"}]'
 
 @pytest.fixture(scope="module")
 def priced() -> Iterator[Fleet]:
-    fleet = make_fleet({"CUPSFLEET_COSTS__PRICES": PRICES})
-    try:
-        fleet.up()
+    with running({"CUPSFLEET_COSTS__PRICES": PRICES}) as fleet:
         yield fleet
-    finally:
-        end(fleet)
 
 
 def entries(fleet: Fleet) -> list[dict[str, Any]]:

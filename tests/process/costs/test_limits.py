@@ -14,19 +14,15 @@ from pyipp.enums import IppOperation
 from pyipp.parser import parse
 
 from tests.documents import pdf
-from tests.fleets import end, make_fleet
+from tests.fleets import running
 from tests.process.costs.test_charging import PRICES, send
 from tests.process.fleet import Fleet, encode, eventually
 
 
 @pytest.fixture
 def prepaid() -> Iterator[Fleet]:
-    fleet = make_fleet({"CUPSFLEET_COSTS__PRICES": PRICES, "CUPSFLEET_COSTS__PREPAID": "true"})
-    try:
-        fleet.up()
+    with running({"CUPSFLEET_COSTS__PRICES": PRICES, "CUPSFLEET_COSTS__PREPAID": "true"}) as fleet:
         yield fleet
-    finally:
-        end(fleet)
 
 
 def open_jobs(fleet: Fleet) -> list[dict[str, Any]]:

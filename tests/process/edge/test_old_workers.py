@@ -25,4 +25,4 @@ def test_an_upload_that_outlives_a_reload_is_seen(own_site: Site) -> None:
         eventually(lambda: any(row.current_sessions for row in stats.read(site.edge).servers))
         site.proxy.apply(replace(site.edge, check_interval=site.edge.check_interval + 0.1))
         eventually(lambda: ports & set(old_workers.connections(runtime)))
-    eventually(lambda: not ports & set(old_workers.connections(runtime)), deadline=20)
+    assert eventually(lambda: not ports & set(old_workers.connections(runtime)), deadline=20)

@@ -62,6 +62,12 @@ def test_an_id_of_a_finished_and_forgotten_job_is_not_reused(office: Node, print
     assert office.lp("alice", *HELD) == job + 1
 
 
+def printed_once(office: Node, printer: Printer) -> None:
+    printer.start()
+    eventually(lambda: not office.jobs())
+    assert [document.read_text() for document in printer.printed()] == ["only once\n"]
+
+
 def test_a_running_job_goes_on_after_a_kill_without_a_second_sender(office: Node, printer: Printer) -> None:
     """The backend waits for a printer that is away; it must not survive its server."""
     office.lp("alice", text="only once\n")
@@ -71,9 +77,7 @@ def test_a_running_job_goes_on_after_a_kill_without_a_second_sender(office: Node
     office.kill()
     office.start()
     assert not before & set(processes.marked(mark))
-    printer.start()
-    eventually(lambda: not office.jobs())
-    assert [document.read_text() for document in printer.printed()] == ["only once\n"]
+    printed_once(office, printer)
 
 
 def test_leftovers_that_are_stopped_or_have_gone_astray_are_ended_too(office: Node, printer: Printer) -> None:
@@ -89,9 +93,7 @@ def test_leftovers_that_are_stopped_or_have_gone_astray_are_ended_too(office: No
     office.kill()
     office.start()
     assert not before & set(processes.marked(mark))
-    printer.start()
-    eventually(lambda: not office.jobs())
-    assert [document.read_text() for document in printer.printed()] == ["only once\n"]
+    printed_once(office, printer)
 
 
 def test_a_document_keeps_its_type_over_a_kill(office: Node) -> None:

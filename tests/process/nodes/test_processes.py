@@ -50,7 +50,7 @@ def test_it_outlives_who_started_it(record: Path) -> None:
 
 def test_one_that_ended_by_itself_is_seen(record: Path) -> None:
     spawn(record, "true")
-    eventually(lambda: not processes.running(record))
+    assert eventually(lambda: not processes.running(record))
 
 
 def test_one_that_ignores_the_request_is_killed_with_its_children(record: Path) -> None:
@@ -66,7 +66,7 @@ def test_children_that_outlive_it_are_killed(record: Path) -> None:
     pid = spawn(record, "sh", "-c", "(trap '' TERM; echo deaf; sleep 61) & exec sleep 62")
     eventually((record.parent / "log").read_text)
     processes.end(record, 5)
-    eventually(lambda: not group(pid))
+    assert eventually(lambda: not group(pid))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": "x", "started": 1}', '{"pid": 1, "started": null}'])

@@ -23,8 +23,10 @@ class Scripted(Runtime):
     def __init__(self, answer: str) -> None:
         super().__init__(Path("/nowhere"))
         self.answer = answer
+        self.asked: list[str] = []
 
     def ask(self, command: str, name: str = "", deadline: float | None = None) -> str:
+        self.asked.append(command)
         return self.answer
 
 
@@ -40,7 +42,9 @@ class Scripted(Runtime):
     ],
 )
 def test_known_answers_pass(step: Step, answer: str) -> None:
-    Scripted(answer).carry_out(step)
+    runtime = Scripted(answer)
+    runtime.carry_out(step)
+    assert runtime.asked
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_nothing_but_malformed_comes_of_garbage(garbage: bytes) -> None:
     except Malformed:
         return
     for group in found.groups:
+        assert group.raw in garbage
         wire.attributes(group.raw)
 
 

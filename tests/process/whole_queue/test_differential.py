@@ -17,11 +17,10 @@ from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue, declare
 from controller.whole_queue.request import PRIVATE
 from probes import wire
-from tests.fleets import end, make_fleet
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
-from tests.process.fleet import Fleet, eventually, free_port
-from tests.process.test_whole_queue import HELD, NODES, PEOPLE, integers, keyword, make_people, serves
+from tests.process.fleet import Fleet, free_port
+from tests.process.whole_queue.asking import HELD, PEOPLE, five_nodes, integers, keyword
 
 DIFFERS = (
     *(b"job-id job-uri job-uuid job-more-info job-printer-uri job-printer-up-time".split()),
@@ -75,14 +74,8 @@ def single(tmp_path: Path) -> Iterator[Single]:
 
 @pytest.fixture
 def fleet_of_five() -> Iterator[Fleet]:
-    made = make_fleet({"CUPSFLEET_NODES__MIN": str(NODES)})
-    try:
-        made.up()
-        make_people(made)
-        eventually(lambda: serves(made))
-        yield made
-    finally:
-        end(made)
+    with five_nodes({}) as fleet:
+        yield fleet
 
 
 @dataclass

@@ -1,0 +1,41 @@
+"""What a client gets: of the replies of several nodes the one that says most, as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controller.whole_queue import merge
+from controller.whole_queue.nodes import Reply
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client gets; `body` is IPP when the status is 200."""
+
+    body: bytes
+    status: int = 200
+
+
+class Unanswerable(Exception):
+    """Nobody who could answer did. The message says who."""
+
+
+def is_success(reply: Reply) -> bool:
+    return reply.answer is not None and merge.success(reply.answer)
+
+
+def as_it_came(reply: Reply) -> Answer:
+    if reply.silent:
+        raise Unanswerable("the print server that is asked does not answer")
+    return Answer(reply.body, reply.http_status or 200)
+
+
+def refused(replies: Iterable[Reply]) -> Answer:
+    """The refusal that says most, as its node wrote it."""
+    spoken = [reply for reply in replies if not reply.silent]
+    if not spoken:
+        raise Unanswerable("no print server answers")
+    not_found = [reply for reply in spoken if reply.answer and reply.answer.code == merge.NOT_FOUND]
+    others = [reply for reply in spoken if not is_success(reply)]
+    return as_it_came(next((reply for reply in others if reply not in not_found), (not_found or spoken)[0]))
