@@ -115,7 +115,8 @@ def from_attributes(node: str, said: Attributes) -> Job:
 
 def advanced(known: Job, seen: OpenJob) -> Job:
     """A known job with what a sweep saw of it since."""
-    return _with(known, state=IPP_STATES.get(seen.state, known.state), reasons=" ".join(seen.state_reasons))
+    state = IPP_STATES.get(seen.state, known.state)
+    return _with(known, state=state, reasons=" ".join(seen.state_reasons), size_kb=seen.size_kb)
 
 
 def printed_after_all(job: Job) -> Job:

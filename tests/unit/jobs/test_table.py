@@ -27,7 +27,7 @@ def job(number: int, state: str = "pending", node: str = "node-1") -> Job:
 
 
 def seen(one: Job, state: int = 3) -> OpenJob:
-    return OpenJob(one.id, one.uuid, one.queue, one.owner, state, 1, one.created, ())
+    return OpenJob(one.id, one.uuid, one.queue, one.owner, state, one.size_kb, one.created, ())
 
 
 def put(table: JobTable, *jobs: Job) -> None:
@@ -52,6 +52,10 @@ class TestTable:
         assert [other] == table.search("all", user="alice") == table.search("all", printer="lab")
         assert table.search("all", node="node-2") == [other]
         assert table.search("all", user="o' or 1=1") == []
+
+    def test_a_document_that_came_after_its_job_was_made_is_noticed(self) -> None:
+        grown = replace(job(1), size_kb=12)
+        assert compare({"uuid-1": job(1)}, [seen(grown)], []).changed == (grown,)
 
     def test_old_jobs_are_forgotten_and_open_ones_never(self, table: JobTable) -> None:
         put(table, job(1), job(2, "completed"))
