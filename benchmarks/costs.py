@@ -11,16 +11,20 @@ from __future__ import annotations
 import argparse
 import random
 import resource
+import sqlite3
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+
+from sqlite_utils import Database
 
 from controller.config import Price
 from controller.costs import install, journal, reports
@@ -29,6 +33,7 @@ from controller.costs.collect import Charger
 from controller.costs.ledger import Entry, Ledger, number
 from controller.costs.rates import Part, Printed, Tariff, micros
 from controller.jobs.table import Job, JobTable
+from controller.migrations import fill_summaries
 from controller.nodes.process import ProcessDriver
 from controller.store import Store
 from tests.documents import pdf, rendered
@@ -154,6 +159,8 @@ def _multiply(store: Store, times: int) -> None:
                 f"insert into {table} select day / {divisor}, user, department, account, printer, {sums} from ledger "
                 "group by 1, 2, 3, 4, 5"
             )
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        fill_summaries(Database(connection))
 
 
 def _entries(jobs: int, seed: int = 1, prefix: str = "job") -> Iterator[Entry]:

@@ -188,7 +188,7 @@ def jobs(
 ) -> None:
     """Accepted jobs: where each is and what became of it. Open ones come oldest first, others newest first."""
     with _views(state) as views:
-        found = views.jobs(which, user, printer, node, limit)
+        found = views.accepted(which, user, printer, node, limit)
     print_json(found) if as_json else print_table(found, JOB_COLUMNS)
 
 
@@ -205,7 +205,7 @@ def explain(
     """What was decided last, and why; why nothing was done when nothing was done."""
     until = at.astimezone().timestamp() if at else None
     with _views(state) as views:
-        decisions, events, scalings = views.explain(last), views.events(last), views.scalings(last, until)
+        decisions, events, scalings = views.explain(last), views.happened(last), views.scalings(last, until)
     if as_json:
         found = {"decisions": decisions, "events": events, "scaling": scalings}
         print_json({"scaling": scalings} if at else found)

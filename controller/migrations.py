@@ -178,3 +178,38 @@ def m005_scalings(db: Database) -> None:
     """What was decided about the fleet's size, and why (controller/diary.py)."""
     db["scalings"].create({"id": int, "at": float, "decided": str}, pk="id")
     db["scalings"].create_index(["at"])
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m006_summaries(db: Database) -> None:
+    """Sums by one name each, for reports over any time (controller/costs/ledger.py), and indexes for long lists."""
+    db.execute(
+        "create table costs_by_name (period integer, by text, name text, jobs integer, pages integer, sheets integer, "
+        "colour_pages integer, amount integer, primary key (by, period, name)) without rowid"
+    )
+    db.execute(
+        "create table costs_by_time (at integer primary key, jobs integer, pages integer, sheets integer, "
+        "colour_pages integer, amount integer)"
+    )
+    fill_summaries(db)
+    for column in ("printer", "department"):
+        db["ledger"].create_index([column, "day"])
+    db.execute("create index jobs_unusual on jobs (state, created) where open = 0 and state != 'completed'")
+    # When jobs began to print, for how long they had waited.
+    db["jobs"].create_index(["processing"])
+
+
+def fill_summaries(db: Database) -> None:
+    """Write those of m006 anew, from the sums by day and from the ledger."""
+    names = ("jobs", "pages", "sheets", "colour_pages", "amount")
+    sums = ", ".join(f"sum({name})" for name in names)
+    db.execute("delete from costs_by_name")
+    for by, name in (("user", "user"), *((one, one) for one in ("department", "account", "printer")), ("all", "''")):
+        table, divisors = ("costs_by_month", (1, 100)) if by == "user" else ("costs_by_day", (1, 100, 10_000))
+        for divisor in divisors:
+            made = f"select period / {divisor}, '{by}', {name}, {sums} from {table} group by 1, 3"
+            db.execute(f"insert into costs_by_name {made}")
+    db.execute("delete from costs_by_time")
+    counted = ", ".join(["sum(kind in ('job', 'import'))", *(f"sum({name})" for name in names[1:])])
+    made = f"select at / 900 * 900, {counted} from ledger where kind != 'deposit' group by 1"
+    db.execute(f"insert into costs_by_time {made}")

@@ -134,7 +134,7 @@ def _confirm(state: State, name: str, viewer: str) -> None:
 def _history(state: State) -> None:
     st.subheader("What was asked, and what happened")
     with _views(state) as views:
-        commands, events = views.commands(8), views.events(15)
+        commands, events = views.commands(8), views.happened(15)
     if commands:
         fields = ("asked_by", "verb", "argument", "state", "outcome")
         rows = [{"at": clock(row["asked_at"]), **{field: row[field] for field in fields}} for row in commands]

@@ -197,13 +197,13 @@ def _import(server: str, key: tuple[str, str, str], found: tuple[int, int, str, 
 def fleet(store: Store, begin: date, last: date) -> dict[str, Any]:
     """What the nodes cost in a period, beside what was charged; idle capacity included. Hours are of nodes."""
     period = [number(begin), number(last)]
-    sql = "select sum({}) as n from {} where {} >= ? and {} <= ?"
+    sql = "select sum({}) as n from fleet_costs where day >= ? and day <= ?"
     found = {
-        name: store.rows(sql.format(name, "fleet_costs", "day", "day"), period)[0]["n"] or 0
+        name: store.rows(sql.format(name), period)[0]["n"] or 0
         for name in ("node_seconds", "most_seconds", "busy_seconds", "amount")
     }
-    pages = store.rows(sql.format("pages", "costs_by_day", "period", "period"), period)[0]["n"] or 0
-    charged = store.rows(sql.format("amount", "costs_by_day", "period", "period"), period)[0]["n"] or 0
+    printed = Ledger(store).total(begin, last + timedelta(days=1))
+    pages, charged = printed["pages"], printed["amount"]
     running, most, busy = (found[name] for name in ("node_seconds", "most_seconds", "busy_seconds"))
     hourly = money(found["amount"]) * HOUR / int(running) if running >= 1 else money(0)
     saved = int(hourly * MICROS * int(max(0, most - running)) / HOUR)

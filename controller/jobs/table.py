@@ -176,15 +176,27 @@ class JobTable:
         return {row["id"]: row["created"] for row in rows}
 
     def search(
-        self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
+        self,
+        which: str = "open",
+        user: str = "",
+        printer: str = "",
+        node: str = "",
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[Job]:
-        """Jobs by what they are: `which` is open, ended or all. Open ones oldest first, others newest first."""
-        chosen = {"open": _OPEN_JOBS, "ended": "jobs where open = 0", "all": "jobs where true"}[which]
+        """Jobs by what they are: `which` is open, ended, all, or a single state. Open ones oldest first, others newest
+        first."""
         named = {"owner": user, "queue": printer, "node": node}
         conditions = "".join(f" and {column} = :{column}" for column, value in named.items() if value)
-        order = "created, id" if which == "open" else "created desc, id desc"
-        sql = f"select * from {chosen}{conditions} order by {order} limit :limit"
-        return [_job(row) for row in self.store.rows(sql, {**named, "limit": -1 if limit is None else limit})]
+        order = "created, id" if which in ("open", *OPEN) else "created desc, id desc"
+        sql = f"select * from {_where(which, user)}{conditions} order by {order} limit :limit offset :offset"
+        values = {**named, "state": which, "limit": -1 if limit is None else limit, "offset": offset}
+        return [_job(row) for row in self.store.rows(sql, values)]
+
+    def count_open(self) -> dict[str, int]:
+        """How many open jobs are in each state that one is in."""
+        rows = self.store.rows(f"select state, count(*) as jobs from {_OPEN_JOBS} group by state")
+        return {row["state"]: row["jobs"] for row in rows}
 
     def open_queues(self) -> frozenset[str]:
         """Names of the queues that have an open job somewhere."""
@@ -232,6 +244,17 @@ class JobTable:
             "on conflict (node) do update set last_id = excluded.last_id, life = excluded.life",
             [node, last_id, life],
         )
+
+
+def _where(which: str, user: str) -> str:
+    """Table and condition for a word of `search`. Raises KeyError for one that is none."""
+    if which in OPEN:
+        return f"{_OPEN_JOBS} and state = :state"
+    if which == "completed" or (which in ENDED and user):
+        return "jobs where open = 0 and state = :state"
+    if which in ENDED:
+        return "jobs indexed by jobs_unusual where open = 0 and state != 'completed' and state = :state"
+    return {"open": _OPEN_JOBS, "ended": "jobs where open = 0", "all": "jobs where true"}[which]
 
 
 def _job(row: Mapping[str, Any]) -> Job:

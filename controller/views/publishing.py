@@ -114,15 +114,17 @@ def _node_row(sight: NodeSight, verdict: Verdict, weight: int) -> dict[str, Any]
 
 def _work(sight: NodeSight) -> dict[str, Any]:
     """waiting: jobs that a printer will take; stuck: held or stopped ones, and those of a stopped printer; wait:
-    seconds until the last of `waiting` starts, by measured times. None where the node does not answer."""
+    seconds until the last of `waiting` starts, by measured times; work: until the last one has ended. None where the
+    node does not answer."""
     backlog = sight.backlog
     if backlog is None:
-        return {"waiting": None, "stuck": None, "wait": None}
+        return {"waiting": None, "stuck": None, "wait": None, "work": None}
     behind = [(queue.jobs - 1, queue.seconds * (queue.jobs - 1) / queue.jobs) for queue in backlog.work if queue.jobs]
     return {
         "waiting": sum(jobs for jobs, _ in behind),
         "stuck": backlog.stuck,
         "wait": max((seconds for _, seconds in behind), default=0.0),
+        "work": max((queue.seconds for queue in backlog.work), default=0.0),
     }
 
 

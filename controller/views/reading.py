@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import date, tzinfo
 from typing import Any
 
 from controller.diary import told
 from controller.jobs.table import JobTable
 from controller.state import State
 from controller.store import Store
+from controller.views import money, past, work
 
 STALE_AFTER = 5.0
 """Seconds without a pass after which the controller is reported as missing, beyond its own interval."""
@@ -48,12 +51,94 @@ class Views:
         nodes: list[dict[str, Any]] = self.status()["nodes"]
         return nodes
 
-    def jobs(
+    def accepted(
         self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """Accepted jobs (controller/jobs/table.py): `which` is open (oldest first), ended or all (newest first)."""
+        """Jobs as the command line lists them (controller/jobs/table.py): `which` is open (oldest first), ended or all
+        (newest first)."""
         found = JobTable(self.store).search(which, user, printer, node, limit)
         return [{**asdict(job), "slot": job.slot} for job in found]
+
+    # Work
+
+    def jobs(
+        self, printer: str = "", user: str = "", state: str = "", limit: int = 100, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """Everybody's jobs, for administrators: uuid, id, printer, user, node, title, state, reasons, why, size (KB),
+        created_at, waiting (seconds until its first page, or until now).
+
+        state: `open` (so when left out), `ended`, `all`, or a single one of controller/jobs/table.py. Open ones come
+        oldest first, others newest first.
+        """
+        return work.jobs(self.store, printer, user, state, limit, offset)
+
+    def jobs_of(self, user: str, state: str = "", limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
+        """A person's own jobs, as `jobs` without user and node, with pages and cost (Decimal; None while it is not
+        charged) and account (the shared one that pays, or '')."""
+        return work.jobs_of(self.store, user, state, limit, offset)
+
+    def job_counts(self) -> dict[str, int]:
+        """How many open jobs are pending, held, processing and stopped."""
+        return work.counts(self.store)
+
+    def wait_ahead(self) -> float | None:
+        """Seconds until the last waiting job starts, by measured times; None when a node with jobs is silent."""
+        return work.wait_ahead(self.store, self.nodes())
+
+    def finish(self, node: str) -> float | None:
+        """Seconds until a node's open jobs are finished; None when that can't be known, or takes somebody's hand."""
+        found = next((row for row in self.nodes() if row["name"] == node), None)
+        return work.finish(found) if found else None
+
+    # Money: amounts are Decimal in the site's currency, and each sum is exactly the ledger's
+
+    def today(self, now: float, zone: tzinfo | None = None) -> dict[str, Any]:
+        """jobs, pages and cost since midnight in `zone` (None: this machine's). now: seconds since 1970."""
+        return money.today(self.store, now, zone)
+
+    def printed(self, since: float, until: float) -> list[dict[str, Any]]:
+        """at, jobs, pages and cost of each quarter of an hour in which something was printed."""
+        return money.printed(self.store, since, until)
+
+    def costs(self, by: str, since: date, until: date, limit: int = -1, **names: str) -> list[dict[str, Any]]:
+        """name, jobs, pages, sheets, colour_pages and amount from `since` to before `until`, the dearest first.
+
+        by: user, department, account, printer or month (those in their order). names: what a column must have, such
+        as user="alice".
+        """
+        return money.costs(self.store, by, since, until, limit, names)
+
+    def cost_total(self, since: date, until: date) -> dict[str, Any]:
+        """The same sums of everything."""
+        return money.total(self.store, since, until)
+
+    def cost_rows(
+        self, since: date, until: date, limit: int = 100, offset: int = 0, **names: str
+    ) -> list[dict[str, Any]]:
+        """The ledger's entries behind a sum, newest day first, with the origin of each page count."""
+        return money.cost_rows(self.store, since, until, names, limit, offset)
+
+    def costs_of(self, user: str, since: date, until: date) -> dict[str, Any]:
+        """What a person was charged: jobs, pages, amount, and the balance of what was paid in."""
+        return money.costs_of(self.store, user, since, until)
+
+    def idle_cost(self, since: date, until: date) -> dict[str, Any]:
+        """cost, idle and saved, node_hours, printing_hours and saved_hours (controller/views/money.py)."""
+        return money.idle_cost(self.store, since, until)
+
+    # The past
+
+    def happened(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The last events, newest first: at, kind, node, text."""
+        return self.store.events(limit)
+
+    def history(self, node: str, limit: int = 50) -> list[dict[str, Any]]:
+        """What happened to a node, newest first: at, kind, text."""
+        return past.history(self.store, node, limit)
+
+    def log_tail(self, node: str, lines: int = 50) -> list[str]:
+        """The last lines of a node's error_log; [] where it has none on this machine."""
+        return past.log_tail(self.state, node, lines)
 
     def explain(self, limit: int = 10) -> list[dict[str, Any]]:
         """The last passes that decided something, newest first: when, what and why."""
@@ -63,8 +148,20 @@ class Views:
         """What was decided about the fleet's size, newest first (controller/diary.py: told)."""
         return told(self.store, limit, until)
 
-    def events(self, limit: int = 50) -> list[dict[str, Any]]:
-        return self.store.events(limit)
+    def events(
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        text: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        kinds: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Decisions and commands: total, and rows (newest first) of at, kind, node, text, who, state, outcome.
+
+        text: is searched for in all of them. kinds: only these, such as `order`, `leave`, `command`.
+        """
+        return past.events(self.store, since, until, text, limit, offset, kinds)
 
     def commands(self, limit: int = 10) -> list[dict[str, Any]]:
         return self.store.commands(limit)
