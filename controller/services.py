@@ -139,7 +139,7 @@ class Services:
         return Service(part, part, port, (*PYTHON, "controller.virtual_printer", *options))
 
     def _dashboard(self) -> Service:
-        app = resources.files("dashboard") / "app.py"
+        folder = resources.files("dashboard")
         port = self.ports.of("dashboard")
         options = {
             "server.address": "127.0.0.1",
@@ -147,14 +147,16 @@ class Services:
             "server.baseUrlPath": "fleet",
             "server.headless": "true",
             "server.fileWatcherType": "none",
+            "server.enableCORS": "true",
+            "server.enableXsrfProtection": "true",
+            "runner.magicEnabled": "false",
             "browser.gatherUsageStats": "false",
             "client.toolbarMode": "viewer",
             "client.showErrorDetails": "none",
-            "theme.light.primaryColor": "#1f6f8b",
-            "theme.dark.primaryColor": "#1f6f8b",
+            "theme.base": str(folder / "theme.toml"),
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        command = (*PYTHON, "streamlit", "run", str(app), *arguments)
+        command = (*PYTHON, "streamlit", "run", str(folder / "app.py"), *arguments)
         return Service("dashboard", "dashboard", port, command, (("CUPSFLEET_STATE_DIR", str(self.state.folder)),))
 
     def _whole_queue(self, settings: Settings) -> Service:

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from controller.state import State
-from dashboard import fleet_page, viewer
+from dashboard import fleet_page, times
+from dashboard import viewer as access
+from dashboard.viewer import Viewer
 
-st.set_page_config(page_title="cupsfleet", page_icon=":material/print:", layout="wide")
-state = State(Path(os.environ["CUPSFLEET_STATE_DIR"]))
-fleet_page.show(state, viewer.require(state))
+Show = Callable[[State], None]
+
+# Path, title, icon and content of each page; the first one is where people arrive.
+ADMINISTRATORS: tuple[tuple[str, str, str, Show], ...] = (("fleet", "Fleet", "print", fleet_page.show),)
+EVERYBODY: tuple[tuple[str, str, str, Show], ...] = ()
+
+
+def pages(state: State, viewer: Viewer) -> dict[str, st.Page]:
+    """What this viewer has, by path. A page that is not among them does not exist for them, whatever the URL says."""
+    listed = (*ADMINISTRATORS, *EVERYBODY) if viewer.admin else EVERYBODY
+    return {
+        path: st.Page(
+            partial(show, state), title=title, icon=f":material/{icon}:", url_path=path, default=(path == listed[0][0])
+        )
+        for path, title, icon, show in listed
+    }
+
+
+def main() -> None:
+    state = State(Path(os.environ["CUPSFLEET_STATE_DIR"]))
+    viewer = access.require(state)
+    kiosk = "kiosk" in st.query_params
+    st.html(Path(__file__).with_name("style.css"))
+    if kiosk:
+        st.html(Path(__file__).with_name("kiosk.css"))
+    found = st.session_state["pages"] = pages(state, viewer)
+    chosen = st.navigation(list(found.values()), position="hidden" if kiosk else "top")
+    content, foot = st.container(), st.container(horizontal=True, vertical_alignment="center")
+    with foot:
+        times.zone_switch()
+        st.caption(f"Signed in as {viewer.name}{', administrator' if viewer.admin else ''}")
+    with content:
+        chosen.run()
+
+
+st.set_page_config(page_title="cupsfleet", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
+main()

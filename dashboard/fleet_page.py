@@ -1,212 +1,207 @@
-"""The fleet: every node with its state, its work and the reason, and the two things an administrator does most."""
+"""The fleet: whether people can print, what is being done about it, and every node with its work and its reason."""
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
 
 from controller.state import State
-from controller.store import Store
-from controller.views import Views
+from dashboard import tasks
 from dashboard import viewer as access
+from dashboard.components import (
+    LIVE,
+    badge,
+    counted,
+    heading,
+    nothing,
+    plain,
+    problems,
+    rows_of_page,
+    section,
+    seen,
+    stale_note,
+)
+from dashboard.times import clock, lasting
 
-REFRESH = "2s"
-MARKS = {
-    "ready": ":green-badge[:material/check_circle: ready]",
-    "unhealthy": ":red-badge[:material/sick: unhealthy]",
-    "disputed": ":violet-badge[:material/contrast: disputed]",
-    "unknown": ":gray-badge[:material/help: unknown]",
-    "draining": ":blue-badge[:material/hourglass_top: draining]",
-    "leaving": ":blue-badge[:material/logout: leaving]",
-    "stopped": ":gray-badge[:material/stop_circle: stopped]",
-    "rescuing": ":red-badge[:material/move_up: rescuing]",
-    "dead": ":red-badge[:material/error: dead]",
-    "proving": ":orange-badge[:material/fact_check: proving]",
-    "starting": ":orange-badge[:material/play_circle: starting]",
-    "ordered": ":orange-badge[:material/schedule: ordered]",
-}
-FIGURE_WIDTH = 165
-"""Pixels; two stand beside each other on a phone."""
-WIDTHS = (1.6, 1.2, 1.2, 4.0, 1.2)
+NODES_SHOWN = 20
+"""On one page of the list."""
+WIDTHS = (1.3, 1.3, 1.4, 3.2, 1.9, 1.1)
 """Of a row's cells. On a phone they stand below each other, so each says what it is without a heading."""
+COUNTED = ("ready", "draining", "unhealthy", "dead", "unknown")
+UNWELL = ("unhealthy", "disputed", "unknown")
+"""What a node may be seen as that its state does not say."""
 
 
-def show(state: State, viewer: str) -> None:
-    """The whole page. `viewer` is the administrator who logged in."""
-    st.title("Fleet")
+def show(state: State) -> None:
     _overview(state)
-    with st.container(horizontal=True):
-        if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
-            _ask(state, "add", "", viewer)
-    _node_table(state)
-    if node := st.session_state.get("confirm"):
-        _confirm(state, node, viewer)
-    _history(state)
+    if "kiosk" not in st.query_params:
+        _current_tasks(state)
+        section("Nodes")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
+                st.session_state["asked"] = tasks.Asked("add", "")
+            st.text_input(
+                "Search",
+                key="node",
+                bind="query-params",
+                type="search",
+                placeholder="Name, address, reason",
+                width=280,
+                label_visibility="collapsed",
+            )
+            st.pills(
+                "State", COUNTED, selection_mode="multi", key="state", bind="query-params", label_visibility="collapsed"
+            )
+        _nodes(state)
+        tasks.confirm(state)
 
 
-@contextmanager
-def _views(state: State) -> Iterator[Views]:
-    """For one refresh. Who may not look any more has the whole page run again, which says so."""
-    if access.refusal(state):
-        st.rerun()
-    with Store(state.database) as store:
-        yield Views(state, store)
-
-
-@st.fragment(run_every=REFRESH)
+@st.fragment(run_every=LIVE)
 def _overview(state: State) -> None:
-    with _views(state) as views:
+    with access.administrator(state) as views:
         status = views.status()
-    st.markdown(f"#### {sentence(status)}")
-    st.markdown(f"People print to `{status['front_door']['url']}`" if status["front_door"]["url"] else "")
-    for problem in status["problems"]:
-        st.warning(plain(problem), icon=":material/warning:")
-    ready = sum(node["state"] == "ready" for node in status["nodes"])
-    limits, seen = status["scaling"], status["controller"]["age"]
+    heading(f"{mood(status)} {sentence(status)}")
+    problems(status["problems"])
+    stale_note(status)
+    with seen(status, "overview"):
+        st.markdown(" ".join(badge("node", word, f"{count} {word}") for word, count in counts(status["nodes"]).items()))
+        _figures(status)
+
+
+def _figures(status: dict[str, Any]) -> None:
+    limits = status["scaling"]
     with st.container(horizontal=True):
-        _figure("Nodes ready", f"{ready} of {len(status['nodes'])}")
         _figure("Queue depth", status["queue_depth"])
         _figure("Limits", f"{limits.get('min', '-')} … {limits.get('max', '-')}")
         if float(status["price_per_hour"]):
             _figure("Cost per hour", status["price_per_hour"])
-        _figure("Seen", "never" if seen is None else age(seen))
 
 
 def _figure(label: str, value: str | int) -> None:
-    st.metric(label, value, border=True, width=FIGURE_WIDTH)
+    st.metric(label, value, border=True, width=165)
 
 
-@st.fragment(run_every=REFRESH)
-def _node_table(state: State) -> None:
-    with _views(state) as views:
-        nodes = views.nodes()
-    if not nodes:
-        st.info("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
+@st.fragment(run_every=LIVE)
+def _current_tasks(state: State) -> None:
+    with access.administrator(state) as views:
+        commands, nodes = views.commands(30), views.nodes()
+    tasks.current(commands, nodes)
+
+
+@st.fragment(run_every=LIVE)
+def _nodes(state: State) -> None:
+    with access.administrator(state) as views:
+        status = views.status()
+    if not status["nodes"]:
+        nothing("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
         return
-    for node in nodes:
-        _node_row(node)
+    wanted, states = st.session_state.get("node") or "", st.session_state.get("state") or []
+    found = [node for node in status["nodes"] if chosen(node, wanted, states)]
+    if not found:
+        nothing("No node fits the filters above.", "filter_alt_off")
+        return
+    with seen(status, "nodes"):
+        for node in rows_of_page(found, NODES_SHOWN, "page"):
+            _node_row(node)
 
 
 def _node_row(node: dict[str, Any]) -> None:
-    """One row. Its button is known by the node's name, never by the row's position."""
+    """One row. Its menu is known by the node's name, never by the row's position."""
     with st.container(border=True):
-        who, standing, work, why, button = st.columns(WIDTHS, vertical_alignment="center")
-    who.markdown(f"**{node['name']}**, slot {node['slot']}  \n:gray[{plain(node['address'])}]")
+        who, standing, work, why, views, menu = st.columns(WIDTHS, vertical_alignment="center")
+    with who:
+        st.markdown(f"**{node['name']}**  \n:small[:gray[{plain(node['address'])}]]")
     standing.markdown(marks(node))
-    work.markdown(f"{open_jobs(node)}  \n:gray[weight {node['weight']}]")
-    first_line = node["reason"].split("\n")[0]
-    why.markdown(f"{plain(first_line)}  \n:gray[since {clock(node['since'])}]")
-    if node["goal"] == "retire":
-        button.markdown(":gray[leaves]")
-    elif button.button("Retire", key=f"retire-{node['name']}", icon=":material/logout:"):
-        st.session_state["confirm"] = node["name"]
-        st.rerun()
-
-
-def _close() -> None:
-    st.session_state.pop("confirm", None)
-
-
-@st.dialog("Retire a node", on_dismiss=_close)
-def _confirm(state: State, name: str, viewer: str) -> None:
-    """Names the node and what will happen; the node is looked up again when the button is pressed."""
-    node = _find(state, name)
-    if node is None:
-        st.info(f"{name} has left the fleet already.")
-        return
-    st.markdown(f"**{name}** takes no new jobs from now on and leaves when its own are finished.")
-    st.markdown(consequence(node))
-    if st.button(f"Retire {name}", key="retire-confirmed", type="primary"):
-        if _find(state, name) is None:
-            st.toast(f"{name} has left the fleet already.")
-        else:
-            _ask(state, "retire", name, viewer)
-        _close()
-        st.rerun()
-
-
-@st.fragment(run_every=REFRESH)
-def _history(state: State) -> None:
-    st.subheader("What was asked, and what happened")
-    with _views(state) as views:
-        commands, events = views.commands(8), views.happened(15)
-    if commands:
-        fields = ("asked_by", "verb", "argument", "state", "outcome")
-        rows = [{"at": clock(row["asked_at"]), **{field: row[field] for field in fields}} for row in commands]
-        st.dataframe(rows, hide_index=True, width="stretch")
-    if events:
-        rows = [
-            {"at": clock(row["at"]), "what": row["kind"], "node": row["node"], "why": row["text"]} for row in events
-        ]
-        st.dataframe(rows, hide_index=True, width="stretch")
-
-
-def _find(state: State, name: str) -> dict[str, Any] | None:
-    with _views(state) as views:
-        return next((node for node in views.nodes() if node["name"] == name), None)
-
-
-def _ask(state: State, verb: str, argument: str, viewer: str) -> None:
-    """Hand the click to the controller, which carries it out and answers in the history below."""
-    if state.controller() is None:
-        st.error("No controller runs, so nobody would carry that out. Start it with: ./cupsfleet up")
-        return
-    if access.refusal(state):
-        st.rerun()
-    with Store(state.database) as store:
-        number = store.ask(verb, argument, viewer)
-    st.toast(f"Command {number}: {verb} {argument}".rstrip())
+    work.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node)}]]")
+    why.markdown(f"{plain(node['reason'].split(chr(10))[0])}  \n:small[:gray[since {clock(node['since'])}]]")
+    views.markdown(f":small[{three_views(node)}]")
+    with menu:
+        tasks.node_menu(node)
 
 
 def marks(node: dict[str, Any]) -> str:
     """What a node is, and beside it how it is seen where that differs."""
     health = node.get("health", "")
     words = [node["state"], *([health] if health not in ("", "healthy", node["state"]) else [])]
-    return " ".join(MARKS.get(word, word) for word in words)
+    return " ".join(badge("node", word) for word in words)
+
+
+def seen_as(node: dict[str, Any]) -> str:
+    """The one word to count and to filter a node by."""
+    health = node.get("health", "")
+    if node["state"] == "ready" and health in UNWELL:
+        return "unknown" if health == "disputed" else str(health)
+    return str(node["state"])
+
+
+def counts(nodes: list[dict[str, Any]]) -> dict[str, int]:
+    """How many nodes are seen as what; other words only where there are any."""
+    found = dict.fromkeys(COUNTED, 0)
+    for node in nodes:
+        found[seen_as(node)] = found.get(seen_as(node), 0) + 1
+    return found
+
+
+def chosen(node: dict[str, Any], wanted: str, states: list[str]) -> bool:
+    """Whether the filters let a node through."""
+    text = f"{node['name']} {node['address']} {node['reason']}".lower()
+    return all(word in text for word in wanted.lower().split()) and (not states or seen_as(node) in states)
+
+
+def mood(status: dict[str, Any]) -> str:
+    """Green, orange or red before the sentence."""
+    ready = counts(status["nodes"])["ready"]
+    if ready == 0:
+        return ":red[:material/error:]"
+    if ready < len(status["nodes"]) or status["problems"]:
+        return ":orange[:material/warning:]"
+    return ":green[:material/check_circle:]"
 
 
 def sentence(status: dict[str, Any]) -> str:
-    """Whether people can print, in one sentence."""
+    """Whether people can print, and when the last of those who wait will."""
     nodes = status["nodes"]
-    ready = sum(node["state"] == "ready" for node in nodes)
-    work = _counted(status["queue_depth"])
-    if not nodes or ready == 0:
-        return f"Nobody can print: no node is ready, {work}."
+    ready = counts(nodes)["ready"]
+    if not nodes:
+        return "Nobody can print: there is no server yet."
+    if ready == 0:
+        return f"Nobody can print: none of {counted(len(nodes), 'server')} is ready. {_waiting(status)}"
     if ready == len(nodes):
-        return f"All {ready} nodes are ready, {work}."
-    return f"People can print: {ready} of {len(nodes)} nodes are ready, {work}."
+        servers = "The only server is ready." if ready == 1 else f"All {ready} servers ready."
+        return f"{servers} {_waiting(status)}"
+    return f"People can print: {ready} of {len(nodes)} servers ready. {_waiting(status)}"
 
 
-def consequence(node: dict[str, Any]) -> str:
-    """What retiring this node means for the work on it."""
-    jobs = node["open_jobs"]
-    if jobs is None:
-        return "It does not answer, so nobody knows how many jobs it has."
-    return "It has no open job." if jobs == 0 else f"{jobs} {'job' if jobs == 1 else 'jobs'} will finish first."
+def _waiting(status: dict[str, Any]) -> str:
+    waiting = sum(node.get("waiting") or 0 for node in status["nodes"])
+    if not waiting:
+        return "No job waits."
+    longest = max((node.get("wait") or 0.0 for node in status["nodes"]), default=0.0)
+    last = "it will start" if waiting == 1 else "the last will start"
+    return f"{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}."
 
 
 def open_jobs(node: dict[str, Any]) -> str:
-    return "jobs unknown" if node["open_jobs"] is None else _counted(node["open_jobs"])
+    return "jobs unknown" if node["open_jobs"] is None else counted(node["open_jobs"], "open job")
 
 
-def _counted(jobs: int) -> str:
-    return "no open jobs" if jobs == 0 else "1 open job" if jobs == 1 else f"{jobs} open jobs"
+def waits(node: dict[str, Any]) -> str:
+    """How long a job waits there, and the share of new work that it gets."""
+    wait = node.get("wait")
+    return ("" if not wait else f"waits {lasting(wait)}, ") + f"weight {node['weight']}"
 
 
-def plain(text: str) -> str:
-    """Markdown that shows this very text; only numbered steps and what stands in backticks keep their form."""
-    parts = re.split(r"(`[^`\n]*`)", text)
-    return "".join(part if place % 2 else re.sub(r"([\\$*_~<\[\]])", r"\\\1", part) for place, part in enumerate(parts))
-
-
-def age(seconds: float) -> str:
-    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
-
-
-def clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
+def three_views(node: dict[str, Any]) -> str:
+    """What HAProxy, CUPS and the printers themselves say of a node."""
+    proxies = node["proxies"]
+    up = sum(proxy["up"] for proxy in proxies)
+    proxy = "not asked" if not proxies else "up" if up == len(proxies) else f"{up} of {len(proxies)} up"
+    if proxies and not up:
+        proxy = plain(f"down ({proxies[0].get('check') or 'no check yet'})")
+    cups = plain(node["error"]) if node.get("error") else "not asked"
+    if not node.get("error") and node["latency"] is not None:
+        cups = f"answers in {node['latency'] * 1000:.0f} ms"
+    faults = node.get("faults") or []
+    printers = plain(", ".join(faults)) if faults else "ok" if node["latency"] is not None else "not known"
+    return f"HAProxy: {proxy}  \nCUPS: {cups}  \nPrinters: {printers}"

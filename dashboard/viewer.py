@@ -1,14 +1,32 @@
-"""Who looks at the page. Only the front door can say so, and only it knows the secret that proves it."""
+"""Who looks at the page. Only the front door can say so, and only it knows the secret that proves it.
+
+Nothing is kept of the answer: it is asked for again at every refresh and at every click, so that an open page shows
+nothing more, and does nothing more, for somebody who was removed or is an administrator no longer.
+"""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import streamlit as st
 
 from controller.state import State
+from controller.store import Store
 from controller.users import UserError, Users
+from controller.views import Views
+
+
+class Refused(Exception):
+    """This page is not shown; the message says why."""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    name: str
+    admin: bool
 
 
 def authenticated(headers: Mapping[str, str], state: State) -> str | None:
@@ -18,22 +36,50 @@ def authenticated(headers: Mapping[str, str], state: State) -> str | None:
     return name if name and hmac.compare_digest(shown, state.secret().encode()) else None
 
 
-def refusal(state: State) -> str:
-    """Why this page is not shown, or '' when it is. Asked at every refresh: who was removed keeps no open tab."""
+def current(state: State) -> Viewer:
+    """Who asked for this refresh, and what the user list says of that name now. Raises Refused."""
     name = authenticated(st.context.headers, state)
     if name is None:
-        return "This page is reached through the front door only: https://HOST:PORT/fleet/"
+        raise Refused("This page is reached through the front door only: https://HOST:PORT/fleet/")
     try:
-        if any(user.name == name and user.admin for user in Users(state.users).all()):
-            return ""
+        found = next((user for user in Users(state.users).all() if user.name == name), None)
     except (UserError, OSError) as error:
-        return f"Nobody can be let in here, because the user list can't be read: {error}"
-    return f"{name} is no administrator any more."
+        raise Refused(f"Nobody can be let in here, because the user list can't be read: {error}") from None
+    if found is None:
+        raise Refused(f"{name} is no user any more.")
+    return Viewer(found.name, found.admin)
 
 
-def require(state: State) -> str:
-    """The administrator's name; ends the page for everybody else."""
-    if why := refusal(state):
-        st.error(why)
+def require(state: State) -> Viewer:
+    """Who looks; ends the page for everybody who may not."""
+    try:
+        return current(state)
+    except Refused as refused:
+        st.error(str(refused))
         st.stop()
-    return authenticated(st.context.headers, state) or ""
+
+
+@contextmanager
+def administrator(state: State) -> Iterator[Views]:
+    """What an administrator may see, for one refresh. For anybody else the whole page runs again, with less in it."""
+    with _allowed(state, admin=True) as (views, _):
+        yield views
+
+
+@contextmanager
+def person(state: State) -> Iterator[tuple[Views, Viewer]]:
+    """For one refresh of a page of one's own: only what carries the viewer's name may be asked for."""
+    with _allowed(state, admin=False) as found:
+        yield found
+
+
+@contextmanager
+def _allowed(state: State, admin: bool) -> Iterator[tuple[Views, Viewer]]:
+    try:
+        viewer = current(state)
+    except Refused:
+        st.rerun()
+    if admin and not viewer.admin:
+        st.rerun()
+    with Store(state.database) as store:
+        yield Views(state, store), viewer

@@ -30,23 +30,27 @@ def page(browser: Browser, fleet: Fleet) -> Iterator[Page]:
     context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(f"https://localhost:{fleet.port}/fleet/")
-    expect(page.get_by_text("nodes are ready")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
     yield page
     context.close()
+
+
+def manage(page: Page, node: str, action: str) -> None:
+    """Choose an action from a node's menu, which opens its dialog."""
+    page.locator(f".st-key-manage-{node} button").click(timeout=15_000)
+    page.get_by_text(f"{action} {node}").click()
 
 
 def test_a_node_is_added_and_retired_by_click(page: Page, fleet: Fleet) -> None:
     before = {node["name"] for node in fleet.status()["nodes"]}
     page.get_by_role("button", name="Add a node").click()
+    page.get_by_role("dialog").get_by_role("button", name="Add", exact=True).click()
     (name,) = eventually(lambda: {node["name"] for node in fleet.nodes()} - before)
-    retire = page.locator(f".st-key-retire-{name} button")
-    expect(retire).to_be_visible(timeout=10_000)
-    retire.click()
-    confirm = page.get_by_role("button", name=f"Retire {name}")
-    expect(page.get_by_text("It has no open job.")).to_be_visible()
-    confirm.click()
+    manage(page, name, "Retire")
+    expect(page.get_by_text("It has no open jobs.")).to_be_visible()
+    page.get_by_role("button", name=f"Retire {name}").click()
     eventually(lambda: name not in {node["name"] for node in fleet.status()["nodes"]}, deadline=30)
-    expect(retire).to_have_count(0, timeout=10_000)
+    expect(page.locator(f".st-key-manage-{name}")).to_have_count(0, timeout=10_000)
     assert {node["name"] for node in fleet.nodes()} == before
     asked = [(row["asked_by"], row["verb"]) for row in commands(fleet)]
     assert asked[:2] == [("admin", "retire"), ("admin", "add")]
@@ -54,7 +58,7 @@ def test_a_node_is_added_and_retired_by_click(page: Page, fleet: Fleet) -> None:
 
 def test_a_dialog_survives_the_refresh(page: Page, fleet: Fleet) -> None:
     name = fleet.nodes()[0]["name"]
-    page.locator(f".st-key-retire-{name} button").click()
+    manage(page, name, "Retire")
     confirm = page.get_by_role("button", name=f"Retire {name}")
     expect(confirm).to_be_visible()
     page.wait_for_timeout(5_000)  # two refreshes of the page
@@ -71,7 +75,7 @@ def test_who_is_removed_gets_the_page_no_more(browser: Browser, fleet: Fleet) ->
     context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(f"https://localhost:{fleet.port}/fleet/")
-    expect(page.get_by_text("nodes are ready")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
     context.close()
     fleet.done("user", "remove", "boss")
     again = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from controller.store import Store
 from controller.users import Users
 from controller.views import publish
 from dashboard import fleet_page, viewer
+from dashboard.tasks import Asked
 from tests.builders import settings, sight, snapshot
 
 APP = Path(fleet_page.__file__).with_name("app.py")
@@ -50,6 +51,10 @@ def page() -> AppTest:
     return AppTest.from_file(str(APP), default_timeout=20).run()
 
 
+def top(app: AppTest) -> str:
+    return app.title[0].value
+
+
 def words(app: AppTest) -> str:
     return "\n".join(element.value for element in app.markdown)
 
@@ -58,9 +63,9 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     see(state, sight(1, jobs=3), sight(2, NodeState.DEAD, alive=False, error="refused"))
     app = page()
     assert not app.exception
+    assert "People can print: 1 of 2 servers ready. 2 jobs waiting, the last will start in about 10 s." in top(app)
     text = words(app)
-    assert "People can print: 1 of 2 nodes are ready, 3 open jobs." in text
-    for part in ("**node-1**", "**node-2**", "127.0.0.1:6001", "ready]", "dead]"):
+    for part in ("**node-1**", "**node-2**", r"127.0.0.1\:6001", "ready]", "dead]", "1 ready]", "1 dead]"):
         assert part in text
     assert any("node-2 is dead" in warning.value for warning in app.warning)
 
@@ -71,7 +76,7 @@ def test_how_a_node_is_seen_stands_beside_what_it_is(state: State) -> None:
     text = words(app)
     for part in (" ready] :violet-badge[:material/contrast: disputed]", ":red-badge[:material/sick: unhealthy]"):
         assert part in text
-    assert text.count("unhealthy]") == 1
+    assert text.count("sick: unhealthy]") == 1
     assert any("node-2 is unhealthy: over TLS: broken" in warning.value for warning in app.warning)
 
 
@@ -88,32 +93,52 @@ def test_what_the_fleet_costs_is_shown_where_a_price_is_set(state: State) -> Non
 
 def test_add_asks_the_controller_in_the_viewers_name(state: State) -> None:
     see(state, sight(1), sight(2))
-    page().button(key="add").click().run()
+    app = page().button(key="add").click().run()
+    app.button(key="confirmed").click().run()
     (command,) = asked(state)
     assert (command.verb, command.asked_by) == ("add", "admin")
 
 
-def test_retire_wants_a_confirmation_that_names_the_node(state: State) -> None:
-    see(state, sight(1), sight(2, jobs=7))
-    app = page().button(key="retire-node-2").click().run()
+def confirming(verb: str, name: str) -> AppTest:
+    """The page with the dialog that a click on this node's menu opens."""
+    app = AppTest.from_file(str(APP), default_timeout=20)
+    app.session_state["asked"] = Asked(verb, name)
+    return app.run()
+
+
+def test_retire_wants_a_confirmation_that_says_what_follows(state: State) -> None:
+    see(state, sight(1), sight(2, jobs=7), sight(3))
+    app = confirming("retire", "node-2")
     assert asked(state) == ()
-    assert "7 jobs will finish first." in words(app)
-    app.button(key="retire-confirmed").click().run()
+    assert "7 jobs will finish first, about 35 s." in words(app)
+    app.button(key="confirmed").click().run()
     (command,) = asked(state)
     assert (command.verb, command.argument) == ("retire", "node-2")
 
 
+@pytest.mark.parametrize("sights", [(sight(1), sight(2)), (sight(1, NodeState.DEAD), sight(2))])
+def test_the_last_nodes_want_their_name_typed(state: State, sights) -> None:
+    see(state, *sights)
+    app = confirming("retire", "node-2")
+    assert app.button(key="confirmed").disabled
+    app.text_input(key="typed").input("node-1").run()
+    assert app.button(key="confirmed").disabled
+    app.text_input(key="typed").input("node-2").run()
+    app.button(key="confirmed").click().run()
+    assert [command.argument for command in asked(state)] == ["node-2"]
+
+
 def test_a_dialog_that_outlived_its_node_asks_for_nothing(state: State) -> None:
-    see(state, sight(1), sight(2))
-    app = page().button(key="retire-node-2").click().run()
+    see(state, sight(1), sight(2), sight(3))
+    app = confirming("retire", "node-2")
     see(state, sight(1), sight(3))
-    app.button(key="retire-confirmed").click().run()
+    app.button(key="confirmed").click().run()
     assert asked(state) == ()
 
 
 def test_an_empty_fleet_names_the_next_command(state: State) -> None:
     app = page()
-    assert "Nobody can print" in words(app)
+    assert "Nobody can print" in top(app)
     assert "./cupsfleet up" in app.info[0].value
 
 
@@ -132,7 +157,7 @@ def test_who_was_removed_keeps_no_open_tab(state: State) -> None:
     assert "node-1" in words(app)
     Users(state.users).remove("admin")
     app.button(key="add").click().run()
-    assert "admin is no administrator any more" in app.error[0].value
+    assert "admin is no user any more" in app.error[0].value
     assert words(app) == ""
     assert asked(state) == ()
 
@@ -159,7 +184,7 @@ def test_a_controller_that_fails_is_named_with_its_log(state: State) -> None:
 def test_text_is_shown_as_it_is(state: State) -> None:
     see(state, sight(1), sight(2, error="[x](http://y) costs $5 or *more*, write `ServerAlias *`\n  1. a_b"))
     (said,) = (warning.value for warning in page().warning)
-    assert r"\[x\](http://y) costs \$5 or \*more\*, write `ServerAlias *`" in said
+    assert r"\[x\](http\://y) costs \$5 or \*more\*, write `ServerAlias *`" in said
     assert "\n  1. a\\_b" in said
 
 

@@ -1,0 +1,164 @@
+"""What several pages show: states with word, icon and colour, untrusted text as it is, and honest emptiness."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from dashboard.times import clock, lasting
+
+T = TypeVar("T")
+LIVE = "2s"
+"""Between two refreshes of what an administrator watches. What happens shows within 3 s: a pass of the controller takes
+up to one of them."""
+SLOW = "15s"
+"""Between two refreshes of charts and long lists."""
+PROBLEMS_SHOWN = 4
+STALE_AFTER = 10.0
+"""Seconds after which what was seen is shown as old, whatever the controller's process does."""
+_MARKS = {
+    "node": {
+        "ready": ("green", "check_circle"),
+        "unhealthy": ("red", "sick"),
+        "disputed": ("violet", "contrast"),
+        "unknown": ("gray", "help"),
+        "draining": ("blue", "hourglass_top"),
+        "leaving": ("blue", "logout"),
+        "stopped": ("gray", "stop_circle"),
+        "rescuing": ("red", "move_up"),
+        "dead": ("red", "error"),
+        "proving": ("orange", "fact_check"),
+        "starting": ("orange", "play_circle"),
+        "ordered": ("orange", "schedule"),
+        "retired": ("gray", "archive"),
+    },
+    "job": {
+        "pending": ("blue", "schedule"),
+        "held": ("orange", "pause_circle"),
+        "processing": ("green", "print"),
+        "stopped": ("red", "report"),
+        "canceled": ("gray", "cancel"),
+        "aborted": ("red", "error"),
+        "completed": ("gray", "task_alt"),
+        "lost": ("red", "search_off"),
+    },
+    "task": {
+        "asked": ("blue", "schedule"),
+        "running": ("blue", "progress_activity"),
+        "done": ("green", "task_alt"),
+        "refused": ("orange", "block"),
+        "failed": ("red", "error"),
+    },
+}
+
+
+def badge(of: str, state: str, said: str = "") -> str:
+    """A state of a node, a job or a task as Markdown: its word, or what is said instead, its icon and its colour."""
+    colour, icon = _MARKS[of].get(state, ("gray", "help"))
+    return f":{colour}-badge[:material/{icon}: {said or state}]"
+
+
+def plain(text: str) -> str:
+    """Markdown that shows this very text; only numbered steps and what stands in backticks keep their form."""
+    parts = re.split(r"(`[^`\n]*`)", text)
+    return "".join(
+        part if place % 2 else re.sub(r"([\\$*_~<\[\]]|:(?=\S))", r"\\\1", part) for place, part in enumerate(parts)
+    )
+
+
+def verbatim(text: str) -> str:
+    """Markdown that shows what somebody else wrote (a title, a name) on one line, and nothing of it as Markdown."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
+
+
+def counted(number: int, one: str) -> str:
+    """`3 jobs`, `1 job`, `no jobs`."""
+    return f"{number or 'no'} {one}{'' if number == 1 else 's'}"
+
+
+def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
+    """A link to another page of the dashboard, with what it is to show."""
+    st.page_link(st.session_state["pages"][page], label=label, icon=icon, query_params=query or None)
+
+
+def heading(text: str) -> None:
+    """The one first-level heading of a page."""
+    st.title(text, anchor=False)
+
+
+def section(text: str) -> None:
+    st.subheader(text, anchor=False)
+
+
+def age_of(status: dict[str, Any]) -> float | None:
+    """Seconds since what is shown was seen, where that is too long ago to be taken for now; else None."""
+    controller = status["controller"]
+    age: float | None = controller["age"]
+    if age is None or (controller["pid"] is not None and age < STALE_AFTER):
+        return None
+    return age
+
+
+@contextmanager
+def seen(status: dict[str, Any], key: str) -> Iterator[None]:
+    """A part of the page that is greyed while what it shows is old."""
+    age = age_of(status)
+    with st.container(key=f"stale-{key}" if age is not None else f"fresh-{key}", gap="small"):
+        yield
+
+
+def stale_note(status: dict[str, Any]) -> None:
+    """Says from when the greyed values are."""
+    if (age := age_of(status)) is not None:
+        st.caption(f":material/history: What you see is from {clock(time.time() - age)}, {lasting(age)} ago.")
+
+
+def problems(said: Sequence[str]) -> None:
+    """What is wrong, a box for each, and a word on those that there is no room for."""
+    for problem in said[:PROBLEMS_SHOWN]:
+        st.warning(plain(problem), icon=":material/warning:")
+    if len(said) > PROBLEMS_SHOWN:
+        with st.expander(f"{len(said) - PROBLEMS_SHOWN} more problems", key="more-problems"):
+            st.markdown("\n".join(f"- {plain(problem.split(chr(10))[0])}" for problem in said[PROBLEMS_SHOWN:200]))
+
+
+def nothing(text: str, icon: str = "inbox") -> None:
+    """An honest empty place."""
+    st.info(text, icon=f":material/{icon}:")
+
+
+def rows_of_page(rows: Sequence[T], size: int, key: str) -> Sequence[T]:
+    """Those on the chosen page; the choice stands in the URL."""
+    pages = max(1, -(-len(rows) // size))
+    if pages == 1:
+        return rows
+    if st.session_state.get(key, 1) > pages:
+        st.session_state[key] = pages
+    chosen = st.pagination(pages, key=key, bind="query-params")
+    return rows[(chosen - 1) * size : chosen * size]
+
+
+def table(rows: Iterable[dict[str, Any]], name: str, **columns: Any) -> None:
+    """A plain table. name: what a screen reader calls it."""
+    st.dataframe(list(rows), hide_index=True, width="stretch", column_config=columns or None, alt=name)
+
+
+def downloads(name: str, csv: Callable[[], str], json: Callable[[], str]) -> None:
+    """What the page shows, to take away; it is written at the click."""
+    with st.container(horizontal=True):
+        for kind, content, mime in (("CSV", csv, "text/csv"), ("JSON", json, "application/json")):
+            st.download_button(
+                kind,
+                content,
+                file_name=f"{name}.{kind.lower()}",
+                mime=mime,
+                key=f"{name}-{kind}",
+                icon=":material/download:",
+                on_click="ignore",
+            )

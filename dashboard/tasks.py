@@ -1,0 +1,205 @@
+"""Actions are tasks: who asked, how far it is, what came of it. And what is asked before one is begun.
+
+A node's name is captured at the click, stands in the dialog, and is looked up again when the button in it is pressed:
+names are never used again, so that rows which moved meanwhile change nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from controller.state import State
+from controller.store import Store
+from dashboard import viewer as access
+from dashboard.components import badge, counted, plain, verbatim
+from dashboard.times import clock, lasting
+
+SHOWN_FOR = 300.0
+"""Seconds for which a finished task stays among the current ones."""
+SHOWN = 6
+_NODE_ACTIONS = {"drain": "Drain", "resume": "Resume", "evacuate": "Evacuate", "retire": "Retire"}
+_OPEN = ("asked", "running")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody clicked, and for which node or job; kept for the session until it is confirmed or dismissed."""
+
+    verb: str
+    name: str
+
+
+def ask(state: State, verb: str, argument: str, admin: bool = True) -> bool:
+    """Hand a click to the controller, which carries it out; False when that can't be. Who asks is looked up now."""
+    if state.controller() is None:
+        st.error("No controller runs, so nobody would carry that out. Start it with: `./cupsfleet up`")
+        return False
+    try:
+        viewer = access.current(state)
+    except access.Refused:
+        st.rerun()
+    if admin and not viewer.admin:
+        st.rerun()
+    with Store(state.database) as store:
+        number = store.ask(verb, argument, viewer.name)
+    st.toast(f"Task {number}: {verb} {verbatim(argument)}".rstrip(), icon=":material/task_alt:")
+    return True
+
+
+def node_menu(node: dict[str, Any]) -> None:
+    """What can be done with a node. The choice opens a dialog; `confirm` shows it."""
+    name = node["name"]
+    if node["goal"] == "retire":
+        st.markdown(":gray[leaves]")
+        return
+    verbs = ["retire", "evacuate"]
+    verbs.insert(0, "resume" if node["goal"] == "drain" else "drain")
+    chosen = st.menu_button(
+        "Manage", verbs, key=f"manage-{name}", format_func=lambda verb: f"{_NODE_ACTIONS[verb]} {name}", width="stretch"
+    )
+    if chosen:
+        begin(Asked(chosen, name))
+
+
+def begin(asked: Asked) -> None:
+    """Open the dialog for this click."""
+    st.session_state["asked"] = asked
+    st.rerun()
+
+
+def confirm(state: State) -> None:
+    """The dialog of the last click, if there is one that was not answered. Call once in a page."""
+    asked: Asked | None = st.session_state.get("asked")
+    if asked and asked.verb == "add":
+        _add(state)
+    elif asked and asked.verb in _NODE_ACTIONS:
+        title = f"{_NODE_ACTIONS[asked.verb]} {asked.name}"
+        st.dialog(title, on_dismiss=close)(_node_dialog)(state, asked)
+
+
+def close() -> None:
+    st.session_state.pop("asked", None)
+
+
+def _done() -> None:
+    close()
+    st.rerun()
+
+
+def _node_dialog(state: State, asked: Asked) -> None:
+    """Says what will happen, and does it to the node that was clicked, whatever the page shows by now."""
+    name, verb = asked.name, asked.verb
+    with access.administrator(state) as views:
+        status = views.status()
+    node = _find(status, name)
+    if node is None:
+        st.info(f"{name} has left the fleet already.")
+        return
+    st.markdown(consequence(verb, node))
+    typed_right = True
+    if why := wants_typing(verb, node, status):
+        st.warning(f"{why} Type its name to go on.", icon=":material/warning:")
+        typed_right = st.text_input("Name of the node", key="typed", placeholder=name, live=True).strip() == name
+    label = f"{_NODE_ACTIONS[verb]} {name}"
+    if st.button(label, key="confirmed", type="primary", disabled=not typed_right, width="stretch"):
+        _carry_out(state, asked)
+
+
+def _carry_out(state: State, asked: Asked) -> None:
+    with access.administrator(state) as views:
+        gone = _find(views.status(), asked.name) is None
+    if gone:
+        st.toast(f"{asked.name} has left the fleet already.")
+        _done()
+    if ask(state, asked.verb, asked.name):
+        _done()
+
+
+@st.dialog("Add a node", on_dismiss=close)
+def _add(state: State) -> None:
+    with access.administrator(state) as views:
+        status = views.status()
+    serving = sum(node["goal"] == "serve" for node in status["nodes"])
+    most = status["scaling"].get("max")
+    st.markdown(
+        f"The fleet grows from {counted(serving, 'node')} to {serving + 1}"
+        + (f", of at most {most}." if most is not None else ".")
+        + " The new one gets jobs as soon as it has proved that it prints."
+    )
+    address = st.text_input(
+        "Address of a CUPS server that runs already",
+        key="address",
+        placeholder="print2.example.org:631; left empty, a new one is started here",
+    )
+    if st.button("Add", key="confirmed", type="primary", width="stretch") and ask(state, "add", address.strip()):
+        _done()
+
+
+def consequence(verb: str, node: dict[str, Any]) -> str:
+    """What this does to the node and to the work on it, as Markdown."""
+    name = node["name"]
+    if verb == "resume":
+        return f"**{name}** gets new jobs again."
+    if verb == "evacuate":
+        return f"The waiting and held jobs of **{name}** go to other nodes. {_jobs_there(node)}"
+    until = "until it is resumed" if verb == "drain" else "and leaves when its own are finished"
+    return f"**{name}** takes no new jobs from now on, {until}.\n\n{_finishing(node)}"
+
+
+def _jobs_there(node: dict[str, Any]) -> str:
+    jobs = node["open_jobs"]
+    return (
+        "How many it has is not known: it does not answer." if jobs is None else f"It has {counted(jobs, 'open job')}."
+    )
+
+
+def _finishing(node: dict[str, Any]) -> str:
+    jobs, seconds = node["open_jobs"], node.get("work")
+    if not jobs:
+        return _jobs_there(node)
+    about = f", about {lasting(seconds)}" if seconds else ""
+    stuck = node.get("stuck") or 0
+    held = f" {counted(stuck, 'job')} of them held or stopped: they must go on or be moved first." if stuck else ""
+    return f"{counted(jobs, 'job')} will finish first{about}.{held}"
+
+
+def wants_typing(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
+    """Why this click must be meant twice; '' when it need not."""
+    if verb not in ("retire", "drain") or node["state"] != "ready":
+        return ""
+    others = sum(one["state"] == "ready" and one["name"] != node["name"] for one in status["nodes"])
+    least = status["scaling"].get("min", 0)
+    if others == 0:
+        return f"{node['name']} is the last node that is ready."
+    return f"{counted(others, 'ready node')} would be left, and `nodes.min` is {least}." if others < least else ""
+
+
+def _find(status: dict[str, Any], name: str) -> dict[str, Any] | None:
+    return next((node for node in status["nodes"] if node["name"] == name), None)
+
+
+def current(commands: list[dict[str, Any]], nodes: list[dict[str, Any]]) -> None:
+    """The tasks that are under way or were finished a moment ago."""
+    now = time.time()
+    recent = [
+        row for row in commands if row["state"] in _OPEN or now - (row["answered_at"] or row["asked_at"]) < SHOWN_FOR
+    ]
+    by_name = {node["name"]: node for node in nodes}
+    for row in recent[:SHOWN]:
+        _task(row, by_name.get(row["node"] or row["argument"]))
+
+
+def _task(row: dict[str, Any], node: dict[str, Any] | None) -> None:
+    what = f"{row['verb']} {row['argument'] or row['node']}".strip()
+    said = f"{badge('task', row['state'])} **{verbatim(what)}**, asked by {verbatim(row['asked_by'])}"
+    st.markdown(f"{said} at {clock(row['asked_at'])}" + (f": {plain(row['outcome'])}" if row["outcome"] else ""))
+    progress = node["progress"] if node and row["state"] == "running" else None
+    if progress and progress["jobs_left"] is not None:
+        left, finished = progress["jobs_left"], progress["finished"]
+        about = f", about {lasting(progress['seconds'])}" if progress["seconds"] else ""
+        share = finished / (left + finished) if left + finished else 1.0
+        st.progress(share, text=f"{finished} finished, {counted(left, 'job')} left{about}")

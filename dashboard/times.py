@@ -1,0 +1,82 @@
+"""Times as the viewer's clock shows them, and how far back a page looks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+HOUR, DAY = 3600.0, 86400.0
+RANGES = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+"""What can be chosen, as it stands in the URL, in seconds."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time that a page looks at, seconds since 1970."""
+
+    name: str
+    since: float
+    until: float
+
+
+def zone_switch() -> None:
+    """The switch between the viewer's time zone and UTC; kept in the URL."""
+    st.toggle("Times in UTC", key="utc", bind="query-params", help=f"Otherwise: {_own_zone()}")
+
+
+def zone() -> tzinfo:
+    """That of the viewer's browser, or UTC where that was chosen."""
+    return UTC if st.session_state.get("utc") else _own_zone()
+
+
+def _own_zone() -> tzinfo:
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ValueError, OSError, KeyError):  # a browser may say anything
+        return UTC
+
+
+def span_choice(default: str = "1h") -> Span:
+    """The choice of how far back to look; kept in the URL."""
+    chosen = st.segmented_control(
+        "Time range",
+        list(RANGES),
+        default=default,
+        required=True,
+        key="range",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return span(chosen or default)
+
+
+def span(name: str) -> Span:
+    now = time.time()
+    return Span(name, now - RANGES[name], now)
+
+
+def clock(at: float | None) -> str:
+    """Time of day; with the date when it was not today."""
+    if at is None:
+        return "never"
+    where = zone()
+    moment, today = datetime.fromtimestamp(at, where), datetime.now(where).date()
+    return f"{moment:%H:%M:%S}" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def moment(at: float) -> datetime:
+    """For tables, which sort by it."""
+    return datetime.fromtimestamp(at, zone())
+
+
+def lasting(seconds: float) -> str:
+    """A duration in the largest unit that says enough: 45 s, 3 min, 2 h, 4 days."""
+    if seconds < 100:
+        return f"{max(0.0, seconds):.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / HOUR:.0f} h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f} days"
