@@ -296,7 +296,7 @@ def _caller() -> str:
 def user_add(
     name: str,
     state: StateOption = VAR,
-    admin: Annotated[bool, typer.Option("--admin", help="May use the dashboard.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="May see and change the fleet in the dashboard.")] = False,
 ) -> None:
     """Add someone. The password is asked for, or read from standard input; if nothing is given, one is made up."""
     users = Users(_prepared(state).users)

@@ -150,6 +150,7 @@ class Services:
             "server.enableCORS": "true",
             "server.enableXsrfProtection": "true",
             "runner.magicEnabled": "false",
+            "server.enableAgentApi": "false",
             "browser.gatherUsageStats": "false",
             "client.toolbarMode": "viewer",
             "client.showErrorDetails": "none",

@@ -40,6 +40,9 @@ def main() -> None:
     if kiosk:
         st.html(Path(__file__).with_name("kiosk.css"))
     found = st.session_state["pages"] = pages(state, viewer)
+    if not found:
+        st.info(f"You are signed in as {viewer.name}; what is here so far is for administrators.")
+        st.stop()
     chosen = st.navigation(list(found.values()), position="hidden" if kiosk else "top")
     content, foot = st.container(), st.container(horizontal=True, vertical_alignment="center")
     with foot:

@@ -162,6 +162,27 @@ def test_who_was_removed_keeps_no_open_tab(state: State) -> None:
     assert asked(state) == ()
 
 
+def test_a_user_sees_one_sentence_and_no_administrators_page(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    see(state, sight(1), sight(2))
+    Users(state.users).add("demo", "password")
+    monkeypatch.setattr(viewer, "authenticated", lambda headers, state: "demo")
+    app = page()
+    assert [info.value for info in app.info] == [
+        "You are signed in as demo; what is here so far is for administrators."
+    ]
+    assert (list(app.button), words(app)) == ([], "")
+
+
+def test_an_administrator_who_is_one_no_more_keeps_no_open_tab(state: State) -> None:
+    see(state, sight(1), sight(2))
+    app = page()
+    Users(state.users).remove("admin")
+    Users(state.users).add("admin", "password")
+    app.button(key="add").click().run()
+    assert words(app) == ""
+    assert asked(state) == ()
+
+
 def test_a_user_list_that_cannot_be_read_lets_nobody_in(state: State) -> None:
     see(state, sight(1), sight(2))
     state.users.write_text("nonsense\n")

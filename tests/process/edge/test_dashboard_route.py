@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 
@@ -55,29 +56,69 @@ def dashboard(site: Site) -> Iterator[Dashboard]:
     made.stop()
 
 
-def test_the_dashboard_learns_who_it_is(site: Site, dashboard: Dashboard) -> None:
+@pytest.mark.parametrize("name", ["admin", "demo"])
+def test_the_dashboard_learns_who_it_is(site: Site, dashboard: Dashboard, name: str) -> None:
     forged = {"X-Fleet-User": "root", "X-FLEET-Secret": "guess", "x-fleet-other": "1"}
-    answer = site.client("admin").send(method="GET", path="/fleet/nodes", headers=forged)
+    answer = site.client(name).send(method="GET", path="/fleet/nodes", headers=forged)
     assert (answer.status, answer.body) == (200, b"page")
     head = dashboard.heads[0]
     assert head.startswith("get /fleet/nodes http/1.1\r\n")
     assert head.count("x-fleet-") == 2
-    assert "\r\nx-fleet-user: admin\r\n" in head
+    assert f"\r\nx-fleet-user: {name}\r\n" in head
     assert f"\r\nx-fleet-secret: {SECRET}\r\n" in head
     assert "authorization" not in head
 
 
-def test_others_never_reach_it(site: Site, dashboard: Dashboard) -> None:
-    assert site.client("demo").send(method="GET", path="/fleet/").status == 403
-    assert site.client(None).send(method="GET", path="/fleet/").status == 401
+def test_nobody_reaches_it_without_a_login(site: Site, dashboard: Dashboard) -> None:
+    forged = {"X-Fleet-User": "admin", "X-Fleet-Secret": SECRET}
+    assert site.client(None).send(method="GET", path="/fleet/", headers=forged).status == 401
+    assert site.client("demo", "guess").send(method="GET", path="/fleet/", headers=forged).status == 401
     assert dashboard.heads == []
 
 
-def test_websockets_pass(site: Site, dashboard: Dashboard) -> None:
+def upgraded(site: Site, connection: ssl.SSLSocket, more: str) -> bytes:
+    """The answer to a browser that remembers the password and is told to open a websocket."""
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade += f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: {basic('admin', 'admin')}\r\n"
+    connection.sendall(f"GET /fleet/_stcore/stream HTTP/1.1\r\nHost: localhost:8631\r\n{upgrade}{more}\r\n".encode())
+    return connection.recv(4096)
+
+
+@pytest.mark.parametrize("origin", ["", "Origin: https://localhost:8631\r\n", "Origin: https://LOCALHOST:8631\r\n"])
+def test_websockets_pass(site: Site, dashboard: Dashboard, origin: str) -> None:
     with raw(site.edge.port) as connection:
-        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        upgrade += f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: {basic('admin', 'admin')}\r\n"
-        connection.sendall(f"GET /fleet/_stcore/stream HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n".encode())
-        assert b" 101 " in connection.recv(4096)
+        assert b" 101 " in upgraded(site, connection, origin)
         connection.sendall(b"ping")
         assert connection.recv(100) == b"ping"
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        ["http://localhost:8501"],
+        ["http://localhost:8631"],
+        ["https://localhost"],
+        ["https://localhost:86310"],
+        ["https://localhost:8631.example.org"],
+        ["https://evil.example"],
+        ["null"],
+        [""],
+        ["https://evil.example", "https://localhost:8631"],
+        ["https://localhost:8631", "https://evil.example"],
+    ],
+)
+def test_a_page_of_another_site_opens_no_websocket(site: Site, dashboard: Dashboard, origins: list[str]) -> None:
+    """Streamlit alone would let pages of any other port of this machine in."""
+    with raw(site.edge.port) as connection:
+        answer = upgraded(site, connection, "".join(f"Origin: {origin}\r\n" for origin in origins))
+    assert b" 403 " in answer
+    assert dashboard.heads == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_a_page_of_another_site_asks_for_nothing_else(site: Site, dashboard: Dashboard, method: str) -> None:
+    answer = site.client("admin").send(
+        b"" if method != "GET" else None, method, "/fleet/_stcore/upload_file/x", {"Origin": "https://evil.example"}
+    )
+    assert answer.status == 403
+    assert dashboard.heads == []

@@ -168,20 +168,19 @@ def test_paths(site: Site) -> None:
     client = site.client()
     assert client.send(method="GET", path="/admin/").status == 403
     assert client.send(ippwire.jobs_request(), path="/admin/").status == 403
-    assert client.send(method="GET", path="/").status == 404
     assert client.send(method="GET", path="/printers/../admin").status == 404
     assert client.send(ippwire.jobs_request(), path="/elsewhere").status == 404
     assert client.send(ippwire.jobs_request(), path="/").status == 200
     assert client.send(ippwire.jobs_request(), path="/ipp/print").status == 200
     assert client.send(b"x", method="PUT").status == 405
-    assert client.send(method="GET", path="/fleet/").status == 403
 
 
-def test_the_dashboard_is_for_administrators(site: Site) -> None:
-    answer = site.client("admin").send(method="GET", path="/fleet/")
+@pytest.mark.parametrize("name", ["admin", "demo"])
+def test_everybody_who_logs_in_is_led_to_the_dashboard(site: Site, name: str) -> None:
+    answer = site.client(name).send(method="GET", path="/fleet/")
     assert answer.status == 503
     assert b"dashboard is not running" in answer.body
-    answer = site.client("admin").send(method="GET", path="/")
+    answer = site.client(name).send(method="GET", path="/")
     assert (answer.status, answer.headers["location"]) == (302, "/fleet/")
 
 
