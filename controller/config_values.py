@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -23,12 +23,19 @@ def _seconds(value: object) -> object:
     return value
 
 
+_SECONDS = BeforeValidator(_seconds)
 Seconds = Annotated[
     float,
-    BeforeValidator(_seconds),
+    _SECONDS,
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}),
 ]
 """A duration: written `30s` in the file, seconds in the code."""
+
+
+def is_duration(metadata: list[Any]) -> bool:
+    """Whether a field with this metadata holds Seconds."""
+    return _SECONDS in metadata
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -134,7 +134,8 @@ class Daemon:
         scheduler.shutdown(wait=True)
         self.gate.close()
         self.applier.crew.stop()
-        self.cycle.observer.close()
+        with suppress(StoreError):
+            self.cycle.close()
         self.store.close()
         stop_everything(self.state)
         os.close(lock)

@@ -60,6 +60,8 @@ class LoadMemory:
     wishes: Wishes = field(default_factory=Wishes)
     _demands: tuple[Demand, ...] = ()
     _measured_at: float = float("-inf")
+    _hours: tuple[str, float] | None = None
+    """Node-hours of a day; None before the first look."""
     _starting: dict[str, float] = field(default_factory=dict)
     """Nodes on their way, by name: when they were first seen ordered, in monotonic seconds."""
 
@@ -108,10 +110,15 @@ class LoadMemory:
         return starts[int(SLOW_SHARE * (len(starts) - 1))] if starts else 0.0
 
     def _node_hours(self, nodes: tuple[Node, ...], gap: float, day: str) -> float:
-        """Counted while a controller looks."""
-        known = self.store.fact(HOURS) or {}
-        hours = float(known.get("hours", 0.0)) if known.get("day") == day else 0.0
-        hours += sum(node.state.costs for node in nodes) * gap / 3600
-        with self.store.transaction():
-            self.store.put_fact(HOURS, {"day": day, "hours": hours})
-        return hours
+        """Counted while a controller looks. `keep` writes them, so that one that dies loses what came since."""
+        if self._hours is None:
+            known = self.store.fact(HOURS) or {}
+            self._hours = (str(known.get("day", "")), float(known.get("hours", 0.0)))
+        before = self._hours[1] if self._hours[0] == day else 0.0
+        self._hours = (day, before + sum(node.state.costs for node in nodes) * gap / 3600)
+        return self._hours[1]
+
+    def keep(self) -> None:
+        """Write down the node-hours of the day. Within a transaction."""
+        if self._hours is not None:
+            self.store.put_fact(HOURS, dict(zip(("day", "hours"), self._hours, strict=True)))

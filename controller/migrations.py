@@ -213,3 +213,17 @@ def fill_summaries(db: Database) -> None:
     counted = ", ".join(["sum(kind in ('job', 'import'))", *(f"sum({name})" for name in names[1:])])
     made = f"select at / 900 * 900, {counted} from ledger where kind != 'deposit' group by 1"
     db.execute(f"insert into costs_by_time {made}")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m007_samples(db: Database) -> None:
+    """The fleet over time, and what each node lately answered (controller/samples.py). Sums of `count` samples."""
+    db.execute(
+        "create table samples (resolution integer, at integer, count integer, queue_depth integer, ready integer, "
+        "nodes integer, wait real, cost integer, primary key (resolution, at)) without rowid"
+    )
+    db.execute(
+        "create table probes (node text, at real, latency real, open_jobs integer, error text, tls_error text, "
+        "up integer, proxies integer, primary key (node, at)) without rowid"
+    )
+    db["probes"].create_index(["at"])

@@ -5,5 +5,6 @@ The controller publishes what each pass saw; everybody else reads it here, toget
 
 from controller.views.publishing import publish, publish_stop
 from controller.views.reading import Views
+from controller.views.thresholds import publish_thresholds
 
-__all__ = ["Views", "publish", "publish_stop"]
+__all__ = ["Views", "publish", "publish_stop", "publish_thresholds"]

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from datetime import date, tzinfo
 from typing import Any
 
-from controller.diary import told
+from controller import samples
+from controller.diary import in_words, told
 from controller.jobs.table import JobTable
 from controller.state import State
 from controller.store import Store
 from controller.views import money, past, work
+from controller.views.thresholds import THRESHOLDS
 
 STALE_AFTER = 5.0
 """Seconds without a pass after which the controller is reported as missing, beyond its own interval."""
@@ -127,6 +129,22 @@ class Views:
         return money.idle_cost(self.store, since, until)
 
     # The past
+
+    def series(self, since: float, until: float, points: int = 200) -> list[dict[str, Any]]:
+        """at, queue_depth, ready, nodes, wait_p95 (s or None) and cost_per_hour (Decimal), about so many points."""
+        return samples.series(self.store, since, until, points)
+
+    def probes(self, node: str, limit: int = 50) -> list[dict[str, Any]]:
+        """What a node lately answered, newest first (controller/samples.py)."""
+        return samples.probes(self.store, node, limit)
+
+    def scaling(self) -> dict[str, Any]:
+        """thresholds (controller/views/thresholds.py); decided: the last decision about the fleet's size, or None;
+        words: the same in lines, as `explain` has them."""
+        found = self.scalings(1)
+        words = in_words(found[0]) if found else []
+        decided = found[0] if found else None
+        return {"thresholds": self.store.fact(THRESHOLDS) or [], "decided": decided, "words": words}
 
     def happened(self, limit: int = 50) -> list[dict[str, Any]]:
         """The last events, newest first: at, kind, node, text."""

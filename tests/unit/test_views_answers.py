@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from controller.config import Settings
 from controller.costs.ledger import Entry, Ledger, number
 from controller.decide import decide
+from controller.diary import Diary
 from controller.jobs.table import Job, JobTable
 from controller.snapshot import NodeSight, NodeState
 from controller.state import State
 from controller.store import Store
-from controller.views import Views, publish
+from controller.views import Views, publish, publish_thresholds
 from tests.builders import settings, sight, snapshot
 
 NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
@@ -174,3 +176,31 @@ class TestPast:
         assert set(views.log_tail("node-1", 10**6)[:-2]) == {"old"}
         for name in ("node-2", "..", "../nodes/node-1", ""):
             assert views.log_tail(name) == []
+
+
+class TestScaling:
+    def test_each_threshold_says_where_it_comes_from(self, views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUPSFLEET_SCALING__COOL_DOWN", "2m")
+        read = Settings.model_validate(
+            {"scaling": {"step": 2, "schedule": [{"start": "08:00", "end": "18:00", "min": 3}]}}
+        )
+        with views.store.transaction():
+            publish_thresholds(views.store, read)
+        monkeypatch.undo()  # the reader's environment is another one
+        found = {row["name"]: row for row in views.scaling()["thresholds"]}
+        told = {name: (row["value"], row["default"], row["source"]) for name, row in found.items()}
+        assert told["scaling.cool_down"] == ("120s", "300s", "environment")
+        assert told["scaling.step"] == ("2", "4", "file")
+        assert told["nodes.min"] == ("2", "2", "default")
+        assert told["scaling.dry_run"] == ("false", "false", "default")
+        assert told["scaling.holidays"] == ("none", "none", "default")
+        assert told["scaling.schedule"][0] == "days mon tue wed thu fri sat sun start 08:00:00 end 18:00:00 min 3"
+        assert "Nodes that may be on their way at once" in found["scaling.step"]["about"]
+
+    def test_the_last_decision_is_told_in_words(self, views: Views) -> None:
+        assert views.scaling() == {"thresholds": [], "decided": None, "words": []}
+        with views.store.transaction():
+            Diary(views.store).keep(decide(snapshot(sight(1), sight(2)), settings()))
+        found = views.scaling()
+        assert found["decided"]["actual"] == 2
+        assert found["words"][0].startswith("2 nodes serve, 2 should")
