@@ -23,7 +23,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from controller import costs_cli, lifetime, simulate_cli
+from controller import costs_cli, jobs_cli, lifetime, simulate_cli
 from controller.config_file import ConfigError, load, schema
 from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
@@ -32,7 +32,18 @@ from controller.notify import notify
 from controller.simulate.trace import TraceError
 from controller.state import AlreadyRuns, State, StateError
 from controller.store import Store, StoreError
-from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_json, print_table, printable, say
+from controller.terminal import (
+    VAR,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    caller,
+    out,
+    print_json,
+    print_table,
+    printable,
+    say,
+)
 from controller.users import UserError, Users, generate_password
 from controller.views import Views
 from haproxy.errors import ProxyError
@@ -49,6 +60,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     UserError: FAILED,
     CostsError: FAILED,
     PeopleError: BAD_CONFIG,
+    lifetime.NotRunning: NOT_RUNNING,
     lifetime.LifetimeError: FAILED,
     ProxyError: FAILED,
     subprocess.SubprocessError: FAILED,
@@ -67,6 +79,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The configuration file.")
 app.add_typer(user_app, name="user")
 app.add_typer(config_app, name="config")
 app.add_typer(costs_cli.app, name="costs")
+app.add_typer(jobs_cli.app, name="jobs")
 app.command()(simulate_cli.simulate)
 
 
@@ -168,33 +181,6 @@ def nodes(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     print_json(found) if as_json else print_table(found, NODE_COLUMNS)
 
 
-class Which(StrEnum):
-    """Which jobs to list."""
-
-    OPEN = "open"
-    ENDED = "ended"
-    ALL = "all"
-
-
-@app.command()
-def jobs(
-    state: StateOption = VAR,
-    as_json: JsonOption = False,
-    which: Annotated[Which, typer.Option(help="Open jobs, ended ones, or all.")] = Which.OPEN,
-    user: Annotated[str, typer.Option(help="Only this owner's.")] = "",
-    printer: Annotated[str, typer.Option(help="Only this queue's.")] = "",
-    node: Annotated[str, typer.Option(help="Only this node's.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
-) -> None:
-    """Accepted jobs: where each is and what became of it. Open ones come oldest first, others newest first."""
-    with _views(state) as views:
-        found = views.accepted(which, user, printer, node, limit)
-    print_json(found) if as_json else print_table(found, JOB_COLUMNS)
-
-
-JOB_COLUMNS = ("id", "owner", "queue", "title", "state", "size_kb", "impressions", "node", "reasons", "why")
-
-
 @app.command()
 def explain(
     state: StateOption = VAR,
@@ -273,23 +259,12 @@ def evacuate(node: str, state: StateOption = VAR) -> None:
 def _command(state: Path, verb: str, argument: str, wait: bool) -> None:
     place = State(state.resolve())
     with Store(place.database) as store:
-        if place.controller() is None:
-            _fail(f"no controller runs for {place.folder}, so nobody would carry that out", NOT_RUNNING)
-        row = lifetime.carry_out(store, verb, argument, _caller(), wait, say)
-        if row["state"] in ("refused", "failed"):
-            _fail(f"{row['state']}: {row['outcome']}", FAILED)
+        row = lifetime.asked(place, store, verb, argument, caller(), wait, say)
         say(row["outcome"])
         if row["node"]:
             out.print(row["node"])
         if verb == "add" and argument and not wait:
             lifetime.first_check(store, row["node"])
-
-
-def _caller() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return f"user {os.getuid()}"
 
 
 @user_app.command("add")

@@ -32,6 +32,7 @@ from controller.cycle import Cycle
 from controller.door import Door, host_header, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
 from controller.jobs.custody import Custody
+from controller.jobs.desk import Desk
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import JobTable
 from controller.load import LoadMemory
@@ -44,7 +45,7 @@ from controller.ports import Ports
 from controller.snapshot import NodeState
 from controller.state import State
 from controller.store import Store, StoreError
-from controller.users import ensure_certificate
+from controller.users import Users, ensure_certificate
 from controller.views import publish_stop
 from haproxy.errors import ProxyError
 
@@ -151,6 +152,8 @@ class Daemon:
             lambda node, store: effects.target(node, store),
             lambda node: self.state.nodes / node.name,
         )
+        self.desk = Desk(lambda: Store(self.state.database), self.jobs.mover, Users(self.state.users).administrators)
+        self.jobs.mover.between = self.desk.work
         self.charger = Charger(
             lambda: Store(self.state.database),
             self.state.nodes,
@@ -193,6 +196,7 @@ class Daemon:
         self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
         self._collect = scheduler.add_job(self._collect_jobs, "interval", seconds=interval, executor="jobs")
         self._move = scheduler.add_job(self._move_jobs, "interval", seconds=interval, executor="moves")
+        self._serve = scheduler.add_job(self._serve_jobs, "interval", seconds=WATCH_INTERVAL, executor="moves")
         self._charge = scheduler.add_job(self._charge_jobs, "interval", seconds=interval, executor="costs")
         self._begun = {job.id: time.monotonic() for job in self._regular()}
         scheduler.add_job(self.charger.clear, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="costs")
@@ -201,7 +205,7 @@ class Daemon:
         return scheduler
 
     def _regular(self) -> tuple[Job, ...]:
-        return self._pass, self._look, self._collect, self._move, self._charge
+        return self._pass, self._look, self._collect, self._move, self._serve, self._charge
 
     def _keep_time(self) -> None:
         """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
@@ -293,6 +297,9 @@ class Daemon:
 
     def _move_jobs(self) -> None:
         self._beside(self._move, self.jobs.mover.advance, "jobs could not be moved")
+
+    def _serve_jobs(self) -> None:
+        self._beside(self._serve, self.desk.work, "commands about jobs could not be carried out")
 
     def _charge_jobs(self) -> None:
         self._beside(self._charge, self._settle_costs, "jobs could not be charged")

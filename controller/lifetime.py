@@ -41,6 +41,10 @@ class LifetimeError(Exception):
     """The fleet could not be started, stopped or asked; the message says why and what to do."""
 
 
+class NotRunning(LifetimeError):
+    """Nobody is there who would carry it out."""
+
+
 def first_users(place: State, with_demo: bool) -> list[tuple[str, str]]:
     return ensure_first_users(place, with_demo)
 
@@ -173,12 +177,22 @@ def _left_running(place: State) -> bool:
 Tell = Callable[[str], None]
 
 
+def asked(place: State, store: Store, verb: str, argument: str, who: str, wait: bool, tell: Tell) -> dict[str, Any]:
+    """As `carry_out`, of what is neither refused nor fails. Raises NotRunning and LifetimeError."""
+    if place.controller() is None:
+        raise NotRunning(f"no controller runs for {place.folder}, so nobody would carry that out")
+    row = carry_out(store, verb, argument, who, wait, tell)
+    if row["state"] in ("refused", "failed"):
+        raise LifetimeError(f"{row['state']}: {row['outcome']}")
+    return row
+
+
 def carry_out(store: Store, verb: str, argument: str, who: str, wait: bool, tell: Tell) -> dict[str, Any]:
     """Ask the controller; returns the command's row once it is begun, or with `wait` ended. Raises LifetimeError.
 
     `tell` hears of each change of the node while it is waited for. What is not taken up in time is withdrawn.
     """
-    number, begun, told = store.ask(verb, argument, who), time.monotonic(), ""
+    number, begun, told = store.ask(verb, argument, who, "shell"), time.monotonic(), ""
     while True:
         row = store.command(number)
         if row["state"] not in ("asked", "running") or (row["state"] == "running" and not wait):

@@ -227,3 +227,9 @@ def m007_samples(db: Database) -> None:
         "up integer, proxies integer, primary key (node, at)) without rowid"
     )
     db["probes"].create_index(["at"])
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m008_channels(db: Database) -> None:
+    """How a command came: through the front door, or from a shell on this machine."""
+    db["commands"].add_column("channel", str, not_null_default="door")

@@ -17,7 +17,7 @@ from controller.effects import Crew, Effects
 from controller.load import LoadMemory
 from controller.memory import Memory
 from controller.plan import Declare, Evacuate
-from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
+from controller.snapshot import Command, Node, NodeSight, NodeState, ProxySight, Snapshot
 from controller.store import Store
 from haproxy.model import SLOT_IDS, slot_of
 from probes.canary import NAME as CANARY
@@ -78,7 +78,7 @@ class Observer:
                 self._sight(node, readings.get(node.name), proxies.get(node.slot, ()), time.monotonic())
                 for node in nodes
             ),
-            commands=self.store.open_commands(),
+            commands=self._commands(),
             free_slots=self.store.free_slots(settings.slots),
             next_name=self.store.next_name(),
             queues=self.effects.fingerprint(settings),
@@ -89,6 +89,16 @@ class Observer:
             load=self.load.look(nodes, gap, settings),
         )
         return self._counted(snapshot, settings)
+
+    def _commands(self) -> tuple[Command, ...]:
+        """Those for the fleet. One from the door counts only while it is an administrator's."""
+        found = self.store.open_commands(of_jobs=False)
+        if all(command.channel != "door" for command in found):
+            return found
+        rulers = {user.name for user in self.door.users() or () if user.admin}
+        return tuple(
+            replace(command, allowed=command.channel != "door" or command.asked_by in rulers) for command in found
+        )
 
     async def _sweep(
         self, nodes: tuple[Node, ...], settings: Settings, now: float

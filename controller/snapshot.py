@@ -257,7 +257,7 @@ class NodeSight:
 
 @dataclass(frozen=True)
 class Command:
-    """Something an administrator asked for."""
+    """Something that somebody asked for."""
 
     id: int
     verb: str
@@ -272,6 +272,10 @@ class Command:
     """`asked`, then `running`, then `done`, `refused` or `failed`."""
     node: str = ""
     """The node it led to, once known."""
+    channel: str = "door"
+    """`door`: the dashboard, by the name that logged in; `shell`: somebody who may write the database."""
+    allowed: bool = True
+    """False for somebody at the door who is no administrator."""
 
 
 @dataclass(frozen=True)

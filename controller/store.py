@@ -228,17 +228,24 @@ class Store:
 
     # Commands
 
-    def ask(self, verb: str, argument: str, asked_by: str) -> int:
-        """Write down what an administrator wants; the controller carries it out. Returns the command's id."""
+    def ask(self, verb: str, argument: str, asked_by: str, channel: str = "door") -> int:
+        """Write down what somebody wants; the controller judges it and carries it out. Returns the command's id.
+
+        channel: `door` for a name that logged in there, which must be an administrator's for all but one's own jobs;
+        `shell` for somebody on this machine who may write the database anyway.
+        """
         with self.transaction():
             row = {"verb": verb, "argument": argument, "asked_by": asked_by, "asked_at": time.time()}
+            row["channel"] = channel
             self._db["commands"].insert({**row, "state": "asked", "node": "", "outcome": "", "answered_at": None})
             return int(self._db.conn.execute("select last_insert_rowid()").fetchone()[0])
 
-    def open_commands(self) -> tuple[Command, ...]:
-        rows = self.rows("select * from commands where state in ('asked', 'running') order by id")
+    def open_commands(self, of_jobs: bool | None = None) -> tuple[Command, ...]:
+        """Those that are asked or running, in their order. of_jobs: only those about a single job, or only others."""
+        which = {None: "", True: "and verb like '%-job'", False: "and verb not like '%-job'"}[of_jobs]
+        rows = self.rows(f"select * from commands where state in ('asked', 'running') {which} order by id")
         now = time.time()
-        fields = ("id", "verb", "argument", "asked_by", "state", "node")
+        fields = ("id", "verb", "argument", "asked_by", "state", "node", "channel")
         return tuple(Command(**{name: row[name] for name in fields}, age=now - row["asked_at"]) for row in rows)
 
     def command(self, number: int) -> dict[str, Any]:

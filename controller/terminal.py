@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import getpass
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +28,14 @@ VAR = Path("var")
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def caller() -> str:
+    """Who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return f"user {os.getuid()}"
 
 
 def say(sentence: str) -> None:

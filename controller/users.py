@@ -65,6 +65,13 @@ class Users:
             raise UserError(f"{self.path} names nobody; delete it, then: cupsfleet user add NAME --admin")
         return tuple(sorted(users.values()))
 
+    def administrators(self) -> frozenset[str]:
+        """Names of those who may do anything; nobody while the list can't be read."""
+        try:
+            return frozenset(user.name for user in self.all() if user.admin)
+        except (UserError, OSError):
+            return frozenset()
+
     def stamp(self) -> str:
         """Changes whenever a user does."""
         return stamp(self.all())

@@ -20,6 +20,8 @@ SCALING = "scaling"
 def take(draft: Draft, command: Command) -> None:
     if command.state == "running":
         draft.answers.extend(_progress(command, draft.snapshot))
+    elif not command.allowed:
+        _refuse(draft, command, f"{command.asked_by} is no administrator")
     elif command.age > COMMAND_EXPIRES:
         _refuse(draft, command, f"it waited {command.age:.0f} s for a controller; ask again if it is still wanted")
     elif command.verb == "add":

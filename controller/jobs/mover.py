@@ -55,6 +55,8 @@ class Mover:
     """Where a node keeps its spool, if that is on this machine."""
     sights: Callable[[], Mapping[str, NodeSight]]
     """What the newest pass saw, by node."""
+    between: Callable[[], None] = lambda: None
+    """Called between two moves, since hundreds of them may take minutes."""
     _pauses: dict[int, tuple[float, float, int]] = field(default_factory=dict)
     """By move: when it may be tried again (monotonic seconds), the pause until then, failures in a row."""
     _problems: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ class Mover:
             moves = MoveTable(store)
             every = moves.open()
             for move in every:
+                self.between()
                 if self._pauses.get(move.number, (0.0,))[0] <= time.monotonic():
                     # Each time anew: while hundreds of jobs are moved, nodes come and go.
                     nodes = {node.name: node for node in store.nodes()}
@@ -91,6 +94,24 @@ class Mover:
                 for move in (moves.open() if every else ())
                 if move.failure
             )
+
+    def server(self, node: Node, store: Store, user: str = "") -> ipp.Server:
+        """Where a node is asked. user: in whose name; '' is the one that may do anything."""
+        target = self.target(node, store)
+        return ipp.Server(target.host, target.port, user or target.user, target.tls, target.verify)
+
+    def takers(self, queue: str, source: str, store: Store) -> list[Node]:
+        """Healthy nodes other than `source` that take jobs of this queue, the one with the fewest open jobs first."""
+        nodes = {node.name: node for node in store.nodes() if node.state is NodeState.READY and node.name != source}
+        fit = [
+            sight
+            for sight in self.sights().values()
+            if sight.node.name in nodes
+            and sight.reading is not None
+            and any(one.name == queue and one.accepting for one in sight.reading.queues)
+        ]
+        fit.sort(key=lambda sight: (sight.open_jobs or 0, sight.node.slot))
+        return [nodes[sight.node.name] for sight in fit]
 
     def failed(self, move: Move) -> int:
         """Note a failure; how many there were in a row."""
@@ -179,8 +200,7 @@ class _Journey:
         return Spool(self.mover.folder(self._source))
 
     def _server(self, node: Node, user: str = "") -> ipp.Server:
-        target = self.mover.target(node, self.store)
-        return ipp.Server(target.host, target.port, user or target.user, target.tls, target.verify)
+        return self.mover.server(node, self.store, user)
 
     def _old(self) -> remote.Standing:
         found = remote.standing(self._server(self._source), self.move.old_id)
@@ -225,19 +245,9 @@ class _Journey:
 
     def _elsewhere(self) -> Node:
         """The healthy node with the fewest open jobs that takes jobs of this queue."""
-        fit = [
-            sight
-            for sight in self.mover.sights().values()
-            if sight.node.name != self.move.source
-            and sight.node.name in self.nodes
-            and self.nodes[sight.node.name].state is NodeState.READY
-            and sight.reading is not None
-            and any(queue.name == self.move.queue and queue.accepting for queue in sight.reading.queues)
-        ]
-        if not fit:
+        if not (fit := self.mover.takers(self.move.queue, self.move.source, self.store)):
             raise NotNow(f"no other node takes jobs of {self.move.queue}")
-        chosen = min(fit, key=lambda sight: (sight.open_jobs or 0, sight.node.slot))
-        return self.nodes[chosen.node.name]
+        return fit[0]
 
     def _copy(self) -> None:
         """copying -> copied: the copy stands whole on the other node, held."""

@@ -82,6 +82,11 @@ class MoveTable:
         found = self._select("uuid = ? and new_id = ?", uuid, new_id)
         return found[-1] if found else None
 
+    def last_of(self, uuid: str) -> Move | None:
+        """The newest move of a job."""
+        found = self._select("uuid = ?", uuid)
+        return found[-1] if found else None
+
     def now(self, old_id: int) -> int:
         """The id under which a job lives now that had this one before; the same when it was never moved."""
         seen = set()

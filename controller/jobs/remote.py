@@ -89,13 +89,23 @@ def hold(server: ipp.Server, job: int, until: str = "indefinite") -> None:
 def release(server: ipp.Server, job: int) -> None:
     """Let a held job print; one that is not held any more was released already."""
     with suppress(Refused):
-        _told(server, IppOperation.RELEASE_JOB, job, {})
+        free(server, job)
+
+
+def free(server: ipp.Server, job: int) -> None:
+    """As `release`, and raises Refused when it may not be or is not held."""
+    _told(server, IppOperation.RELEASE_JOB, job, {})
 
 
 def cancel(server: ipp.Server, job: int, purge: bool = False) -> None:
     """Cancel a job; one that has ended already is left so. purge: forget it altogether."""
     with suppress(Refused):
-        _told(server, IppOperation.CANCEL_JOB, job, {"purge-job": True} if purge else {})
+        end(server, job, purge)
+
+
+def end(server: ipp.Server, job: int, purge: bool = False) -> None:
+    """As `cancel`, and raises Refused when it may not be or has ended."""
+    _told(server, IppOperation.CANCEL_JOB, job, {"purge-job": True} if purge else {})
 
 
 def _told(server: ipp.Server, operation: IppOperation, job: int, more: dict[str, object]) -> None:
