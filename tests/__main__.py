@@ -17,6 +17,9 @@ CHECKS = (
     ("lint-imports",),
 )
 
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Two files at a time, since most tests wait for processes; those with the longest first, as their folders stand."""
+
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--campaign"]:
@@ -27,7 +30,7 @@ def main(arguments: list[str]) -> int:
         if code := subprocess.run([str(tools / name), *options]).returncode:
             return code
     print("== pytest", flush=True)
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments]).returncode
+    return subprocess.run([sys.executable, "-m", "pytest", *(arguments or SIDE_BY_SIDE)]).returncode
 
 
 def _campaign(arguments: list[str]) -> int:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -136,8 +137,8 @@ def fuzz(site: Site, requests: int, seed: int, processes: int = 3) -> tuple[Coun
     """Run, then look: what was answered, and one sentence for each promise broken."""
     worker = site.proxy.runtime.worker()
     tasks = [(site.edge.port, seed * 1000 + n, requests // processes) for n in range(processes)]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        outcomes = pool.map(attack, tasks)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        outcomes = list(pool.map(attack, tasks))
     statuses = sum((outcome.statuses for outcome in outcomes), Counter())
     faults = []
     if site.proxy.runtime.worker() != worker:
