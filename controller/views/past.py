@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,17 @@ LOG_BYTES = 1 << 18
 """Of a log, so much is looked at, from its end."""
 _PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+@")
 
-_EVERYTHING = """
-    select at, kind, node, text, '' as who, '' as state, '' as outcome from events where kind != 'command'
-    union all
-    select asked_at, 'command', node, trim(verb || ' ' || argument), asked_by, state, outcome from commands
-"""
+_SHOWN = ("at", "kind", "node", "text", "who", "state", "outcome")
+_EVENTS = {"at": "at", "kind": "kind", "node": "node", "text": "text", "who": "''", "state": "''", "outcome": "''"}
+_COMMANDS = {
+    "at": "asked_at",
+    "kind": "'command'",
+    "node": "node",
+    "text": "trim(verb || ' ' || argument)",
+    "who": "asked_by",
+    "state": "state",
+    "outcome": "outcome",
+}
 
 
 def events(
@@ -32,18 +38,35 @@ def events(
     kinds: Sequence[str],
 ) -> dict[str, Any]:
     """total: how many there are. rows: at, kind, node, text, and of a command who, state and outcome; newest first."""
-    conditions = ["at >= :since" if since is not None else "", "at < :until" if until is not None else ""]
-    named = [f":kind{place}" for place in range(len(kinds))]
-    conditions += [f"kind in ({', '.join(named)})" if kinds else "", _MATCHES if text else ""]
-    where = " and ".join(condition for condition in conditions if condition) or "true"
-    values = {"since": since, "until": until, "text": f"%{_literally(text)}%", "limit": limit, "offset": offset}
+    values = {"since": since, "until": until, "text": f"%{_literally(text)}%", "most": limit + offset}
     values |= {f"kind{place}": kind for place, kind in enumerate(kinds)}
-    total = store.rows(f"select count(*) as n from ({_EVERYTHING}) where {where}", values)[0]["n"]
-    page = f"select * from ({_EVERYTHING}) where {where} order by at desc limit :limit offset :offset"
-    return {"total": total, "rows": store.rows(page, values)}
+    total, rows = 0, []
+    # What became of a command stands with the command; the event that tells of it would say so once more.
+    for table, columns, always in (("events", _EVENTS, "kind != 'command'"), ("commands", _COMMANDS, "true")):
+        where = " and ".join([always, *_conditions(columns, since, until, text, kinds)])
+        total += store.rows(f"select count(*) as n from {table} where {where}", values)[0]["n"]
+        shown = ", ".join(f"{columns[name]} as {name}" for name in _SHOWN)
+        found = f"select {shown} from {table} where {where} order by {columns['at']} desc limit :most"
+        rows += store.rows(found, values)
+    rows.sort(key=lambda row: -float(row["at"]))
+    return {"total": total, "rows": rows[offset : offset + limit]}
 
 
-_MATCHES = "(kind || ' ' || node || ' ' || text || ' ' || who || ' ' || state || ' ' || outcome) like :text escape '\\'"
+def _conditions(
+    columns: Mapping[str, str], since: float | None, until: float | None, text: str, kinds: Sequence[str]
+) -> Iterator[str]:
+    if since is not None:
+        yield f"{columns['at']} >= :since"
+    if until is not None:
+        yield f"{columns['at']} < :until"
+    if kinds:
+        yield f"{columns['kind']} in ({', '.join(f':kind{place}' for place in range(len(kinds)))})"
+    if text:
+        told = (columns[name] for name in _SHOWN[1:] if columns[name] != "''")
+        yield f"({' or '.join(f'{column} like :text' + ESCAPE for column in told)})"
+
+
+ESCAPE = " escape '\\'"
 
 
 def _literally(text: str) -> str:
