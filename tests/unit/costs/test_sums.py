@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from controller.costs.ledger import GROUPS, Entry, Ledger, number
-from controller.migrations import fill_summaries
+from controller.migrations import fill_summaries, migrations
 from controller.store import Store
 
 FIRST = date(2024, 10, 20)
@@ -93,6 +93,28 @@ def test_an_older_database_gets_the_same_sums(entries: list[Entry]) -> None:
             fill_summaries(database)
         database.close()
         assert {name: store.rows(sql) for name, sql in tables.items()} == kept
+
+
+def test_a_database_of_before_is_filled_when_it_is_opened(tmp_path: Path) -> None:
+    """The tables as they were, with a job, its correction and a deposit."""
+    database = Database(tmp_path / "db")
+    migrations.apply(database, stop_before="m006_summaries")
+    who = {"user": "alice", "department": "", "account": "", "printer": "lab"}
+    for number_, (kind, pages) in enumerate([("job", 3), ("correction", -1), ("deposit", 0)], 1):
+        entry = {"key": f"{kind}:1", "kind": kind, "at": 1_795_000_000, "day": 20261118, **who, "pages": pages}
+        sums = {"sheets": pages, "colour_pages": 0, "amount": pages * 50_000}
+        database["ledger"].insert({"id": number_, **entry, **sums})
+    total = {"jobs": 1, "pages": 2, "sheets": 2, "colour_pages": 0, "amount": 100_000}
+    database["costs_by_day"].insert({"period": 20261118, **who, **total})
+    database["costs_by_month"].insert({"period": 202611, **who, **total})
+    database.close()
+    with Store(tmp_path / "db", create=True) as store:
+        for begin, end in ((date(2026, 11, 18), date(2026, 11, 19)), (date(2026, 1, 1), date(2027, 1, 1))):
+            assert Ledger(store).total(begin, end) == total
+            for by in ("user", "printer"):
+                [row] = Ledger(store).sums(by, begin, end)
+                assert row == {"name": who[by], **total}
+        assert Ledger(store).over_time(0, 2e9) == [{"at": 1_794_999_600, **total}]
 
 
 def test_the_entries_behind_a_sum_come_newest_day_first_and_in_pages(tmp_path: Path) -> None:
