@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
 import json
 import os
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.lifetime import readable
+from controller.views.export import csv_text
 
 StateOption = Annotated[
     Path, typer.Option("--state", envvar="CUPSFLEET_STATE_DIR", help="Folder that holds everything the fleet owns.")
@@ -72,12 +72,4 @@ def printable(text: str) -> str:
 
 
 def print_csv(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    """For spreadsheets: a text that would be taken for a formula is led by an apostrophe."""
-    writer = csv.writer(sys.stdout)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_harmless(row.get(name, "")) for name in columns])
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t", "\r") else value
+    sys.stdout.write(csv_text(rows, columns))

@@ -10,15 +10,21 @@ from pathlib import Path
 import streamlit as st
 
 from controller.state import State
-from dashboard import fleet_page, times
+from dashboard import costs_page, events_page, fleet_page, jobs_page, my_jobs_page, node_page, times
 from dashboard import viewer as access
 from dashboard.viewer import Viewer
 
 Show = Callable[[State], None]
 
 # Path, title, icon and content of each page; the first one is where people arrive.
-ADMINISTRATORS: tuple[tuple[str, str, str, Show], ...] = (("fleet", "Fleet", "print", fleet_page.show),)
-EVERYBODY: tuple[tuple[str, str, str, Show], ...] = ()
+ADMINISTRATORS: tuple[tuple[str, str, str, Show], ...] = (
+    ("fleet", "Fleet", "dns", fleet_page.show),
+    ("node", "Node", "print", node_page.show),
+    ("jobs", "Queues and jobs", "list_alt", jobs_page.show),
+    ("costs", "Costs", "payments", costs_page.show),
+    ("events", "Events", "history", events_page.show),
+)
+EVERYBODY: tuple[tuple[str, str, str, Show], ...] = (("my-jobs", "My jobs", "person", my_jobs_page.show),)
 
 
 def pages(state: State, viewer: Viewer) -> dict[str, st.Page]:
@@ -39,10 +45,7 @@ def main() -> None:
     st.html(Path(__file__).with_name("style.css"))
     if kiosk:
         st.html(Path(__file__).with_name("kiosk.css"))
-    found = st.session_state["pages"] = pages(state, viewer)
-    if not found:
-        st.info(f"You are signed in as {viewer.name}; what is here so far is for administrators.")
-        st.stop()
+    found = pages(state, viewer)
     chosen = st.navigation(list(found.values()), position="hidden" if kiosk else "top")
     content, foot = st.container(), st.container(horizontal=True, vertical_alignment="center")
     with foot:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import streamlit as st
 
+from controller.views.export import csv_text
 from dashboard.times import clock, lasting
 
 T = TypeVar("T")
@@ -82,9 +85,14 @@ def counted(number: int, one: str) -> str:
     return f"{number or 'no'} {one}{'' if number == 1 else 's'}"
 
 
-def link(page: str, label: str, icon: str | None = None, **query: str) -> None:
+def link(path: str, label: str, **query: str) -> None:
     """A link to another page of the dashboard, with what it is to show."""
-    st.page_link(st.session_state["pages"][page], label=label, icon=icon, query_params=query or None)
+    page = st.Page(_nowhere, title=path, url_path=path)  # the one in the navigation would bring its icon along
+    st.page_link(page, label=label, query_params=query or None)
+
+
+def _nowhere() -> None:
+    """Stands for a page that is only led to."""
 
 
 def heading(text: str) -> None:
@@ -144,18 +152,37 @@ def rows_of_page(rows: Sequence[T], size: int, key: str) -> Sequence[T]:
     return rows[(chosen - 1) * size : chosen * size]
 
 
+def older_and_newer(page: int, more: bool) -> None:
+    """The choice of a page of a list whose length is not known; it stands in the URL."""
+    if page > 1 or more:
+        st.pagination(page + more, key="page", bind="query-params")
+
+
 def table(rows: Iterable[dict[str, Any]], name: str, **columns: Any) -> None:
     """A plain table. name: what a screen reader calls it."""
     st.dataframe(list(rows), hide_index=True, width="stretch", column_config=columns or None, alt=name)
 
 
-def downloads(name: str, csv: Callable[[], str], json: Callable[[], str]) -> None:
-    """What the page shows, to take away; it is written at the click."""
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    return csv_text(rows, list(rows[0]) if rows else [])
+
+
+def as_json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=2, default=str)
+
+
+def _written(write: Callable[[list[dict[str, Any]]], str], rows: Callable[[], list[dict[str, Any]]]) -> str:
+    return write(rows())
+
+
+def downloads(name: str, rows: Callable[[], list[dict[str, Any]]]) -> None:
+    """What the page shows, to take away; it is asked for and written at the click."""
+    kinds = (("CSV", as_csv, "text/csv"), ("JSON", as_json, "application/json"))
     with st.container(horizontal=True):
-        for kind, content, mime in (("CSV", csv, "text/csv"), ("JSON", json, "application/json")):
+        for kind, written, mime in kinds:
             st.download_button(
                 kind,
-                content,
+                partial(_written, written, rows),
                 file_name=f"{name}.{kind.lower()}",
                 mime=mime,
                 key=f"{name}-{kind}",

@@ -14,6 +14,7 @@ from dashboard.components import (
     badge,
     counted,
     heading,
+    link,
     nothing,
     plain,
     problems,
@@ -22,6 +23,7 @@ from dashboard.components import (
     seen,
     stale_note,
 )
+from dashboard.node_words import marks, open_jobs, three_views, waits
 from dashboard.times import clock, lasting
 
 NODES_SHOWN = 20
@@ -38,7 +40,7 @@ def show(state: State) -> None:
     if "kiosk" not in st.query_params:
         _current_tasks(state)
         section("Nodes")
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
                 st.session_state["asked"] = tasks.Asked("add", "")
             st.text_input(
@@ -111,20 +113,14 @@ def _node_row(node: dict[str, Any]) -> None:
     with st.container(border=True):
         who, standing, work, why, views, menu = st.columns(WIDTHS, vertical_alignment="center")
     with who:
-        st.markdown(f"**{node['name']}**  \n:small[:gray[{plain(node['address'])}]]")
+        link("node", f"**{node['name']}**", name=node["name"])
+        st.caption(plain(node["address"]))
     standing.markdown(marks(node))
     work.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node)}]]")
     why.markdown(f"{plain(node['reason'].split(chr(10))[0])}  \n:small[:gray[since {clock(node['since'])}]]")
     views.markdown(f":small[{three_views(node)}]")
     with menu:
         tasks.node_menu(node)
-
-
-def marks(node: dict[str, Any]) -> str:
-    """What a node is, and beside it how it is seen where that differs."""
-    health = node.get("health", "")
-    words = [node["state"], *([health] if health not in ("", "healthy", node["state"]) else [])]
-    return " ".join(badge("node", word) for word in words)
 
 
 def seen_as(node: dict[str, Any]) -> str:
@@ -180,28 +176,3 @@ def _waiting(status: dict[str, Any]) -> str:
     longest = max((node.get("wait") or 0.0 for node in status["nodes"]), default=0.0)
     last = "it will start" if waiting == 1 else "the last will start"
     return f"{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}."
-
-
-def open_jobs(node: dict[str, Any]) -> str:
-    return "jobs unknown" if node["open_jobs"] is None else counted(node["open_jobs"], "open job")
-
-
-def waits(node: dict[str, Any]) -> str:
-    """How long a job waits there, and the share of new work that it gets."""
-    wait = node.get("wait")
-    return ("" if not wait else f"waits {lasting(wait)}, ") + f"weight {node['weight']}"
-
-
-def three_views(node: dict[str, Any]) -> str:
-    """What HAProxy, CUPS and the printers themselves say of a node."""
-    proxies = node["proxies"]
-    up = sum(proxy["up"] for proxy in proxies)
-    proxy = "not asked" if not proxies else "up" if up == len(proxies) else f"{up} of {len(proxies)} up"
-    if proxies and not up:
-        proxy = plain(f"down ({proxies[0].get('check') or 'no check yet'})")
-    cups = plain(node["error"]) if node.get("error") else "not asked"
-    if not node.get("error") and node["latency"] is not None:
-        cups = f"answers in {node['latency'] * 1000:.0f} ms"
-    faults = node.get("faults") or []
-    printers = plain(", ".join(faults)) if faults else "ok" if node["latency"] is not None else "not known"
-    return f"HAProxy: {proxy}  \nCUPS: {cups}  \nPrinters: {printers}"

@@ -198,6 +198,15 @@ class JobTable:
         rows = self.store.rows(f"select state, count(*) as jobs from {_OPEN_JOBS} group by state")
         return {row["state"]: row["jobs"] for row in rows}
 
+    def open_by(self, name: str) -> list[dict[str, Any]]:
+        """Open jobs by `queue`, `owner` or `node`, the oldest one's first: name, open, stuck (held or stopped) and
+        since (when the oldest was accepted)."""
+        column = {"queue": "queue", "owner": "owner", "node": "node"}[name]
+        return self.store.rows(
+            f"select {column} as name, count(*) as open, sum(state in ('held', 'stopped')) as stuck, "
+            f"min(created) as since from {_OPEN_JOBS} group by {column} order by since"
+        )
+
     def open_queues(self) -> frozenset[str]:
         """Names of the queues that have an open job somewhere."""
         rows = self.store.rows(f"select distinct queue from {_OPEN_JOBS}")

@@ -64,7 +64,7 @@ class Views:
     # Work
 
     def jobs(
-        self, printer: str = "", user: str = "", state: str = "", limit: int = 100, offset: int = 0
+        self, printer: str = "", user: str = "", state: str = "", limit: int = 100, offset: int = 0, node: str = ""
     ) -> list[dict[str, Any]]:
         """Everybody's jobs, for administrators: uuid, id, printer, user, node, title, state, reasons, why, size (KB),
         created_at, waiting (seconds until its first page, or until now).
@@ -72,12 +72,20 @@ class Views:
         state: `open` (so when left out), `ended`, `all`, or a single one of controller/jobs/table.py. Open ones come
         oldest first, others newest first.
         """
-        return work.jobs(self.store, printer, user, state, limit, offset)
+        return work.jobs(self.store, printer, user, state, limit, offset, node)
 
     def jobs_of(self, user: str, state: str = "", limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
         """A person's own jobs, as `jobs` without user and node, with pages and cost (Decimal; None while it is not
         charged) and account (the shared one that pays, or '')."""
         return work.jobs_of(self.store, user, state, limit, offset)
+
+    def job(self, uuid: str) -> dict[str, Any] | None:
+        """One job, as a row of `jobs`; None where there is none of this uuid."""
+        return work.job(self.store, uuid)
+
+    def open_by(self, name: str) -> list[dict[str, Any]]:
+        """Open jobs by `queue`, `owner` or `node`, as controller/jobs/table.py: JobTable.open_by."""
+        return JobTable(self.store).open_by(name)
 
     def job_counts(self) -> dict[str, int]:
         """How many open jobs are pending, held, processing and stopped."""

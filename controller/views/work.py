@@ -13,11 +13,26 @@ from controller.store import Store
 
 
 def jobs(
-    store: Store, printer: str = "", user: str = "", state: str = "", limit: int = 100, offset: int = 0
+    store: Store,
+    printer: str = "",
+    user: str = "",
+    state: str = "",
+    limit: int = 100,
+    offset: int = 0,
+    node: str = "",
 ) -> list[dict[str, Any]]:
     """Everybody's jobs. state: one of jobs.table's words, or `open`, `ended`, `all`; '' is `open`."""
-    found = JobTable(store).search(state or "open", user, printer, limit=limit, offset=offset)
-    return [{**_row(job), "user": job.owner, "node": job.node} for job in found]
+    found = JobTable(store).search(state or "open", user, printer, node, limit, offset)
+    return [_everybodys(job) for job in found]
+
+
+def job(store: Store, uuid: str) -> dict[str, Any] | None:
+    found = JobTable(store).by_uuid(uuid)
+    return _everybodys(found) if found else None
+
+
+def _everybodys(job: Job) -> dict[str, Any]:
+    return {**_row(job), "user": job.owner, "node": job.node}
 
 
 def jobs_of(store: Store, user: str, state: str = "", limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:

@@ -1,0 +1,173 @@
+"""Costs: who printed what and what it cost, what idle capacity costs, and the jobs behind each sum."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import streamlit as st
+
+from controller.state import State
+from dashboard import viewer as access
+from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, section, table
+from dashboard.times import moment, zone
+
+BY = ("user", "department", "account", "printer", "month")
+PERIODS = ("this month", "last month", "this year", "last year", "all")
+SHOWN = 500
+CHARTED = 12
+ENTRIES_SHOWN = 100
+EXPORTED = 1_000_000
+NOBODY = "(none)"
+"""Shown for an empty department or account."""
+FIRST_DAY = date(2000, 1, 1)
+
+
+def show(state: State) -> None:
+    heading("Costs")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control(
+            "Sums by", BY, default="user", required=True, key="by", bind="query-params", format_func=str.capitalize
+        )
+        st.selectbox("Period", PERIODS, key="period", bind="query-params", format_func=str.capitalize, width=180)
+    _totals(state)
+    _sums(state)
+    _jobs(state)
+
+
+def period(name: str, today: date) -> tuple[date, date]:
+    """First day of a period, and the day after its last."""
+    month, year = today.replace(day=1), date(today.year, 1, 1)
+    tomorrow = today + timedelta(days=1)
+    return {
+        "this month": (month, tomorrow),
+        "last month": ((month - timedelta(days=1)).replace(day=1), month),
+        "this year": (year, tomorrow),
+        "last year": (date(today.year - 1, 1, 1), year),
+        "all": (FIRST_DAY, tomorrow),
+    }[name]
+
+
+def _chosen() -> tuple[str, date, date]:
+    by = st.session_state.get("by") or "user"
+    since, until = period(st.session_state.get("period") or PERIODS[0], datetime.now(zone()).date())
+    return by, since, until
+
+
+@st.fragment(run_every=SLOW)
+def _totals(state: State) -> None:
+    _, since, until = _chosen()
+    with access.administrator(state) as views:
+        total, idle = views.cost_total(since, until), views.idle_cost(since, until)
+    with st.grid(min_column_width=150):
+        st.metric("Charged", f"{total['amount']:,.2f}", border=True)
+        st.metric("Jobs", f"{total['jobs']:,}", border=True)
+        st.metric("Pages", f"{total['pages']:,}", border=True)
+        st.metric("Servers cost", f"{idle['cost']:,.2f}", border=True, help=f"{idle['node_hours']:,.1f} node-hours")
+        st.metric("of it while idle", f"{idle['idle']:,.2f}", border=True, help=_IDLE)
+        st.metric("Saved by scaling", f"{idle['saved']:,.2f}", border=True, help=_SAVED)
+
+
+_IDLE = "The part of the servers' cost in which no job printed on them."
+_SAVED = "What the servers would have cost besides, had `nodes.max` of them run all the time."
+
+
+@st.fragment(run_every=SLOW)
+def _sums(state: State) -> None:
+    by, since, until = _chosen()
+    with access.administrator(state) as views:
+        found = views.costs(by, since, until, SHOWN + 1)
+    if not found:
+        nothing("Nothing was charged in this period.", "receipt_long")
+        return
+    _chart(by, found)
+    table(
+        map(_sum, found[:SHOWN]),
+        f"Sums by {by}",
+        amount=st.column_config.NumberColumn(format="%.2f"),
+        pages=st.column_config.NumberColumn(format="localized"),
+    )
+    if len(found) > SHOWN:
+        st.caption(f"The {SHOWN} dearest; the download has all.")
+    downloads(f"costs-by-{by}", lambda: _all_sums(state))
+
+
+def _all_sums(state: State) -> list[dict[str, Any]]:
+    by, since, until = _chosen()
+    with access.administrator(state) as views:
+        return [{**row, "amount": str(row["amount"])} for row in views.costs(by, since, until)]
+
+
+def _sum(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "name": row["name"] or NOBODY, "amount": float(row["amount"])}
+
+
+def _chart(by: str, found: list[dict[str, Any]]) -> None:
+    """Money where there are prices, else pages."""
+    measure = "amount" if any(row["amount"] for row in found) else "pages"
+    shown = found[-CHARTED:] if by == "month" else found[:CHARTED]
+    rows = [{by: row["name"] or NOBODY, measure: float(row[measure])} for row in shown]
+    alt = f"{measure} by {by}"
+    if by == "month":
+        st.bar_chart(rows, x=by, y=measure, height=260, alt=alt)
+    else:
+        st.bar_chart(rows, x=by, y=measure, horizontal=True, sort=f"-{measure}", height=60 + 26 * len(rows), alt=alt)
+
+
+@st.fragment
+def _jobs(state: State) -> None:
+    by, since, until = _chosen()
+    section("The jobs behind a sum")
+    with access.administrator(state) as views:
+        names = [row["name"] or NOBODY for row in views.costs(by, since, until, SHOWN)]
+        chosen = st.selectbox(
+            by.capitalize(),
+            names,
+            index=None,
+            key=f"one-{by}",
+            placeholder=f"Choose or type a {by}",
+            accept_new_options=True,
+            width=320,
+        )
+        if not chosen:
+            return
+        page = int(st.session_state.get("page", 1))
+        names_wanted, since, until = _narrowed(by, chosen, since, until)
+        found = views.cost_rows(since, until, ENTRIES_SHOWN + 1, (page - 1) * ENTRIES_SHOWN, **names_wanted)
+    if not found:
+        nothing("Nothing was charged here in this period.", "receipt_long")
+        return
+    table(
+        map(_entry, found[:ENTRIES_SHOWN]),
+        f"Jobs of {chosen}",
+        amount=st.column_config.NumberColumn(format="%.4f"),
+        when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+    )
+    older_and_newer(page, more=len(found) > ENTRIES_SHOWN)
+    downloads("jobs", lambda: _all_entries(state, chosen))
+
+
+def _narrowed(by: str, name: str, since: date, until: date) -> tuple[dict[str, str], date, date]:
+    """What the ledger is asked for: a name in a column, or the days of a month."""
+    if by != "month":
+        return {by: "" if name == NOBODY else name}, since, until
+    first = date.fromisoformat(f"{name}-01")
+    return {}, first, (first + timedelta(days=31)).replace(day=1)
+
+
+def _all_entries(state: State, chosen: str) -> list[dict[str, Any]]:
+    by, since, until = _chosen()
+    names, since, until = _narrowed(by, chosen, since, until)
+    with access.administrator(state) as views:
+        found = views.cost_rows(since, until, EXPORTED, 0, **names)
+    return [{**row, "at": moment(row["at"]).isoformat(), "amount": str(row["amount"])} for row in found]
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    shown = ("user", "department", "account", "printer", "job", "title", "pages", "sheets", "colour_pages", "origin")
+    return {
+        "when": moment(row["at"]),
+        **{name: row[name] for name in shown},
+        "amount": float(row["amount"]),
+        "kind": row["kind"],
+    }

@@ -1,0 +1,125 @@
+"""Jobs as rows, and what can be done with one. A job is known by its job-uuid, never by its row or its number alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from controller.state import State
+from dashboard import tasks
+from dashboard import viewer as access
+from dashboard.components import badge, verbatim
+from dashboard.tasks import Asked
+from dashboard.times import clock, lasting
+
+WIDTHS = (2.6, 1.4, 1.6, 1.2, 1.4, 1.0)
+_VERBS = {
+    "hold-job": "Hold",
+    "release-job": "Release",
+    "cancel-job": "Cancel",
+    "move-job": "Move",
+}
+_AT_ONCE = ("hold-job", "release-job")
+"""Verbs that the other one undoes: no question is asked before."""
+OPEN = ("pending", "held", "processing", "stopped")
+
+
+def row(state: State, job: dict[str, Any], own: bool = False) -> None:
+    """A job with its menu. own: of the viewer, who may not move it and need not be told whose it is."""
+    with st.container(border=True):
+        what, standing, where, since, size, menu = st.columns(WIDTHS, vertical_alignment="center")
+    what.markdown(f"**{verbatim(job['title']) or 'untitled'}**  \n:small[:gray[job {job['id']}]]")
+    reason = job["why"] or ("" if job["reasons"] in ("", "none") else job["reasons"])
+    standing.markdown(badge("job", job["state"]) + (f"  \n:small[{verbatim(reason)}]" if reason else ""))
+    place = f"{verbatim(job['printer'])}" + (
+        "" if own else f"  \n:small[:gray[{verbatim(job['user'])}, {job['node']}]]"
+    )
+    where.markdown(place)
+    waited = f"waits {lasting(job['waiting'])}" if job["state"] in OPEN[:2] else f"waited {lasting(job['waiting'])}"
+    since.markdown(f"{waited}  \n:small[:gray[{clock(job['created_at'])}]]")
+    size.markdown(_size(job))
+    with menu:
+        _menu(state, job, own)
+
+
+def _size(job: dict[str, Any]) -> str:
+    kilobytes = f"{job['size']} KB" if job["size"] < 10_000 else f"{job['size'] / 1000:.0f} MB"
+    pages = job.get("pages")
+    cost = job.get("cost")
+    printed = f"{pages} pages" if pages is not None else ""
+    return kilobytes + (f"  \n:small[:gray[{printed}{f', {cost:.2f}' if cost is not None else ''}]]" if printed else "")
+
+
+def _menu(state: State, job: dict[str, Any], own: bool) -> None:
+    if job["state"] not in OPEN:
+        return
+    verbs = ["release-job" if job["state"] == "held" else "hold-job", "cancel-job"]
+    if job["state"] in ("processing", "stopped"):
+        verbs = ["cancel-job"]
+    if not own and job["state"] in ("pending", "held"):
+        verbs.append("move-job")
+    chosen = st.menu_button(
+        "Manage",
+        verbs,
+        key=f"manage-{job['uuid']}",
+        format_func=lambda verb: f"{_VERBS[verb]} job {job['id']}",
+        width="stretch",
+    )
+    if chosen in _AT_ONCE:
+        tasks.ask(state, chosen, job["uuid"], admin=not own)
+    elif chosen:
+        tasks.begin(Asked(chosen, job["uuid"]))
+
+
+def confirm(state: State, own: bool = False) -> None:
+    """The dialog of the last click on a job, if it was not answered. Call once in a page."""
+    asked: Asked | None = st.session_state.get("asked")
+    if asked and asked.verb in _VERBS:
+        st.dialog(f"{_VERBS[asked.verb]} a job", on_dismiss=tasks.close)(_dialog)(state, asked, own)
+
+
+def _dialog(state: State, asked: Asked, own: bool) -> None:
+    job = find(state, asked.name, own)
+    if job is None or job["state"] not in OPEN:
+        st.info("This job has ended already.")
+        return
+    whose = "" if own else f" of {verbatim(job['user'])}"
+    st.markdown(f"**{verbatim(job['title']) or 'untitled'}**, job {job['id']}{whose} on {verbatim(job['printer'])}")
+    argument, ready = asked.name, True
+    if asked.verb == "move-job":
+        target = _target(state, job)
+        argument, ready = f"{asked.name} {target}", target is not None
+        st.markdown(
+            "It keeps its place in nobody's queue: there it is the last one. It prints once, and is charged once."
+        )
+    else:
+        st.markdown("It will not be printed, or not to its end. What was printed of it is charged.")
+    if st.button(f"{_VERBS[asked.verb]} job {job['id']}", key="confirmed", type="primary", disabled=not ready):
+        still = find(state, asked.name, own)
+        if still is None or still["state"] not in OPEN:
+            st.toast("This job has ended already.")
+        elif not tasks.ask(state, asked.verb, argument, admin=not own):
+            return
+        tasks.close()
+        st.rerun()
+
+
+def _target(state: State, job: dict[str, Any]) -> str | None:
+    with access.administrator(state) as views:
+        nodes = [node["name"] for node in views.nodes() if node["state"] == "ready" and node["name"] != job["node"]]
+    if not nodes:
+        st.warning("No other node is ready to take it.")
+        return None
+    chosen: str | None = st.selectbox(f"From {job['node']} to", nodes, key="target")
+    return chosen
+
+
+def find(state: State, uuid: str, own: bool) -> dict[str, Any] | None:
+    """The job as it is now; None where there is none, or where it is not the viewer's own and has to be."""
+    if own:
+        with access.person(state) as (views, viewer):
+            job = views.job(uuid)
+        return job if job and job["user"] == viewer.name else None
+    with access.administrator(state) as views:
+        return views.job(uuid)

@@ -1,0 +1,84 @@
+"""Queues and jobs: what waits where and for whom, the oldest first, and what can be done about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from controller.state import State
+from dashboard import jobs
+from dashboard import viewer as access
+from dashboard.components import LIVE, badge, heading, nothing, older_and_newer, section, seen, stale_note, table
+from dashboard.times import moment
+
+JOBS_SHOWN = 20
+STATES = ("open", *jobs.OPEN, "ended", "completed", "canceled", "aborted", "lost")
+ANY = "Any printer"
+
+
+def show(state: State) -> None:
+    heading("Queues and jobs")
+    _sums(state)
+    section("Jobs")
+    with access.administrator(state) as views:
+        printers = sorted({*views.status()["printers"], *(row["name"] for row in views.open_by("queue"))})
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Printer", [ANY, *printers], key="printer", bind="query-params", width=220)
+        st.text_input("User", key="user", bind="query-params", type="search", placeholder="Any user", width=220)
+        st.selectbox("State", STATES, key="which", bind="query-params", width=160)
+    _list(state)
+    jobs.confirm(state)
+
+
+@st.fragment(run_every=LIVE)
+def _sums(state: State) -> None:
+    with access.administrator(state) as views:
+        status, counts = views.status(), views.job_counts()
+        queues, users = views.open_by("queue"), views.open_by("owner")
+    stale_note(status)
+    with seen(status, "sums"):
+        st.markdown(" ".join(badge("job", word, f"{count} {word}") for word, count in counts.items()))
+        if not queues:
+            return
+        left, right = st.columns(2)
+        with left:
+            section("By printer")
+            table(map(_sum, queues), "Open jobs by printer", **_COLUMNS)
+        with right:
+            section("By user")
+            table(map(_sum, users), "Open jobs by user", **_COLUMNS)
+
+
+_COLUMNS = {"oldest": st.column_config.DatetimeColumn(format="distance")}
+
+
+def _sum(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "open": row["open"],
+        "held or stopped": row["stuck"],
+        "oldest": moment(row["since"]),
+    }
+
+
+@st.fragment(run_every=LIVE)
+def _list(state: State) -> None:
+    chosen = st.session_state
+    printer = "" if chosen.get("printer", ANY) == ANY else chosen["printer"]
+    page = int(chosen.get("page", 1))
+    with access.administrator(state) as views:
+        status = views.status()
+        found = views.jobs(
+            printer,
+            (chosen.get("user") or "").strip(),
+            chosen.get("which") or "open",
+            limit=JOBS_SHOWN + 1,
+            offset=(page - 1) * JOBS_SHOWN,
+        )
+    if not found:
+        nothing("No job fits the filters above." if printer or chosen.get("user") else "No job of this kind.")
+    with seen(status, "jobs"):
+        for job in found[:JOBS_SHOWN]:
+            jobs.row(state, job)
+    older_and_newer(page, more=len(found) > JOBS_SHOWN)

@@ -1,0 +1,62 @@
+"""One's own jobs and what they cost, for everybody who may print. Nothing here can be asked for about anybody else."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import streamlit as st
+
+from controller.state import State
+from dashboard import jobs
+from dashboard import viewer as access
+from dashboard.components import LIVE, heading, nothing, older_and_newer, section
+from dashboard.times import zone
+
+JOBS_SHOWN = 20
+
+
+def show(state: State) -> None:
+    heading("My jobs")
+    _cost(state)
+    section("Jobs")
+    st.segmented_control(
+        "Which jobs",
+        ["open", "ended"],
+        default="open",
+        required=True,
+        key="which",
+        bind="query-params",
+        label_visibility="collapsed",
+        format_func=lambda which: {"open": "Not printed yet", "ended": "Printed and ended"}[which],
+    )
+    _list(state)
+    jobs.confirm(state, own=True)
+
+
+@st.fragment(run_every="15s")
+def _cost(state: State) -> None:
+    today = datetime.now(zone()).date()
+    with access.person(state) as (views, viewer):
+        month = views.costs_of(viewer.name, today.replace(day=1), today + timedelta(days=1))
+        year = views.costs_of(viewer.name, date(today.year, 1, 1), today + timedelta(days=1))
+    with st.grid(min_column_width=150):
+        st.metric("Pages this month", month["pages"], border=True)
+        st.metric("Cost this month", f"{month['amount']:.2f}", border=True)
+        st.metric("Cost this year", f"{year['amount']:.2f}", border=True)
+        if month["balance"] > 0:
+            st.metric("Left of what was paid in", f"{month['balance']:.2f}", border=True)
+
+
+@st.fragment(run_every=LIVE)
+def _list(state: State) -> None:
+    which, page = st.session_state.get("which") or "open", int(st.session_state.get("page", 1))
+    with access.person(state) as (views, viewer):
+        url = views.status()["front_door"]["url"]
+        found = views.jobs_of(viewer.name, which, limit=JOBS_SHOWN + 1, offset=(page - 1) * JOBS_SHOWN)
+    if not found and which == "open":
+        nothing(f"Nothing of yours waits. Print to `{url}`" if url else "Nothing of yours waits.", "print")
+    elif not found:
+        nothing("You have printed nothing yet.")
+    for job in found[:JOBS_SHOWN]:
+        jobs.row(state, job, own=True)
+    older_and_newer(page, more=len(found) > JOBS_SHOWN)
