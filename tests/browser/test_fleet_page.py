@@ -95,8 +95,8 @@ def test_a_user_sees_no_administrators_page(browser: Browser, fleet: Fleet) -> N
     )
     page = context.new_page()
     page.goto(f"https://localhost:{fleet.port}/fleet/")
-    expect(page.get_by_text("signed in as demo")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("nodes are ready")).to_have_count(0)
+    expect(page.get_by_role("heading", name="My jobs")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("servers ready")).to_have_count(0)
     expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
     context.close()
 

@@ -55,6 +55,10 @@ def top(app: AppTest) -> str:
     return app.title[0].value
 
 
+def linked(app: AppTest) -> list[str]:
+    return [link.proto.label for link in app.get("page_link")]
+
+
 def words(app: AppTest) -> str:
     return "\n".join(element.value for element in app.markdown)
 
@@ -65,7 +69,7 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     assert not app.exception
     assert "People can print: 1 of 2 servers ready. 2 jobs waiting, the last will start in about 10 s." in top(app)
     text = words(app)
-    assert [link.label for link in app.get("page_link")] == ["**node-1**", "**node-2**"]
+    assert linked(app) == ["**node-1**", "**node-2**"]
     for part in (" ready]", "dead]", "1 ready]", "1 dead]"):
         assert part in text
     assert any("node-2 is dead" in warning.value for warning in app.warning)
@@ -155,7 +159,7 @@ def test_who_did_not_come_through_the_door_sees_nothing(state: State, monkeypatc
 def test_who_was_removed_keeps_no_open_tab(state: State) -> None:
     see(state, sight(1), sight(2))
     app = page()
-    assert "node-1" in words(app)
+    assert "node-1" in words(app) + "".join(linked(app))
     Users(state.users).remove("admin")
     app.button(key="add").click().run()
     assert "admin is no user any more" in app.error[0].value
@@ -163,15 +167,13 @@ def test_who_was_removed_keeps_no_open_tab(state: State) -> None:
     assert asked(state) == ()
 
 
-def test_a_user_sees_one_sentence_and_no_administrators_page(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_has_one_page(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     see(state, sight(1), sight(2))
     Users(state.users).add("demo", "password")
     monkeypatch.setattr(viewer, "authenticated", lambda headers, state: "demo")
     app = page()
-    assert [info.value for info in app.info] == [
-        "You are signed in as demo; what is here so far is for administrators."
-    ]
-    assert (list(app.button), words(app)) == ([], "")
+    assert [title.value for title in app.title] == ["My jobs"]
+    assert (list(app.button), linked(app)) == ([], [])
 
 
 def test_an_administrator_who_is_one_no_more_keeps_no_open_tab(state: State) -> None:

@@ -1,0 +1,212 @@
+"""The other pages, each alone, on tables filled by hand."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from controller.costs.ledger import Entry, Ledger, number
+from controller.decide import decide
+from controller.jobs.table import Job, JobTable
+from controller.snapshot import Command
+from controller.state import State
+from controller.store import Store
+from controller.users import Users
+from controller.views import publish
+from dashboard import viewer
+from dashboard.components import plain, verbatim
+from dashboard.costs_page import period
+from dashboard.tasks import Asked
+from tests.builders import settings, sight, snapshot
+
+NASTY = "**bold** :material/delete: [x](http://y) $5 <b>"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    """A fleet of two, with jobs of demo and of alice; who looks is an administrator."""
+    state = State(tmp_path)
+    state.prepare()
+    Users(state.users).add("admin", "password", admin=True)
+    Users(state.users).add("demo", "password")
+    monkeypatch.setenv("CUPSFLEET_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(State, "controller", lambda self: 1)
+    look_as(monkeypatch, "admin")
+    now = int(time.time())
+    with Store(state.database, create=True) as store:
+        seen = snapshot(sight(1), sight(2))
+        publish(store, seen, decide(seen, settings()), settings(), [])
+        with store.transaction():
+            JobTable(store).put(
+                [
+                    Job("uuid-1", 1_000_001, "node-1", "office", "demo", NASTY, created=now - 300),
+                    Job("uuid-2", 2_000_001, "node-2", "lab", "alice", "hers", state="held", created=now - 600),
+                    Job("uuid-3", 1_000_002, "node-1", "office", "demo", "ancient", "completed", created=now - 900),
+                ]
+            )
+            today = number(datetime.now(UTC).date())
+            Ledger(store).write(
+                [
+                    Entry("job:uuid-3", "job", now, today, "demo", printer="office", pages=3, amount=150_000),
+                    Entry("job:x", "job", now, today, "alice", "physics", printer="lab", pages=7, amount=700_000),
+                ]
+            )
+            store.event("scaling", "more work came", "")
+        store.ask("drain", "node-1", "admin")
+    return state
+
+
+def look_as(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(viewer, "authenticated", lambda headers, state: name)
+
+
+def opened(name: str, **kept) -> AppTest:
+    """A page on its own; `kept` is what the session remembers, such as a click or a filter."""
+
+    def script(name: str) -> None:
+        import os
+        from importlib import import_module
+        from pathlib import Path
+
+        from controller.state import State
+
+        import_module(f"dashboard.{name}_page").show(State(Path(os.environ["CUPSFLEET_STATE_DIR"])))
+
+    app = AppTest.from_function(script, args=(name,), default_timeout=20)
+    for key, value in kept.items():
+        app.session_state[key] = value
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    assert not app.exception
+    return "\n".join(element.value for element in app.markdown)
+
+
+def asked(state: State) -> list[Command]:
+    with Store(state.database) as store:
+        return [command for command in store.open_commands() if command.verb.endswith("-job")]
+
+
+def test_jobs_come_oldest_first_with_what_others_wrote_as_text(state: State) -> None:
+    text = words(opened("jobs"))
+    assert text.index("hers") < text.index("job 1000001")
+    assert verbatim(NASTY) in text
+    assert "ancient" not in text
+
+
+def test_jobs_can_be_narrowed_to_a_printer_and_a_person(state: State) -> None:
+    assert "hers" not in words(opened("jobs", printer="office"))
+    assert "hers" in words(opened("jobs", user="alice"))
+    assert "No job fits" in opened("jobs", user="nobody").info[0].value
+
+
+@pytest.mark.parametrize(("verb", "argument"), [("cancel-job", "uuid-1"), ("move-job", "uuid-1 node-2")])
+def test_a_job_is_asked_about_before_it_is_changed(state: State, verb: str, argument: str) -> None:
+    app = opened("jobs", asked=Asked(verb, "uuid-1"))
+    assert asked(state) == []
+    app.button(key="confirmed").click().run()
+    assert [(one.verb, one.argument, one.asked_by) for one in asked(state)] == [(verb, argument, "admin")]
+
+
+def test_a_job_that_ended_meanwhile_is_left_alone(state: State) -> None:
+    app = opened("jobs", asked=Asked("cancel-job", "uuid-1"))
+    with Store(state.database) as store, store.transaction():
+        JobTable(store).put([Job("uuid-1", 1_000_001, "node-1", "office", "demo", state="completed")])
+    app.button(key="confirmed").click().run()
+    assert asked(state) == []
+
+
+def test_people_see_their_own_jobs_and_cost(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_as(monkeypatch, "demo")
+    app = opened("my_jobs")
+    assert "job 1000001" in words(app)
+    assert "hers" not in words(app)
+    assert {metric.label: metric.value for metric in app.metric}["Cost this month"] == "0.15"
+    ended = words(opened("my_jobs", which="ended"))
+    assert "ancient" in ended
+    assert "hers" not in ended
+
+
+def test_people_cancel_their_own_jobs_and_nobody_elses(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_as(monkeypatch, "demo")
+    opened("my_jobs", asked=Asked("cancel-job", "uuid-1")).button(key="confirmed").click().run()
+    assert [(one.verb, one.argument, one.asked_by) for one in asked(state)] == [("cancel-job", "uuid-1", "demo")]
+    strange = opened("my_jobs", asked=Asked("cancel-job", "uuid-2"))
+    assert [button.key for button in strange.button] == []
+    assert "hers" not in words(strange)
+
+
+@pytest.mark.parametrize("name", ["fleet", "node", "jobs", "costs", "events"])
+def test_no_page_of_administrators_shows_anything_to_others(
+    state: State, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whatever leads a session to such a page: each look of it asks who looks. The page that is run again then is the
+    viewer's own; here it ends instead."""
+    look_as(monkeypatch, "demo")
+    monkeypatch.setattr(st, "rerun", lambda *scope: st.stop())
+    app = opened(name, asked=Asked("retire", "node-1"))
+    assert words(app) == ""
+    assert not app.dataframe
+    assert not app.metric
+    assert "confirmed" not in [button.key for button in app.button]
+
+
+def test_costs_lead_from_a_sum_to_its_jobs(state: State) -> None:
+    app = opened("costs")
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert (figures["Charged"], figures["Pages"]) == ("0.85", "10")
+    sums = app.dataframe[0].value
+    assert list(sums["name"]) == ["alice", "demo"]
+    behind = opened("costs", **{"one-user": "alice"}).dataframe[1].value
+    assert list(behind["printer"]) == ["lab"]
+    nobody = opened("costs", by="department", **{"one-department": "(none)"}).dataframe[1].value
+    assert list(nobody["user"]) == ["demo"]
+
+
+def test_costs_of_a_period_without_any_say_so(state: State) -> None:
+    assert "Nothing was charged" in opened("costs", period="last year").info[0].value
+
+
+def test_periods_are_whole() -> None:
+    today = date(2026, 3, 31)
+    assert period("this month", today) == (date(2026, 3, 1), date(2026, 4, 1))
+    assert period("last month", today) == (date(2026, 2, 1), date(2026, 3, 1))
+    assert period("last year", today) == (date(2025, 1, 1), date(2026, 1, 1))
+
+
+def test_events_are_decisions_and_clicks(state: State) -> None:
+    rows = opened("events").dataframe[0].value
+    assert set(rows["who"]) == {"cupsfleet", "admin"}
+    assert list(opened("events", clicks=True).dataframe[0].value["why"]) == ["drain node-1"]
+    assert "Nothing happened" in opened("events", text="no such thing").info[0].value
+
+
+def test_a_node_shows_its_jobs(state: State) -> None:
+    app = AppTest.from_function(_node, default_timeout=20)
+    app.query_params["name"] = "node-1"
+    text = words(app.run())
+    assert "job 1000001" in text
+    assert "hers" not in text
+    app.query_params["name"] = "node-77"
+    assert "node-77 is not in the fleet any more" in app.run().info[0].value
+
+
+def _node() -> None:
+    import os
+    from pathlib import Path
+
+    from controller.state import State
+    from dashboard import node_page
+
+    node_page.show(State(Path(os.environ["CUPSFLEET_STATE_DIR"])))
+
+
+def test_what_others_wrote_is_no_markdown() -> None:
+    assert verbatim("a\nb\x1b[1m") == r"a b \[1m"
+    assert plain("see http://x") == r"see http\://x"
