@@ -19,6 +19,8 @@ T = TypeVar("T")
 LIVE = "2s"
 """Between two refreshes of what an administrator watches. What happens shows within 3 s: a pass of the controller takes
 up to one of them."""
+FIGURES = "5s"
+"""Between two refreshes of figures with their recent past."""
 SLOW = "15s"
 """Between two refreshes of charts and long lists."""
 PROBLEMS_SHOWN = 4

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
 
 import streamlit as st
 
 from controller.state import State
-from dashboard import tasks
+from dashboard import charts, tasks
 from dashboard import viewer as access
 from dashboard.components import (
+    FIGURES,
     LIVE,
+    SLOW,
     badge,
     counted,
     heading,
@@ -24,8 +29,11 @@ from dashboard.components import (
     stale_note,
 )
 from dashboard.node_words import marks, open_jobs, three_views, waits
-from dashboard.times import clock, lasting
+from dashboard.times import HOUR, clock, lasting, span_choice, zone
 
+SPARKS, SAMPLES = 40, 240
+"""Points of a figure's line and of the chart."""
+EVENTS_MARKED = 200
 NODES_SHOWN = 20
 """On one page of the list."""
 WIDTHS = (1.3, 1.3, 1.4, 3.2, 1.9, 1.1)
@@ -37,26 +45,33 @@ UNWELL = ("unhealthy", "disputed", "unknown")
 
 def show(state: State) -> None:
     _overview(state)
-    if "kiosk" not in st.query_params:
-        _current_tasks(state)
-        section("Nodes")
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
-                st.session_state["asked"] = tasks.Asked("add", "")
-            st.text_input(
-                "Search",
-                key="node",
-                bind="query-params",
-                type="search",
-                placeholder="Name, address, reason",
-                width=280,
-                label_visibility="collapsed",
-            )
-            st.pills(
-                "State", COUNTED, selection_mode="multi", key="state", bind="query-params", label_visibility="collapsed"
-            )
-        _nodes(state)
-        tasks.confirm(state)
+    _figures(state)
+    _history(state)
+    if "kiosk" in st.query_params:
+        return
+    _current_tasks(state)
+    section("Nodes")
+    _filters()
+    _nodes(state)
+    tasks.confirm(state)
+
+
+def _filters() -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
+            st.session_state["asked"] = tasks.Asked("add", "")
+        st.text_input(
+            "Search nodes",
+            key="node",
+            bind="query-params",
+            type="search",
+            placeholder="Name, address, reason",
+            width=280,
+            label_visibility="collapsed",
+        )
+        st.pills(
+            "State", COUNTED, selection_mode="multi", key="state", bind="query-params", label_visibility="collapsed"
+        )
 
 
 @st.fragment(run_every=LIVE)
@@ -68,20 +83,50 @@ def _overview(state: State) -> None:
     stale_note(status)
     with seen(status, "overview"):
         st.markdown(" ".join(badge("node", word, f"{count} {word}") for word, count in counts(status["nodes"]).items()))
-        _figures(status)
 
 
-def _figures(status: dict[str, Any]) -> None:
-    limits = status["scaling"]
-    with st.container(horizontal=True):
-        _figure("Queue depth", status["queue_depth"])
-        _figure("Limits", f"{limits.get('min', '-')} … {limits.get('max', '-')}")
+@st.fragment(run_every=FIGURES)
+def _figures(state: State) -> None:
+    now = time.time()
+    midnight = datetime.now(zone()).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    with access.administrator(state) as views:
+        status, today = views.status(), views.today(now, zone())
+        lately, printed = views.series(now - HOUR, now, SPARKS), views.printed(midnight, now)
+    waited = [row["wait_p95"] for row in lately if row["wait_p95"] is not None]
+    with seen(status, "figures"), st.grid(min_column_width=165):
+        _figure("Queue depth", f"{status['queue_depth']:,}", [row["queue_depth"] for row in lately], _HOUR)
+        _figure("Wait, 95 %", lasting(waited[-1]) if waited else "-", waited, _WAIT)
+        _figure("Jobs today", f"{today['jobs']:,}", [row["jobs"] for row in printed], _TODAY)
+        _figure("Pages today", f"{today['pages']:,}", [row["pages"] for row in printed], _TODAY)
+        _figure("Cost today", f"{today['cost']:,.2f}", [float(row["cost"]) for row in printed], _TODAY)
         if float(status["price_per_hour"]):
-            _figure("Cost per hour", status["price_per_hour"])
+            nodes = [float(row["cost_per_hour"]) for row in lately]
+            _figure("Nodes per hour", status["price_per_hour"], nodes, "What the nodes cost in an hour. " + _HOUR)
 
 
-def _figure(label: str, value: str | int) -> None:
-    st.metric(label, value, border=True, width=165)
+_HOUR = "The line is the last hour."
+_WAIT = "95 % of the jobs that began to print in the last minutes had waited at most so long. " + _HOUR
+_TODAY = "Since midnight; a bar is a quarter of an hour."
+
+
+def _figure(label: str, value: str, spark: Sequence[float], about: str) -> None:
+    """A figure with its recent past, where that is a line and no single point."""
+    past = list(spark) if len(spark) > 1 and any(spark) else None
+    kind: Literal["bar", "area"] = "bar" if about == _TODAY else "area"
+    st.metric(label, value, border=True, chart_data=past, chart_type=kind, help=about, height="stretch")
+
+
+@st.fragment(run_every=SLOW)
+def _history(state: State) -> None:
+    section("Queue and fleet over time")
+    chosen = span_choice()
+    with access.administrator(state) as views:
+        samples = views.series(chosen.since, chosen.until, SAMPLES)
+        events = views.events(chosen.since, chosen.until, limit=EVENTS_MARKED, kinds=("order", "drain"))["rows"]
+    if samples:
+        charts.fleet(samples, events, chosen)
+    else:
+        nothing(f"Nothing was recorded in the last {chosen.name}: no controller ran.", "query_stats")
 
 
 @st.fragment(run_every=LIVE)

@@ -20,6 +20,10 @@ _VERBS = {
     "cancel-job": "Cancel",
     "move-job": "Move",
 }
+_CONSEQUENCES = {
+    "cancel-job": "It will not be printed, or not to its end. What was printed of it is charged.",
+    "move-job": "It goes to the node with the fewest jobs that takes it, and is the last one there. It keeps its job-uuid.",
+}
 _AT_ONCE = ("hold-job", "release-job")
 """Verbs that the other one undoes: no question is asked before."""
 OPEN = ("pending", "held", "processing", "stopped")
@@ -86,33 +90,15 @@ def _dialog(state: State, asked: Asked, own: bool) -> None:
         return
     whose = "" if own else f" of {verbatim(job['user'])}"
     st.markdown(f"**{verbatim(job['title']) or 'untitled'}**, job {job['id']}{whose} on {verbatim(job['printer'])}")
-    argument, ready = asked.name, True
-    if asked.verb == "move-job":
-        target = _target(state, job)
-        argument, ready = f"{asked.name} {target}", target is not None
-        st.markdown(
-            "It keeps its place in nobody's queue: there it is the last one. It prints once, and is charged once."
-        )
-    else:
-        st.markdown("It will not be printed, or not to its end. What was printed of it is charged.")
-    if st.button(f"{_VERBS[asked.verb]} job {job['id']}", key="confirmed", type="primary", disabled=not ready):
+    st.markdown(_CONSEQUENCES[asked.verb])
+    if st.button(f"{_VERBS[asked.verb]} job {job['id']}", key="confirmed", type="primary", width="stretch"):
         still = find(state, asked.name, own)
         if still is None or still["state"] not in OPEN:
             st.toast("This job has ended already.")
-        elif not tasks.ask(state, asked.verb, argument, admin=not own):
+        elif not tasks.ask(state, asked.verb, asked.name, admin=not own):
             return
         tasks.close()
         st.rerun()
-
-
-def _target(state: State, job: dict[str, Any]) -> str | None:
-    with access.administrator(state) as views:
-        nodes = [node["name"] for node in views.nodes() if node["state"] == "ready" and node["name"] != job["node"]]
-    if not nodes:
-        st.warning("No other node is ready to take it.")
-        return None
-    chosen: str | None = st.selectbox(f"From {job['node']} to", nodes, key="target")
-    return chosen
 
 
 def find(state: State, uuid: str, own: bool) -> dict[str, Any] | None:

@@ -17,7 +17,8 @@ from dashboard.times import clock, lasting, moment
 EVENTS_SHOWN = 200
 JOBS_SHOWN = 20
 LINES_SHOWN = 200
-PARTS = ("jobs", "events", "log")
+PROBES_SHOWN = 90
+PARTS = ("jobs", "events", "probes", "log")
 
 
 def show(state: State) -> None:
@@ -117,6 +118,28 @@ def _events(state: State, views: Views, name: str) -> None:
     table(rows, f"What happened to {name}", when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"))
 
 
+def _probes(state: State, views: Views, name: str) -> None:
+    found = views.probes(name, PROBES_SHOWN)
+    if not found:
+        nothing("It was not asked lately.", "network_check")
+        return
+    table(
+        map(_probe, found),
+        f"What {name} answered, newest first",
+        when=st.column_config.DatetimeColumn(format="HH:mm:ss"),
+    )
+
+
+def _probe(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "when": moment(row["at"]),
+        "answer": row["error"] or ("" if row["latency"] is None else f"in {row['latency'] * 1000:.0f} ms"),
+        "over TLS": row["tls_error"] or "ok",
+        "open jobs": row["open_jobs"],
+        "proxies that reach it": f"{row['up']} of {row['proxies']}",
+    }
+
+
 def _log(state: State, views: Views, name: str) -> None:
     lines = views.log_tail(name, LINES_SHOWN)
     if not lines:
@@ -126,4 +149,4 @@ def _log(state: State, views: Views, name: str) -> None:
     st.code("\n".join(lines), language=None, wrap_lines=True, height=480)
 
 
-_SHOWN = {"jobs": _jobs, "events": _events, "log": _log}
+_SHOWN = {"jobs": _jobs, "events": _events, "probes": _probes, "log": _log}

@@ -30,7 +30,11 @@ def zone_switch() -> None:
 
 def zone() -> tzinfo:
     """That of the viewer's browser, or UTC where that was chosen."""
-    return UTC if st.session_state.get("utc") else _own_zone()
+    return UTC if in_utc() else _own_zone()
+
+
+def in_utc() -> bool:
+    return bool(st.session_state.get("utc"))
 
 
 def _own_zone() -> tzinfo:

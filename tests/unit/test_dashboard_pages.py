@@ -106,12 +106,12 @@ def test_jobs_can_be_narrowed_to_a_printer_and_a_person(state: State) -> None:
     assert "No job fits" in opened("jobs", user="nobody").info[0].value
 
 
-@pytest.mark.parametrize(("verb", "argument"), [("cancel-job", "uuid-1"), ("move-job", "uuid-1 node-2")])
-def test_a_job_is_asked_about_before_it_is_changed(state: State, verb: str, argument: str) -> None:
+@pytest.mark.parametrize("verb", ["cancel-job", "move-job"])
+def test_a_job_is_asked_about_before_it_is_changed(state: State, verb: str) -> None:
     app = opened("jobs", asked=Asked(verb, "uuid-1"))
     assert asked(state) == []
     app.button(key="confirmed").click().run()
-    assert [(one.verb, one.argument, one.asked_by) for one in asked(state)] == [(verb, argument, "admin")]
+    assert [(one.verb, one.argument, one.asked_by) for one in asked(state)] == [(verb, "uuid-1", "admin")]
 
 
 def test_a_job_that_ended_meanwhile_is_left_alone(state: State) -> None:
