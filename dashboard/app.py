@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from controller.state import State
-from dashboard import costs_page, events_page, fleet_page, jobs_page, my_jobs_page, node_page, times
+from dashboard import costs_page, events_page, fleet_page, jobs_page, my_jobs_page, node_page, scaling_page, times
 from dashboard import viewer as access
 from dashboard.viewer import Viewer
 
@@ -23,6 +23,7 @@ ADMINISTRATORS: tuple[tuple[str, str, str, Show], ...] = (
     ("jobs", "Queues and jobs", "list_alt", jobs_page.show),
     ("costs", "Costs", "payments", costs_page.show),
     ("events", "Events", "history", events_page.show),
+    ("scaling", "Scaling", "trending_up", scaling_page.show),
 )
 EVERYBODY: tuple[tuple[str, str, str, Show], ...] = (("my-jobs", "My jobs", "person", my_jobs_page.show),)
 
@@ -47,7 +48,7 @@ def main() -> None:
         st.html(Path(__file__).with_name("kiosk.css"))
     found = pages(state, viewer)
     chosen = st.navigation(list(found.values()), position="hidden" if kiosk else "top")
-    content, foot = st.container(), st.container(horizontal=True, vertical_alignment="center")
+    content, foot = st.container(), st.container(horizontal=True, vertical_alignment="center", key="foot")
     with foot:
         times.zone_switch()
         st.caption(f"Signed in as {viewer.name}{', administrator' if viewer.admin else ''}")

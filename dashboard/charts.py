@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import streamlit as st
 
-from dashboard.times import Span, in_utc
+from controller.simulate.trial import Trial
+from dashboard.times import DAY, Span, in_utc
 
 Row = dict[str, Any]
 QUEUE, READY = "Jobs in the queue", "Nodes ready"
@@ -25,7 +27,7 @@ def fleet(samples: Sequence[Row], events: Iterable[Row], span: Span, height: int
     rows += [{"what": "event", "at": _milliseconds(row["at"]), "said": said(row)} for row in events]
     st.vega_lite_chart(
         rows,
-        _fleet_spec(height),
+        _fleet_spec(height, "%H:%M" if span.until - span.since <= DAY else "%-d %b"),
         key="fleet-chart",
         width="stretch",
         height=height,
@@ -40,7 +42,7 @@ def said(event: Row) -> str:
 def with_gaps(samples: Sequence[Row]) -> list[Row]:
     """The samples, with an empty one wherever some are missing: a line must not lead over what nobody saw."""
     moments = [row["at"] for row in samples]
-    steps = sorted(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+    steps = sorted(later - earlier for earlier, later in pairwise(moments))
     usual = steps[len(steps) // 2] if steps else 0.0
     found: list[Row] = []
     for row in samples:
@@ -63,17 +65,17 @@ def _milliseconds(at: float) -> int:
     return int(at * 1000)
 
 
-def _fleet_spec(height: int) -> Row:
+def _fleet_spec(height: int, clock: str) -> Row:
     time = {
         "field": "at",
         "type": "temporal",
         "title": None,
         "scale": {"type": "utc" if in_utc() else "time"},
-        "axis": {"grid": False, "labelOverlap": True},
+        "axis": {"grid": False, "labelOverlap": True, "format": clock, "tickCount": 12},
     }
     samples = [{"filter": "datum.what === 'sample'"}]
     events = [{"filter": "datum.what === 'event'"}]
-    told = [{"field": "at", "type": "temporal", "title": "at", "format": "%H:%M:%S"}]
+    told = [{"field": "at", "type": "temporal", "title": "at", "format": "%-d %b, %H:%M:%S"}]
     whole = {"tickMinStep": 1, "format": "d", "titlePadding": 8}
     return {
         "height": height,
@@ -110,7 +112,7 @@ def _fleet_spec(height: int) -> Row:
             },
             {
                 "transform": events,
-                "mark": {"type": "rule", "strokeDash": [3, 3], "opacity": 0.6},
+                "mark": {"type": "rule", "strokeDash": [3, 3], "color": "gray"},
                 "encoding": {"x": time, "tooltip": [*told, {"field": "said", "title": "why"}]},
             },
             {
@@ -122,3 +124,44 @@ def _fleet_spec(height: int) -> Row:
         "resolve": {"scale": {"y": "independent"}},
         "config": {"legend": {"orient": "top", "title": None}},
     }
+
+
+def sizes(present: Trial, changed: Trial) -> None:
+    """Two simulations: how many nodes there were, above the jobs that came."""
+    rows = [
+        {"what": what, "at": _milliseconds(at), "nodes": nodes}
+        for what, one in (("as configured", present), ("with the sliders", changed))
+        for at, nodes in one.sizes
+    ]
+    rows += [{"what": "jobs", "at": _milliseconds(at), "jobs": jobs} for at, jobs in present.arrivals]
+    x = {"field": "at", "type": "temporal", "title": None, "scale": {"type": "utc" if in_utc() else "time"}}
+    spec = {
+        "layer": [
+            {
+                "transform": [{"filter": "datum.what === 'jobs'"}],
+                "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15, "color": "gray"},
+                "encoding": {
+                    "x": x,
+                    "y": {
+                        "field": "jobs",
+                        "type": "quantitative",
+                        "axis": {"title": "Jobs that came", "orient": "right"},
+                    },
+                },
+            },
+            {
+                "transform": [{"filter": "datum.what !== 'jobs'"}],
+                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "nodes", "type": "quantitative", "axis": {"title": "Nodes", "tickMinStep": 1}},
+                    "color": {"field": "what", "type": "nominal", "legend": {"orient": "top", "title": None}},
+                    "strokeDash": {"field": "what", "type": "nominal", "legend": None},
+                },
+            },
+        ],
+        "resolve": {"scale": {"y": "independent"}},
+    }
+    st.vega_lite_chart(
+        rows, spec, key="sizes-chart", width="stretch", height=280, alt="Nodes over time in the simulation"
+    )

@@ -12,7 +12,10 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from controller.state import State
+from controller.views import Views
 from controller.views.export import csv_text
+from dashboard import viewer as access
 from dashboard.times import clock, lasting
 
 T = TypeVar("T")
@@ -165,29 +168,31 @@ def table(rows: Iterable[dict[str, Any]], name: str, **columns: Any) -> None:
     st.dataframe(list(rows), hide_index=True, width="stretch", column_config=columns or None, alt=name)
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    return csv_text(rows, list(rows[0]) if rows else [])
-
-
-def as_json(rows: list[dict[str, Any]]) -> str:
-    return json.dumps(rows, indent=2, default=str)
-
-
-def _written(write: Callable[[list[dict[str, Any]]], str], rows: Callable[[], list[dict[str, Any]]]) -> str:
-    return write(rows())
-
-
-def downloads(name: str, rows: Callable[[], list[dict[str, Any]]]) -> None:
-    """What the page shows, to take away; it is asked for and written at the click."""
-    kinds = (("CSV", as_csv, "text/csv"), ("JSON", as_json, "application/json"))
+def downloads(state: State, name: str, rows: Callable[[Views], list[dict[str, Any]]]) -> None:
+    """What the page shows, to take away. `rows` is called at the click, when there is no page and no session."""
+    kinds = (("CSV", _as_csv, "text/csv"), ("JSON", _as_json, "application/json"))
     with st.container(horizontal=True):
         for kind, written, mime in kinds:
             st.download_button(
                 kind,
-                partial(_written, written, rows),
+                access.download(state, partial(_written, written, rows)),
                 file_name=f"{name}.{kind.lower()}",
                 mime=mime,
                 key=f"{name}-{kind}",
                 icon=":material/download:",
                 on_click="ignore",
             )
+
+
+def _written(
+    write: Callable[[list[dict[str, Any]]], str], rows: Callable[[Views], list[dict[str, Any]]], views: Views
+) -> str:
+    return write(rows(views))
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    return csv_text(rows, list(rows[0]) if rows else [])
+
+
+def _as_json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=2, default=str)

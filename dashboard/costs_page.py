@@ -26,10 +26,8 @@ FIRST_DAY = date(2000, 1, 1)
 def show(state: State) -> None:
     heading("Costs")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control(
-            "Sums by", BY, default="user", required=True, key="by", bind="query-params", format_func=str.capitalize
-        )
-        st.selectbox("Period", PERIODS, key="period", bind="query-params", format_func=str.capitalize, width=180)
+        st.segmented_control("Sums by", BY, default="user", required=True, key="by", bind="query-params")
+        st.selectbox("Period", PERIODS, key="period", bind="query-params", width=180)
     _totals(state)
     _sums(state)
     _jobs(state)
@@ -89,13 +87,7 @@ def _sums(state: State) -> None:
     )
     if len(found) > SHOWN:
         st.caption(f"The {SHOWN} dearest; the download has all.")
-    downloads(f"costs-by-{by}", lambda: _all_sums(state))
-
-
-def _all_sums(state: State) -> list[dict[str, Any]]:
-    by, since, until = _chosen()
-    with access.administrator(state) as views:
-        return [{**row, "amount": str(row["amount"])} for row in views.costs(by, since, until)]
+    downloads(state, f"costs-by-{by}", lambda views: [_exact(row) for row in views.costs(by, since, until)])
 
 
 def _sum(row: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +136,15 @@ def _jobs(state: State) -> None:
         when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
     )
     older_and_newer(page, more=len(found) > ENTRIES_SHOWN)
-    downloads("jobs", lambda: _all_entries(state, chosen))
+    where = zone()
+    downloads(
+        state,
+        "jobs",
+        lambda views: [
+            {**_exact(row), "at": moment(row["at"], where).isoformat()}
+            for row in views.cost_rows(since, until, EXPORTED, 0, **names_wanted)
+        ],
+    )
 
 
 def _narrowed(by: str, name: str, since: date, until: date) -> tuple[dict[str, str], date, date]:
@@ -155,12 +155,8 @@ def _narrowed(by: str, name: str, since: date, until: date) -> tuple[dict[str, s
     return {}, first, (first + timedelta(days=31)).replace(day=1)
 
 
-def _all_entries(state: State, chosen: str) -> list[dict[str, Any]]:
-    by, since, until = _chosen()
-    names, since, until = _narrowed(by, chosen, since, until)
-    with access.administrator(state) as views:
-        found = views.cost_rows(since, until, EXPORTED, 0, **names)
-    return [{**row, "at": moment(row["at"]).isoformat(), "amount": str(row["amount"])} for row in found]
+def _exact(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "amount": str(row["amount"])}
 
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from controller.state import State
+from controller.views import Views
 from dashboard import viewer as access
 from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, table
-from dashboard.times import Span, moment, span, span_choice
+from dashboard.times import moment, span, span_choice, zone
 
 EVENTS_SHOWN = 100
 EXPORTED = 100_000
@@ -37,29 +40,33 @@ def show(state: State) -> None:
 def _list(state: State) -> None:
     page = int(st.session_state.get("page", 1))
     chosen = span(st.session_state.get("range") or "24h")
-    found = _events(state, chosen, EVENTS_SHOWN, (page - 1) * EVENTS_SHOWN)
-    rows, total = found["rows"], found["total"]
+    wanted = partial(
+        Views.events,
+        since=chosen.since,
+        text=(st.session_state.get("text") or "").strip(),
+        kinds=("command",) if st.session_state.get("clicks") else (),
+    )
+    with access.administrator(state) as views:
+        found = wanted(views, limit=EVENTS_SHOWN, offset=(page - 1) * EVENTS_SHOWN)
+    rows, total, where = found["rows"], found["total"], zone()
     if not rows:
         nothing(f"Nothing happened in the last {chosen.name} that fits.", "event_busy")
         return
     st.caption(f"{total:,} events in the last {chosen.name}")
-    table(map(shown, rows), "Events, newest first", when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"))
+    table(
+        [shown(row, where) for row in rows],
+        "Events, newest first",
+        when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
+    )
     older_and_newer(page, more=page * EVENTS_SHOWN < total)
-    downloads("events", lambda: [shown(row) for row in _events(state, chosen, EXPORTED)["rows"]])
+    downloads(state, "events", lambda views: [shown(row, where) for row in wanted(views, limit=EXPORTED)["rows"]])
 
 
-def _events(state: State, chosen: Span, limit: int, offset: int = 0) -> dict[str, Any]:
-    kinds = ("command",) if st.session_state.get("clicks") else ()
-    text = (st.session_state.get("text") or "").strip()
-    with access.administrator(state) as views:
-        return views.events(chosen.since, None, text, limit, offset, kinds)
-
-
-def shown(row: dict[str, Any]) -> dict[str, Any]:
+def shown(row: dict[str, Any], where: tzinfo) -> dict[str, Any]:
     """An event as it stands in the table: a command with who asked for it and what came of it."""
     outcome = f"{row['state']}: {row['outcome']}" if row["outcome"] else row["state"]
     return {
-        "when": moment(row["at"]),
+        "when": moment(row["at"], where),
         "what": row["kind"],
         "node": row["node"],
         "why": row["text"],

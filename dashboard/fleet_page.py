@@ -29,14 +29,16 @@ from dashboard.components import (
     stale_note,
 )
 from dashboard.node_words import marks, open_jobs, three_views, waits
-from dashboard.times import HOUR, clock, lasting, span_choice, zone
+from dashboard.times import HOUR, clock, lasting, span, span_choice, zone
 
 SPARKS, SAMPLES = 40, 240
 """Points of a figure's line and of the chart."""
 EVENTS_MARKED = 200
+QUARTER = 900
+"""Seconds of which the ledger keeps a sum."""
 NODES_SHOWN = 20
 """On one page of the list."""
-WIDTHS = (1.3, 1.3, 1.4, 3.2, 1.9, 1.1)
+WIDTHS = (0.9, 1.5, 1.4, 3.2, 1.9, 1.1)
 """Of a row's cells. On a phone they stand below each other, so each says what it is without a heading."""
 COUNTED = ("ready", "draining", "unhealthy", "dead", "unknown")
 UNWELL = ("unhealthy", "disputed", "unknown")
@@ -44,12 +46,15 @@ UNWELL = ("unhealthy", "disputed", "unknown")
 
 
 def show(state: State) -> None:
+    kiosk = "kiosk" in st.query_params
     _overview(state)
+    if not kiosk:
+        _current_tasks(state)
     _figures(state)
+    section("Queue and fleet over time")
     _history(state)
-    if "kiosk" in st.query_params:
+    if kiosk:
         return
-    _current_tasks(state)
     section("Nodes")
     _filters()
     _nodes(state)
@@ -93,12 +98,14 @@ def _figures(state: State) -> None:
         status, today = views.status(), views.today(now, zone())
         lately, printed = views.series(now - HOUR, now, SPARKS), views.printed(midnight, now)
     waited = [row["wait_p95"] for row in lately if row["wait_p95"] is not None]
-    with seen(status, "figures"), st.grid(min_column_width=165):
+    with seen(status, "figures"), st.grid(min_column_width=250 if "kiosk" in st.query_params else 165):
         _figure("Queue depth", f"{status['queue_depth']:,}", [row["queue_depth"] for row in lately], _HOUR)
-        _figure("Wait, 95 %", lasting(waited[-1]) if waited else "-", waited, _WAIT)
-        _figure("Jobs today", f"{today['jobs']:,}", [row["jobs"] for row in printed], _TODAY)
-        _figure("Pages today", f"{today['pages']:,}", [row["pages"] for row in printed], _TODAY)
-        _figure("Cost today", f"{today['cost']:,.2f}", [float(row["cost"]) for row in printed], _TODAY)
+        _figure(
+            "Wait, 95 %", lasting(waited[-1]) if waited else "none", [row["wait_p95"] or 0 for row in lately], _WAIT
+        )
+        for name in ("jobs", "pages", "cost"):
+            shown = f"{today[name]:,.2f}" if name == "cost" else f"{today[name]:,}"
+            _figure(f"{name.capitalize()} today", shown, quarters(printed, name, midnight, now), _TODAY)
         if float(status["price_per_hour"]):
             nodes = [float(row["cost_per_hour"]) for row in lately]
             _figure("Nodes per hour", status["price_per_hour"], nodes, "What the nodes cost in an hour. " + _HOUR)
@@ -110,21 +117,27 @@ _TODAY = "Since midnight; a bar is a quarter of an hour."
 
 
 def _figure(label: str, value: str, spark: Sequence[float], about: str) -> None:
-    """A figure with its recent past, where that is a line and no single point."""
-    past = list(spark) if len(spark) > 1 and any(spark) else None
+    """A figure with its recent past, where there is one."""
+    past = list(spark) if len(spark) > 1 else None
     kind: Literal["bar", "area"] = "bar" if about == _TODAY else "area"
     st.metric(label, value, border=True, chart_data=past, chart_type=kind, help=about, height="stretch")
 
 
+def quarters(printed: list[dict[str, Any]], name: str, since: float, until: float) -> list[float]:
+    """What was printed in each quarter of an hour; 0 in those in which nothing was."""
+    known = {int(row["at"] // QUARTER): float(row[name]) for row in printed}
+    return [known.get(place, 0.0) for place in range(int(since // QUARTER), int(until // QUARTER) + 1)]
+
+
 @st.fragment(run_every=SLOW)
 def _history(state: State) -> None:
-    section("Queue and fleet over time")
-    chosen = span_choice()
+    kiosk = "kiosk" in st.query_params
+    chosen = span(st.query_params.get("range", "1h")) if kiosk else span_choice()
     with access.administrator(state) as views:
         samples = views.series(chosen.since, chosen.until, SAMPLES)
         events = views.events(chosen.since, chosen.until, limit=EVENTS_MARKED, kinds=("order", "drain"))["rows"]
     if samples:
-        charts.fleet(samples, events, chosen)
+        charts.fleet(samples, events, chosen, 480 if kiosk else 300)
     else:
         nothing(f"Nothing was recorded in the last {chosen.name}: no controller ran.", "query_stats")
 
@@ -159,8 +172,7 @@ def _node_row(node: dict[str, Any]) -> None:
         who, standing, work, why, views, menu = st.columns(WIDTHS, vertical_alignment="center")
     with who:
         link("node", f"**{node['name']}**", name=node["name"])
-        st.caption(plain(node["address"]))
-    standing.markdown(marks(node))
+    standing.markdown(f"{marks(node)}  \n:small[:gray[{plain(node['address'])}]]")
     work.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node)}]]")
     why.markdown(f"{plain(node['reason'].split(chr(10))[0])}  \n:small[:gray[since {clock(node['since'])}]]")
     views.markdown(f":small[{three_views(node)}]")

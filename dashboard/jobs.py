@@ -22,7 +22,7 @@ _VERBS = {
 }
 _CONSEQUENCES = {
     "cancel-job": "It will not be printed, or not to its end. What was printed of it is charged.",
-    "move-job": "It goes to the node with the fewest jobs that takes it, and is the last one there. It keeps its job-uuid.",
+    "move-job": "It goes to the node with the fewest jobs that takes it, and is the last one there.",
 }
 _AT_ONCE = ("hold-job", "release-job")
 """Verbs that the other one undoes: no question is asked before."""

@@ -27,7 +27,6 @@ def show(state: State) -> None:
         key="which",
         bind="query-params",
         label_visibility="collapsed",
-        format_func=lambda which: {"open": "Not printed yet", "ended": "Printed and ended"}[which],
     )
     _list(state)
     jobs.confirm(state, own=True)

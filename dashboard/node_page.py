@@ -34,7 +34,6 @@ def show(state: State) -> None:
         key="part",
         bind="query-params",
         label_visibility="collapsed",
-        format_func=str.capitalize,
     )
     _part(state, name)
     tasks.confirm(state)

@@ -59,7 +59,8 @@ def span_choice(default: str = "1h") -> Span:
 
 
 def span(name: str) -> Span:
-    now = time.time()
+    """name: one of RANGES; anything else is the first of them."""
+    now, name = time.time(), name if name in RANGES else next(iter(RANGES))
     return Span(name, now - RANGES[name], now)
 
 
@@ -72,9 +73,9 @@ def clock(at: float | None) -> str:
     return f"{moment:%H:%M:%S}" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def moment(at: float) -> datetime:
-    """For tables, which sort by it."""
-    return datetime.fromtimestamp(at, zone())
+def moment(at: float, where: tzinfo | None = None) -> datetime:
+    """For tables, which sort by it. where: the viewer's zone when it is left out."""
+    return datetime.fromtimestamp(at, where or zone())
 
 
 def lasting(seconds: float) -> str:

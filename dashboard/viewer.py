@@ -7,7 +7,7 @@ nothing more, and does nothing more, for somebody who was removed or is an admin
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -41,6 +41,11 @@ def current(state: State) -> Viewer:
     name = authenticated(st.context.headers, state)
     if name is None:
         raise Refused("This page is reached through the front door only: https://HOST:PORT/fleet/")
+    return _known(state, name)
+
+
+def _known(state: State, name: str) -> Viewer:
+    """What the user list says of a name now. Raises Refused."""
     try:
         found = next((user for user in Users(state.users).all() if user.name == name), None)
     except (UserError, OSError) as error:
@@ -71,6 +76,20 @@ def person(state: State) -> Iterator[tuple[Views, Viewer]]:
     """For one refresh of a page of one's own: only what carries the viewer's name may be asked for."""
     with _allowed(state, admin=False) as found:
         yield found
+
+
+def download(state: State, content: Callable[[Views], str]) -> Callable[[], str]:
+    """What an administrator takes away, written at the click. No page runs then, so the name is that of the page which
+    offers it; whether it is an administrator's is looked up at the click. Raises Refused, at both times."""
+    name = current(state).name
+
+    def written() -> str:
+        if not _known(state, name).admin:
+            raise Refused(f"{name} is no administrator.")
+        with Store(state.database) as store:
+            return content(Views(state, store))
+
+    return written
 
 
 @contextmanager

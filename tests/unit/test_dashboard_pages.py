@@ -12,13 +12,16 @@ from streamlit.testing.v1 import AppTest
 
 from controller.costs.ledger import Entry, Ledger, number
 from controller.decide import decide
+from controller.diary import Diary
 from controller.jobs.table import Job, JobTable
 from controller.snapshot import Command
 from controller.state import State
 from controller.store import Store
 from controller.users import Users
 from controller.views import publish
+from controller.views.thresholds import publish_thresholds
 from dashboard import viewer
+from dashboard.charts import with_gaps
 from dashboard.components import plain, verbatim
 from dashboard.costs_page import period
 from dashboard.tasks import Asked
@@ -142,7 +145,7 @@ def test_people_cancel_their_own_jobs_and_nobody_elses(state: State, monkeypatch
     assert "hers" not in words(strange)
 
 
-@pytest.mark.parametrize("name", ["fleet", "node", "jobs", "costs", "events"])
+@pytest.mark.parametrize("name", ["fleet", "node", "jobs", "costs", "events", "scaling"])
 def test_no_page_of_administrators_shows_anything_to_others(
     state: State, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -210,3 +213,47 @@ def _node() -> None:
 def test_what_others_wrote_is_no_markdown() -> None:
     assert verbatim("a\nb\x1b[1m") == r"a b \[1m"
     assert plain("see http://x") == r"see http\://x"
+
+
+def test_scaling_says_what_it_goes_by_and_why(state: State) -> None:
+    with Store(state.database) as store, store.transaction():
+        publish_thresholds(store, settings())
+        Diary(store).keep(decide(snapshot(sight(1), sight(2)), settings()))
+    app = opened("scaling")
+    assert "2 nodes serve, 2 should" in words(app)
+    assert "nodes.min" in list(app.dataframe[1].value["rule"])
+    app.button(key="pause").click().run()
+    with Store(state.database) as store:
+        assert ("pause", "scaling") in [(one.verb, one.argument) for one in store.open_commands()]
+
+
+def test_the_simulator_compares_what_is_with_what_could_be(state: State) -> None:
+    with Store(state.database) as store, store.transaction():
+        publish_thresholds(store, settings())
+    app = opened("scaling")
+    app.selectbox[0].select("the last day")
+    app.button[-1].click().run()
+    assert "there is no printed job to simulate with" in app.warning[0].value
+    with Store(state.database) as store, store.transaction():
+        now = int(time.time())
+        JobTable(store).put(
+            Job(f"p-{n}", 1_000_100 + n, "node-1", "office", "demo", "", "completed", "", "", 1, 1, *[now - 99 + n] * 3)
+            for n in range(60)
+        )
+    app.slider[0].set_range(1, 3)
+    app.button[-1].click().run()
+    told = app.dataframe[-1].value
+    assert told.iloc[0].tolist() == ["jobs", "60", "60"]
+
+
+def test_a_download_asks_once_more_who_it_is_for(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = viewer.download(state, lambda views: str(len(views.nodes())))
+    assert written() == "2"
+    Users(state.users).remove("admin")
+    with pytest.raises(viewer.Refused, match="admin is no user any more"):
+        written()
+
+
+def test_a_line_does_not_lead_over_what_nobody_saw() -> None:
+    samples = [{"at": at, "ready": 1} for at in (0, 10, 20, 90, 100)]
+    assert [row["at"] for row in with_gaps(samples)] == [0, 10, 20, 30, 90, 100]

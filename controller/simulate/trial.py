@@ -1,0 +1,84 @@
+"""What would have been with other thresholds, beside what the present ones would have done: for people who try."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from controller.config import Nodes, Scaling, Settings
+from controller.simulate.summary import summary
+from controller.simulate.trace import MONDAY, Arrival, TraceError, campus, from_store
+from controller.simulate.world import Outcome, World
+from controller.store import Store
+
+MOST_JOBS = 30_000
+"""A page waits for the answer: about ten seconds for so many jobs and two simulations of them."""
+BINS = 120
+MADE_UP = 1
+"""Seed of the made-up week."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One simulation. sizes and arrivals: (seconds since 1970, how many), from then on and in that stretch of time."""
+
+    found: dict[str, Any]
+    """As controller/simulate/summary.py: summary."""
+    sizes: list[tuple[float, int]]
+    arrivals: list[tuple[float, int]]
+
+
+def arrivals(store: Store, seconds: float) -> list[Arrival]:
+    """What was printed in the last so many seconds; a made-up week for 0. Raises TraceError and StoreError."""
+    found = from_store(store, seconds) if seconds else campus(MADE_UP)
+    if len(found) > MOST_JOBS:
+        raise TraceError(
+            f"there are {len(found)} jobs to simulate, allowed here are {MOST_JOBS}; choose less time, or use: "
+            "cupsfleet simulate"
+        )
+    return found
+
+
+def settings_of(thresholds: Sequence[Mapping[str, str]], changes: Mapping[str, Any]) -> Settings:
+    """Settings from what is published of them (views: thresholds), with other values for some, by name.
+
+    The timetable and the holidays are left out: they belong to days, and a trial may be made of any.
+    Raises ValueError with a sentence for values that can not be used together.
+    """
+    values = {row["name"]: row["value"] for row in thresholds} | dict(changes)
+    left_out = ("scaling.schedule", "scaling.holidays")
+    sections: dict[str, dict[str, Any]] = {"scaling": {}, "nodes": {}}
+    for name, value in values.items():
+        section, _, field = name.partition(".")
+        if section in sections and name not in left_out:
+            sections[section][field] = value
+    try:
+        scaling, nodes = Scaling.model_validate(sections["scaling"]), Nodes.model_validate(sections["nodes"])
+    except ValidationError as error:
+        raise ValueError("; ".join(f"{detail['loc'][-1]}: {detail['msg']}" for detail in error.errors())) from None
+    if scaling.queue_depth_per_node_down >= scaling.queue_depth_per_node:
+        raise ValueError("queue_depth_per_node_down must be less than queue_depth_per_node")
+    return Settings().model_copy(update={"scaling": scaling, "nodes": nodes})
+
+
+def trial(jobs: Sequence[Arrival], settings: Settings, start_up: float) -> Trial:
+    """start_up: seconds that a node takes to start."""
+    begin = MONDAY if jobs[0].at >= MONDAY else jobs[0].at
+    world = World(settings, jobs, start_up, begin)
+    outcome = world.run()
+    return Trial(summary(outcome, settings), _sizes(outcome, settings, begin, world.now), _binned(jobs))
+
+
+def _sizes(outcome: Outcome, settings: Settings, begin: float, end: float) -> list[tuple[float, int]]:
+    changes = [(begin, settings.nodes.min), *outcome.sizes]
+    return [*changes, (end, changes[-1][1])]
+
+
+def _binned(jobs: Sequence[Arrival]) -> list[tuple[float, int]]:
+    begin, width = jobs[0].at, max(60.0, (jobs[-1].at - jobs[0].at) / BINS)
+    counted = Counter(int((job.at - begin) // width) for job in jobs)
+    return [(begin + place * width, count) for place, count in sorted(counted.items())]

@@ -1,0 +1,186 @@
+"""Scaling: what the fleet's size goes by, why it will be as it will be, and what other thresholds would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from controller.simulate.trace import TraceError
+from controller.simulate.trial import Trial, arrivals, settings_of, trial
+from controller.state import State
+from dashboard import charts, tasks
+from dashboard import viewer as access
+from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note, table
+from dashboard.times import DAY, clock, lasting
+
+TRACES = {"the last day": DAY, "the last week": 7 * DAY, "the last 4 weeks": 28 * DAY, "a made-up week": 0.0}
+POLICIES = ("threshold", "wait-target")
+ROWS = {
+    "jobs": "jobs",
+    "p50": "half of them waited at most, s",
+    "p95": "95 % waited at most, s",
+    "p99": "99 % waited at most, s",
+    "over": "beyond the target, %",
+    "node_hours": "node-hours",
+    "cost": "cost of the nodes",
+    "most_nodes": "most nodes at once",
+    "actions": "nodes that came or went",
+    "undone": "of them in vain",
+}
+"""What is told of a simulation, in this order."""
+
+
+def show(state: State) -> None:
+    heading("Scaling")
+    _standing(state)
+    _simulator(state)
+
+
+@st.fragment(run_every=FIGURES)
+def _standing(state: State) -> None:
+    with access.administrator(state) as views:
+        status, known = views.status(), views.scaling()
+    stale_note(status)
+    with seen(status, "scaling"):
+        _now(state, status["scaling"])
+        section("Why")
+        _why(known["decided"])
+    section("Thresholds")
+    if known["thresholds"]:
+        st.caption("As the controller read them; they are changed in `fleet.toml`, which is read again at once.")
+        with st.expander("Thresholds and where each comes from", key="thresholds"):
+            st.table(known["thresholds"], border="horizontal", hide_index=True, alt="Thresholds")
+    else:
+        nothing("The controller has not told its settings yet. Start it with `./cupsfleet up`")
+
+
+def _now(state: State, scaling: dict[str, Any]) -> None:
+    if not scaling:
+        return
+    words, button = st.columns((4, 1), vertical_alignment="center")
+    paused = scaling["paused_by"]
+    marks = badge("task", "refused", "paused") + " " if paused else ""
+    marks += badge("task", "refused", "dry run") + " " if scaling["dry_run"] else ""
+    words.markdown(
+        f"{marks}**{scaling['actual']} nodes serve, {scaling['desired']} should**: {plain(scaling['reason'])}"
+        + (
+            f"  \nPaused by {plain(paused)}: `nodes.min` is kept and dead nodes come back, and nothing else."
+            if paused
+            else ""
+        )
+    )
+    verb = "resume" if paused else "pause"
+    if button.button(
+        f"{verb.capitalize()} scaling", key="pause", icon=f":material/{'play_arrow' if paused else 'pause'}:"
+    ):
+        tasks.ask(state, verb, "scaling")
+
+
+def _why(decided: dict[str, Any] | None) -> None:
+    """The last decision: what was seen, what each rule asked for, what bounded it, what was done."""
+    if decided is None:
+        nothing("Nothing was decided yet.")
+        return
+    st.caption(f"Decided at {clock(decided['at'])}; it stands until something else is decided.")
+    left, right = st.columns(2)
+    with left:
+        rows = [{"seen": one["name"], "value": one["value"], "age": lasting(one["age"])} for one in decided["inputs"]]
+        table(rows, "What was seen")
+    with right:
+        rows = [
+            {
+                "rule": one["rule"],
+                "nodes": one["nodes"],
+                "won": one["rule"] == decided["rule"],
+                "because": one["reason"],
+            }
+            for one in decided["asks"]
+        ]
+        table(rows, "What each rule asked for")
+    said = [f"- bounded: {plain(one)}" for one in decided["clamps"]]
+    said += [f"- held back: {plain(one)}" for one in decided["held_back"]]
+    said += [f"- done: {plain(one)}" for one in decided["actions"] or [f"nothing, for {decided['reason']}"]]
+    st.markdown("\n".join(said))
+
+
+def _simulator(state: State) -> None:
+    """Its answer is kept for the session, so that it stays while sliders are moved."""
+    section("Simulator")
+    with access.administrator(state) as views:
+        known = {row["name"]: row["value"] for row in views.scaling()["thresholds"]}
+    if not known:
+        nothing("There are no settings to start from yet.")
+        return
+    st.caption(
+        "Other thresholds against what was printed here. Nothing is changed; timetable and holidays are left out."
+    )
+    with st.form("simulator"):
+        trace, start_up, changes = _asked(known)
+        if st.form_submit_button("Simulate", type="primary", icon=":material/science:"):
+            _simulate(state, TRACES[trace], start_up, changes)
+    if found := st.session_state.get("trials"):
+        _told(*found)
+
+
+def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
+    """The sliders, which begin at the present values."""
+    left, middle, right = st.columns(3)
+    least, most = int(known["nodes.min"]), int(known["nodes.max"])
+    with left:
+        trace = st.selectbox("Jobs of", list(TRACES), index=1)
+        bounds = st.slider("Nodes", 1, max(20, 2 * most), (least, most))
+        start_up = st.slider("A node starts in, s", 1, 300, 5)
+    with middle:
+        policy = st.selectbox("Policy", POLICIES, index=POLICIES.index(known["scaling.policy"]))
+        up = st.slider("Jobs for each node that add one", 0.5, 20.0, float(known["scaling.queue_depth_per_node"]), 0.5)
+        down = st.slider("that let one go", 0.0, 19.5, float(known["scaling.queue_depth_per_node_down"]), 0.5)
+    with right:
+        target = st.slider("Target wait, s", 1, 600, int(_seconds(known["scaling.target_wait"])))
+        cool_down = st.slider("Cool down, s", 0, 3600, int(_seconds(known["scaling.cool_down"])), 30)
+        step = st.slider("Nodes on their way at once", 1, 20, int(known["scaling.step"]))
+    changes = {
+        "nodes.min": bounds[0],
+        "nodes.max": bounds[1],
+        "scaling.policy": policy,
+        "scaling.queue_depth_per_node": up,
+        "scaling.queue_depth_per_node_down": down,
+        "scaling.target_wait": target,
+        "scaling.cool_down": cool_down,
+        "scaling.step": step,
+    }
+    return trace, float(start_up), changes
+
+
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def _simulate(state: State, seconds: float, start_up: float, changes: dict[str, Any]) -> None:
+    st.session_state.pop("trials", None)
+    try:
+        with st.spinner("Simulating…"), access.administrator(state) as views:
+            known, jobs = views.scaling()["thresholds"], arrivals(views.store, seconds)
+            trials = [trial(jobs, settings_of(known, some), start_up) for some in ({}, changes)]
+    except (TraceError, ValueError) as error:
+        st.warning(plain(str(error)), icon=":material/warning:")
+        return
+    st.session_state["trials"] = trials
+
+
+def _told(present: Trial, changed: Trial) -> None:
+    charts.sizes(present, changed)
+    table(
+        [
+            {"": words, "as configured": _value(present, name), "with the sliders": _value(changed, name)}
+            for name, words in ROWS.items()
+        ],
+        "What the simulation came to",
+    )
+
+
+def _value(found: Trial, name: str) -> str:
+    value = found.found[name]
+    if name == "over":
+        return f"{100 * value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if name != "cost" else f"{value:,.2f}"
