@@ -1,14 +1,17 @@
-"""What is asked about a single job, by its owner or an administrator, on real nodes."""
+"""What the dashboard asks of a running fleet: what is to be done to a job, by whom, and what there is to be shown."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from pyipp.enums import IppOperation
 from pyipp.parser import parse
 
+from controller.state import State
 from controller.store import Store
+from controller.views import Views
 from tests.process.fleet import Fleet, encode, eventually
 from tests.process.test_jobs import held, held_document, jobs
 
@@ -106,3 +109,15 @@ def test_a_job_without_its_document_does_not_move(fleet: Fleet) -> None:
     fleet.ipp(encode(IppOperation.CANCEL_JOB, {"job-id": number}))
     with Store(fleet.state / "cupsfleet.db") as store:
         assert ended(store, command) == ("failed", "it is canceled already")
+
+
+def test_what_the_pages_show_of_a_running_fleet(fleet: Fleet) -> None:
+    with Store(fleet.state / "cupsfleet.db") as store:
+        views, now = Views(State(fleet.state), store), time.time()
+        last = eventually(lambda: [row for row in views.series(now - 600, now + 600) if row["ready"] == 3.0])[-1]
+        assert (last["nodes"], last["cost_per_hour"]) == (3.0, 0)
+        node = fleet.nodes()[0]["name"]
+        assert eventually(lambda: [probe for probe in views.probes(node) if not probe["error"]])
+        assert {"order", "starting", "proved", "admit"} <= {row["kind"] for row in views.history(node)}
+        found = {row["name"]: (row["value"], row["source"]) for row in views.scaling()["thresholds"]}
+        assert (found["nodes.min"], found["nodes.max"]) == (("3", "environment"), ("8", "default"))
