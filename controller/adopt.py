@@ -40,10 +40,11 @@ def adopt(state: State, store: Store, slots: int) -> list[str]:
 
 
 def strays(state: State, store: Store) -> list[Path]:
-    """Folders of nodes that belong to no node."""
+    """Folders of nodes that belong to no node; an empty one is nobody's loss."""
     known = {node.name for node in store.nodes()}
     folders = state.nodes.iterdir() if state.nodes.is_dir() else ()
-    return sorted(folder for folder in folders if folder.is_dir() and folder.name not in known)
+    unknown = (folder for folder in folders if folder.is_dir() and folder.name not in known)
+    return sorted(folder for folder in unknown if any(folder.iterdir()))
 
 
 def problems(state: State, store: Store) -> Iterator[str]:

@@ -18,6 +18,8 @@ from controller.decide.policies import Fleet, asks
 from controller.plan import Ask, Input, Scale
 from controller.snapshot import Goal, Load, Node, NodeSight, NodeState, Snapshot
 
+_GONE = {NodeState.RESCUING, NodeState.LEAVING}
+"""States from which no node comes back, whatever it was wanted for."""
 _ABSENT = {NodeState.ORDERED, NodeState.STARTING, NodeState.STOPPED, NodeState.DEAD}
 _WORKS = (NodeState.READY, NodeState.UNHEALTHY)
 """States in which a node has work of its own that counts. That of a draining one is being done without it."""
@@ -26,7 +28,7 @@ _WORKS = (NodeState.READY, NodeState.UNHEALTHY)
 def counts(node: Node, goal: Goal) -> bool:
     """Whether a node is one of those that serve or will soon. Someone else's server counts while it is there: nobody
     here can start it."""
-    gone = node.state is NodeState.RESCUING or (node.driver == "existing" and node.state in _ABSENT)
+    gone = node.state in _GONE or (node.driver == "existing" and node.state in _ABSENT)
     return goal is Goal.SERVE and not gone
 
 

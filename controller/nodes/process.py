@@ -116,11 +116,14 @@ class ProcessDriver:
 
     def remove(self, spec: NodeSpec) -> None:
         self.stop(spec)
+        folder = spec.folder.resolve()
         try:
-            shutil.rmtree(spec.folder.resolve())
+            shutil.rmtree(folder)
         except FileNotFoundError:
             pass
         except OSError as error:
+            if folder.is_mount() and not any(folder.iterdir()):
+                return  # a file system of its own, which whoever mounted it may take away
             raise NodeError(f"the folder of {spec.name} could not be removed: {error}") from error
 
     def room(self, spec: NodeSpec) -> tuple[int, int] | None:

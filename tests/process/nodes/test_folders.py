@@ -127,3 +127,16 @@ def test_a_long_path_that_everybody_may_enter_needs_no_view(printer: Printer) ->
     finally:
         driver.remove(node.spec)
         shutil.rmtree(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+def test_a_folder_that_is_a_file_system_is_emptied_and_stays(tmp_path: Path) -> None:
+    spec = NodeSpec("n1", 1, 1_000_001, "127.0.0.1", free_port(), tmp_path / "n1")
+    spec.folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", spec.folder], check=True)
+    try:
+        (spec.folder / "spool").mkdir()
+        ProcessDriver().remove(spec)
+        assert list(spec.folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", spec.folder], check=True)

@@ -52,6 +52,9 @@ class TestGrowing:
     def test_what_is_on_its_way_counts(self) -> None:
         assert orders(plan(loaded(1, 6), loaded(2, 6), sight(3, NodeState.STARTING, error="not yet"))) == 0
 
+    def test_what_was_given_up_does_not(self) -> None:
+        assert orders(plan(loaded(1, 1), loaded(2, 1), sight(3, NodeState.LEAVING), settings=with_scaling(3))) == 1
+
     def test_not_more_than_step_at_once(self) -> None:
         found = plan(loaded(1, 50), loaded(2, 50), settings=with_scaling(step=3))
         assert orders(found) == 3
