@@ -6,12 +6,14 @@
 --   txn.reads   set for a question that names no job and in which nothing has to be stamped
 --   txn.whole   set for a question about the whole queue
 --   txn.edit    what the filter has to do to the body: offset, length, replacement
+--   txn.lua_growth  by how much that makes it longer, from NO_GROWTH on, for a request that any node may answer
 -- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
 -- can't be changed, in an action the body can't).
 local ipp = require("ipp")
 
 local HEAD_SECONDS = 10
 local HEAD_BYTES = 20000 -- of tune.bufsize 32768, which the HTTP headers share
+local NO_GROWTH = 32768 -- what haproxy.cfg subtracts again: its tables hold no negative numbers
 
 local function refuse(txn, status, why)
     txn:set_var("txn.refuse", tostring(status))
@@ -76,15 +78,22 @@ core.register_action("ipp_arrived", { "http-req" }, function(txn)
     end
 end)
 
-local function stamp(txn, body, request, user)
+-- What has to be done to a body, and by how many bytes that makes it longer.
+local function edit_of(body, request, user)
     if request.stamped_for ~= user then
         local offset, length, text = ipp.stamp(body, request, user)
         request.edit = string.pack(">I4I4", offset, length) .. text
         request.stamped_for, request.growth = user, #text - length
     end
+    return request.edit, request.growth
+end
+
+local function stamp(txn, body, request, user)
+    local edit, growth = edit_of(body, request, user)
     local total = announced(txn)
-    if total then txn.http:req_set_header("content-length", string.format("%d", total + request.growth)) end
-    txn:set_var("txn.edit", request.edit)
+    if total then txn.http:req_set_header("content-length", string.format("%d", total + growth)) end
+    txn:set_var("txn.edit", edit)
+    if not request.slot and not request.whole then txn:set_var("txn.lua_growth", NO_GROWTH + growth) end
 end
 
 core.register_action("ipp_identity", { "http-req" }, function(txn)
@@ -117,10 +126,17 @@ function Stamp:start_analyze(_, channel)
     self.start_analyze = false
 end
 
+-- Of a body that the action was spared, because it came before.
+local function known_edit(txn, message)
+    if not txn:get_var("txn.growth") then return nil end
+    local body = message:body()
+    return (edit_of(body, judge(body), txn:get_var("txn.user")))
+end
+
 -- Called first with everything that was read so far, which holds the whole attribute section; of a chunked body now and
 -- then once more, although it is unregistered by then.
 function Stamp:http_payload(txn, message)
-    local edit = txn:get_var("txn.edit")
+    local edit = txn:get_var("txn.edit") or known_edit(txn, message)
     if edit and not self.done then
         self.done = true
         local offset, length = string.unpack(">I4I4", edit)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 
 from tests.process.edge import ippwire
 from tests.process.edge.door import Site, basic, raw
 from tests.process.edge.ippwire import attribute, user
+from tests.process.edge.nodes import until
 
 VICTIM = "alice"
 LANGUAGE = struct.pack(">H", 2) + b"en" + struct.pack(">H", 5) + b"alice"
@@ -63,6 +65,43 @@ def test_a_question_that_is_known_opens_no_way_for_another_operation(site: Site)
         assert ippwire.status(client.ipp(ippwire.request(0x000B, ippwire.printer()))) == 0
     assert client.send(ippwire.request(0x0010, ippwire.printer())).status == 403
     assert client.send(ippwire.request(0x000B, ippwire.printer(), version=b"\x09\x00")).status == 400
+
+
+def test_a_validation_bears_the_login_however_often_it_came_before(own_site: Site) -> None:
+    """The nodes let nobody but demo validate a job, and so tell by whose name they are asked."""
+    for node in own_site.nodes:
+        settings = node.folder / "cupsd.conf"
+        limit = "  <Limit Validate-Job>\n    Require user demo\n    Order deny,allow\n  </Limit>\n"
+        settings.write_text(settings.read_text().replace("  <Limit All>", limit + "  <Limit All>"))
+        node.kill()
+        node.start()
+    demo = own_site.client()
+    until("the nodes are back", lambda: demo.send(ippwire.request(0x000B, ippwire.printer())).status == 200)
+    for claim in (b"", user("demo"), user("alice"), user("a" * 255), user("demo") + user("alice")):
+        for version in (b"\x01\x01", b"\x02\x00"):
+            body = ippwire.request(0x0004, ippwire.printer(), claim, version=version)
+            for name in ("alice", "demo", "demo", "alice", "alice", "demo"):
+                assert own_site.client(name).send(body).status == (200 if name == "demo" else 403)
+            assert own_site.client("alice").send(iter([body[:100], body[100:]])).status == 403
+
+
+@pytest.mark.parametrize("operation", [0x0004, 0x000B])
+def test_a_beginning_that_is_known_opens_no_way_for_another_end(site: Site, operation: int) -> None:
+    """What came before counts only when it is here as a whole."""
+    known = ippwire.request(operation, ippwire.printer(), attribute(0x42, "one", "x"))
+    other = ippwire.request(operation, ippwire.printer(), attribute(0x42, "one", "x"), attribute(0x37, "", b""))
+    cut = len(known) - 1
+    assert known[8:cut] == other[8:cut]
+    for body, status in ((known, 200), (known, 200), (other, 400), (other, 400)):
+        with raw(site.edge.port) as connection:
+            head = (
+                f"POST /printers/office HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic('demo', 'demo')}\r\n"
+                f"Content-Type: application/ipp\r\nContent-Length: {len(body)}\r\n\r\n"
+            )
+            connection.sendall(head.encode() + body[:cut])
+            time.sleep(0.2)
+            connection.sendall(body[cut:])
+            assert connection.recv(4096).startswith(f"HTTP/1.1 {status}".encode())
 
 
 def test_what_only_servers_say_of_a_job_is_taken_out(site: Site) -> None:
