@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from controller import samples
 from controller.diary import in_words, told
 from controller.jobs.table import JobTable
 from controller.state import State
-from controller.store import Store
+from controller.store import Store, StoreError
 from controller.views import money, past, work
 from controller.views.thresholds import THRESHOLDS
 
@@ -20,19 +22,26 @@ STALE_AFTER = 5.0
 """Seconds without a pass after which the controller is reported as missing, beyond its own interval."""
 
 
+@lru_cache(maxsize=2)
+def _sight(text: str | None) -> dict[str, Any]:
+    """What was published. It is half a megabyte for a large fleet, and read by every part of every open page, far more
+    often than it changes. Shared by all of them: nobody may change it. Raises ValueError."""
+    if text is None:
+        return {"at": None, "nodes": [], "problems": [], "printers": [], "scaling": {}, "door": {}}
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 @dataclass(frozen=True)
 class Views:
-    """Answers about one state folder, also while no controller runs."""
+    """Answers about one state folder, also while no controller runs. What they give is not to be changed."""
 
     state: State
     store: Store
 
     def status(self) -> dict[str, Any]:
         """The whole fleet: what was last seen, and how old that is."""
-        sight = self.store.fact("sight")
-        pid = self.state.controller()
-        if sight is None:
-            sight = {"at": None, "nodes": [], "problems": [], "printers": [], "scaling": {}, "door": {}}
+        sight, pid = self._sight(), self.state.controller()
         age = None if sight["at"] is None else max(0.0, time.time() - sight["at"])
         door = sight["door"]
         base = f"{door['name']}:{door['port']}" if door else None
@@ -42,7 +51,7 @@ class Views:
             "dashboard": {"url": f"https://{base}/fleet/" if base else None},
             "printers": sight["printers"],
             "controller": {"pid": pid, "seen": sight["at"], "age": age},
-            "nodes": sight["nodes"],
+            "nodes": list(sight["nodes"]),
             "scaling": {**sight["scaling"], **sight.get("limits", {})},
             "price_per_hour": sight.get("price_per_hour", "0"),
             "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
@@ -50,8 +59,13 @@ class Views:
         }
 
     def nodes(self) -> list[dict[str, Any]]:
-        nodes: list[dict[str, Any]] = self.status()["nodes"]
-        return nodes
+        return list(self._sight()["nodes"])
+
+    def _sight(self) -> dict[str, Any]:
+        try:
+            return _sight(self.store.fact_text("sight"))
+        except ValueError as error:
+            raise StoreError(f"{self.store.path}: the database holds what can't be understood: {error}") from None
 
     def accepted(
         self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
