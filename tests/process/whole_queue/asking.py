@@ -9,7 +9,7 @@ from controller import processes
 from tests.fleets import running
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
-from tests.process.fleet import Fleet, eventually
+from tests.process.fleet import Fleet, eventually, with_password
 
 PEOPLE = ("demo", "alice", "bob")
 NODES = 5
@@ -83,6 +83,11 @@ def listed(fleet: Fleet, *attributes: bytes, user: str = "demo") -> list[int]:
     answer = ask(fleet, GET_JOBS, *attributes, user=user)
     assert status(answer) == 0
     return ippwire.integers(answer, "job-id")
+
+
+def program(fleet: Fleet, name: str, *arguments: str, user: str = "demo") -> tuple[int, str]:
+    """A program of CUPS's that talks to the door."""
+    return with_password([name, "-h", f"localhost:{fleet.port}", "-U", user, "-E", *arguments], fleet.password(user))
 
 
 MINE = attribute(0x22, "my-jobs", b"\1")

@@ -9,7 +9,7 @@ import pytest
 from haproxy.model import slot_of
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
-from tests.process.fleet import Fleet, with_password
+from tests.process.fleet import Fleet
 from tests.process.whole_queue.asking import (
     CANCEL_JOB,
     CANCEL_MY_JOBS,
@@ -23,6 +23,7 @@ from tests.process.whole_queue.asking import (
     integers,
     keyword,
     listed,
+    program,
     status,
 )
 
@@ -98,11 +99,6 @@ class TestLists:
         shown = [program(five, "lpstat", "-o") for _ in range(2)]
         assert shown[0] == shown[1]
         assert shown[0][1].count("office-") == 3 * len(held["demo"])
-
-
-def program(fleet: Fleet, name: str, *arguments: str, user: str = "demo") -> tuple[int, str]:
-    """A program of CUPS's that talks to the door."""
-    return with_password([name, "-h", f"localhost:{fleet.port}", "-U", user, "-E", *arguments], fleet.password(user))
 
 
 class TestCancelling:
