@@ -233,3 +233,10 @@ def m007_samples(db: Database) -> None:
 def m008_channels(db: Database) -> None:
     """How a command came: through the front door, or from a shell on this machine."""
     db["commands"].add_column("channel", str, not_null_default="door")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m009_balances(db: Database) -> None:
+    """What somebody owes is a sum over all months."""
+    for column in ("user", "account"):
+        db["costs_by_month"].create_index([column, "period"])
