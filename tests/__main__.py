@@ -20,7 +20,7 @@ CHECKS = (
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Two files at a time, since most tests wait for processes; those with the longest first, as their folders stand."""
 
-SHORT = ("--seed", "7", "--seconds", "75")
+SHORT = ["--seed", "7", "--seconds", "75"]
 
 
 def main(arguments: list[str]) -> int:

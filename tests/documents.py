@@ -25,3 +25,8 @@ def rendered(device: str, source: Path, path: Path, *options: str) -> Path:
     command = ["gs", "-q", "-dNOPAUSE", "-dBATCH", f"-sDEVICE={device}", "-r75", *options, f"-sOutputFile={path}"]
     subprocess.run([*command, str(source)], check=True, capture_output=True, timeout=60)
     return path
+
+
+def text(path: Path, lines: int) -> Path:
+    path.write_text("".join(f"line {number}\n" for number in range(lines)))
+    return path

@@ -23,7 +23,7 @@ from controller.nodes.driver import NodeSpec
 from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue
 from tests.contract.test_driver import free_port
-from tests.documents import A3, pdf, rendered
+from tests.documents import A3, pdf, rendered, text
 from tests.process.costs.conftest import Node, Printer, attempts, ends, eventually
 
 PDF_PPD = "/usr/share/ppd/cupsfilters/Generic-PDF_Printer-PDF.ppd"
@@ -59,7 +59,7 @@ def test_documents_are_counted_exactly_on_raw_and_driver_queues(
         "300 pages A3": (pdf(tmp_path / "300.pdf", 300, A3), 300),
         "10 pages PostScript": (rendered("ps2write", tmp_path / "10.pdf", tmp_path / "10.ps"), 10),
         "10 pages raster": (rendered("pwgraster", tmp_path / "10.pdf", tmp_path / "10.pwg"), 10),
-        "100 lines": (_text(tmp_path / "100.txt"), 2),
+        "100 lines": (text(tmp_path / "100.txt", 100), 2),
     }
     rows: list[str] = []
     wrong: list[str] = []
@@ -80,11 +80,6 @@ def test_documents_are_counted_exactly_on_raw_and_driver_queues(
     with capsys.disabled():
         print("\nqueue       document             options                   expected counted origin", *rows, sep="\n")
     assert not wrong, "\n".join(wrong)
-
-
-def _text(path: Path) -> Path:
-    path.write_text("".join(f"line {number}\n" for number in range(100)))
-    return path
 
 
 def test_several_documents_of_one_job_all_count(counting: Node, printer: Printer, tmp_path: Path) -> None:
