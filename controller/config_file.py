@@ -126,13 +126,22 @@ def _with_absolute_paths(settings: Settings, path: Path | None) -> Settings:
     if costs.accounts:
         costs = costs.model_copy(update={"accounts": base / costs.accounts})
     printers = tuple(
-        printer.model_copy(update={"model": str(base / printer.model)})
-        if _is_ppd_file(base, printer.model)
-        else printer
-        for printer in settings.printers
+        printer.model_copy(
+            update={"model": _model(base, f"{path or 'environment'}: printers.{number}.model", printer.model)}
+        )
+        for number, printer in enumerate(settings.printers)
     )
     return settings.model_copy(update={"front_door": door, "nodes": nodes, "printers": printers, "costs": costs})
 
 
-def _is_ppd_file(base: Path, model: str) -> bool:
-    return model not in ("raw", "everywhere") and (base / model).is_file()
+def _model(base: Path, place: str, model: str) -> str:
+    """A PPD file's whole path, or what it was. A name such as `lsb/usr/x.ppd` may be a model that CUPS lists."""
+    if model in ("raw", "everywhere"):
+        return model
+    if (base / model).is_file():
+        return str(base / model)
+    if model.startswith(("/", "./", "../")):
+        raise ConfigError(
+            f"{base}: {place} was given {model!r}, and there is no such file; allowed is a PPD file's path"
+        )
+    return model

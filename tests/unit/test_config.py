@@ -104,6 +104,13 @@ def test_relative_paths_lie_beside_the_file(write) -> None:
     assert settings.printers[0].model == str(path.parent / "a.ppd")
 
 
+@pytest.mark.parametrize("model", ["/nowhere/x.ppd", "./x.ppd", "../x.ppd"])
+def test_a_ppd_file_that_is_not_there_is_named(write, model: str) -> None:
+    path = write(f'[[printers]]\nname="a"\ndevice="socket://x:1"\nmodel="{model}"')
+    with pytest.raises(ConfigError, match=rf"printers.0.model was given '{model}', and there is no such file"):
+        load(path)
+
+
 def test_the_example_holds_every_setting_at_its_default() -> None:
     assert load(EXAMPLE) == Settings()
     text = EXAMPLE.read_text()
