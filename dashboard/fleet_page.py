@@ -168,7 +168,7 @@ def _nodes(state: State) -> None:
 
 def _node_row(node: dict[str, Any]) -> None:
     """One row. Its menu is known by the node's name, never by the row's position."""
-    with st.container(border=True):
+    with st.container(border=True, key=f"row-{node['name']}"):
         who, standing, work, why, views, menu = st.columns(WIDTHS, vertical_alignment="center")
     with who:
         link("node", f"**{node['name']}**", name=node["name"])

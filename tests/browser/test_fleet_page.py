@@ -1,119 +1,162 @@
-"""The page in a real browser, through the front door, on a real fleet."""
+"""What an administrator sees and does, on a real fleet, through the front door."""
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from ssl import CERT_NONE, create_default_context
+import json
+import os
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from controller.store import Store
+from tests.browser.people import choose, commands, open_as, row
 from tests.process.fleet import Fleet, eventually
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield browser
-        browser.close()
+SEEN_WITHIN = 3.0
+"""Seconds in which a page must show what has died."""
 
 
 @pytest.fixture
-def page(browser: Browser, fleet: Fleet) -> Iterator[Page]:
-    credentials = {"username": "admin", "password": fleet.password("admin")}
-    context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
-    page = context.new_page()
-    page.goto(f"https://localhost:{fleet.port}/fleet/")
-    expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
-    yield page
-    context.close()
+def document(tmp_path: Path) -> Path:
+    """Two pages, so two seconds of printing."""
+    path = tmp_path / "two-pages.ps"
+    path.write_text("%!PS-Adobe-3.0\n%%Pages: 2\n%%Page: 1 1\nshowpage\n%%Page: 2 2\nshowpage\n%%EOF\n")
+    return path
 
 
-def manage(page: Page, node: str, action: str) -> None:
-    """Choose an action from a node's menu, which opens its dialog."""
-    page.locator(f".st-key-manage-{node} button").click(timeout=15_000)
-    page.get_by_text(f"{action} {node}").click()
-
-
-def test_a_node_is_added_and_retired_by_click(page: Page, fleet: Fleet) -> None:
+def add(page: Page, fleet: Fleet) -> str:
+    """Add a node by click; its name, once it is ready and has its row."""
     before = {node["name"] for node in fleet.status()["nodes"]}
     page.get_by_role("button", name="Add a node").click()
     page.get_by_role("dialog").get_by_role("button", name="Add", exact=True).click()
     (name,) = eventually(lambda: {node["name"] for node in fleet.nodes()} - before)
-    manage(page, name, "Retire")
-    expect(page.get_by_text("It has no open jobs.")).to_be_visible()
-    page.get_by_role("button", name=f"Retire {name}").click()
-    eventually(lambda: name not in {node["name"] for node in fleet.status()["nodes"]}, deadline=30)
-    expect(page.locator(f".st-key-manage-{name}")).to_have_count(0, timeout=10_000)
-    assert {node["name"] for node in fleet.nodes()} == before
-    asked = [(row["asked_by"], row["verb"]) for row in commands(fleet)]
-    assert asked[:2] == [("admin", "retire"), ("admin", "add")]
+    expect(row(page, name).get_by_text("ready", exact=True)).to_be_visible(timeout=10_000)
+    return str(name)
 
 
-def test_a_dialog_survives_the_refresh(page: Page, fleet: Fleet) -> None:
-    name = fleet.nodes()[0]["name"]
-    manage(page, name, "Retire")
-    confirm = page.get_by_role("button", name=f"Retire {name}")
-    expect(confirm).to_be_visible()
-    page.wait_for_timeout(5_000)  # two refreshes of the page
-    expect(confirm).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(confirm).to_have_count(0)
-
-
-def test_who_is_removed_gets_the_page_no_more(browser: Browser, fleet: Fleet) -> None:
-    """What becomes of a page that is still open is tested in tests/unit/test_dashboard.py: a reload of the proxy may
-    also cut its connection, and then nothing new is shown in it. (A connection kept alive may have one answer more.)"""
-    fleet.done("user", "add", "boss", "--admin", stdin="a password\n")
-    credentials = {"username": "boss", "password": "a password"}
-    context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
-    page = context.new_page()
-    page.goto(f"https://localhost:{fleet.port}/fleet/")
-    expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
-    context.close()
-    fleet.done("user", "remove", "boss")
-    again = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
-    answer = again.new_page().goto(f"https://localhost:{fleet.port}/fleet/")
-    assert answer is not None
-    assert answer.status == 401
-    again.close()
-
-
-def test_a_user_sees_no_administrators_page(browser: Browser, fleet: Fleet) -> None:
-    credentials = {"username": "demo", "password": fleet.password()}
-    forged = {"X-Fleet-User": "admin", "X-Fleet-Secret": "guess"}
-    context = browser.new_context(
-        ignore_https_errors=True,
-        http_credentials=credentials,  # type: ignore[arg-type]
-        extra_http_headers=forged,
-    )
-    page = context.new_page()
-    page.goto(f"https://localhost:{fleet.port}/fleet/")
-    expect(page.get_by_role("heading", name="My jobs")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("servers ready")).to_have_count(0)
-    expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
-    context.close()
-
-
-def test_nobody_sees_it_without_a_login(fleet: Fleet) -> None:
-    context = create_default_context()
-    context.check_hostname, context.verify_mode = False, CERT_NONE
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
-    forged = urllib.request.Request(f"https://localhost:{fleet.port}/fleet/", headers={"X-Fleet-User": "admin"})
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        opener.open(forged, timeout=10)
-    assert caught.value.code == 401
-    caught.value.close()
-
-
-def commands(fleet: Fleet) -> list[dict[str, str]]:
-    store = Store(fleet.state / "cupsfleet.db")
-    found = store.commands()
-    store.close()
+def jobs(fleet: Fleet, node: str, which: str = "all") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(fleet.done("jobs", "--json", "--which", which, "--node", node))
     return found
+
+
+def test_a_node_is_added_prints_and_is_retired_while_it_is_busy(page: Page, fleet: Fleet, document: Path) -> None:
+    name = add(page, fleet)
+    for _ in range(40):
+        if len(jobs(fleet, name, "open")) >= 4:
+            break
+        fleet.print_document(document)
+    choose(page, name, f"Retire {name}")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("will finish first")).to_be_visible()
+    dialog.get_by_role("button", name=f"Retire {name}").click()
+    expect(page.get_by_text(f"retire {name}, asked by admin").first).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("left").first).to_be_visible(timeout=10_000)
+    expect(row(page, name)).to_have_count(0, timeout=90_000)
+    assert name not in {node["name"] for node in fleet.status()["nodes"]}
+    ended = jobs(fleet, name)
+    assert len(ended) >= 4
+    assert {job["state"] for job in ended} == {"completed"}
+    assert [(one["verb"], one["asked_by"], one["state"]) for one in commands(fleet)[:2]] == [
+        ("retire", "admin", "done"),
+        ("add", "admin", "done"),
+    ]
+
+
+def test_a_dialog_acts_on_the_node_it_named_when_rows_move(page: Page, fleet: Fleet) -> None:
+    name = add(page, fleet)
+    first = fleet.status()["nodes"][0]["name"]
+    assert first != name
+    choose(page, name, f"Drain {name}")
+    confirm = page.get_by_role("dialog").get_by_role("button", name=f"Drain {name}")
+    expect(confirm).to_be_visible()
+    fleet.done("retire", first)
+    expect(row(page, first)).to_have_count(0, timeout=60_000)  # what was the second row is the first one now
+    expect(confirm).to_be_visible()
+    confirm.click()
+    newest = eventually(lambda: commands(fleet)[0]["verb"] == "drain" and commands(fleet)[0])
+    assert (newest["argument"], newest["asked_by"]) == (name, "admin")
+    eventually(lambda: name in {node["name"] for node in fleet.nodes("draining")})
+    fleet.done("resume", name, "--wait")
+
+
+def test_the_last_nodes_want_their_name_typed(page: Page, fleet: Fleet) -> None:
+    eventually(lambda: len(fleet.nodes()) == 2)
+    name = fleet.nodes()[0]["name"]
+    before = len(commands(fleet))
+    choose(page, name, f"Retire {name}")
+    dialog = page.get_by_role("dialog")
+    confirm = dialog.get_by_role("button", name=f"Retire {name}")
+    expect(dialog.get_by_text("1 ready node would be left")).to_be_visible()
+    expect(confirm).to_be_disabled()
+    dialog.get_by_role("textbox").press_sequentially(name)
+    expect(confirm).to_be_enabled(timeout=10_000)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert len(commands(fleet)) == before
+
+
+def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
+    fleet = own_fleet
+    fleet.up()
+    with open_as(browser, fleet, "admin") as page:
+        expect(page.get_by_text("All 2 servers ready")).to_be_visible(timeout=30_000)
+        victim = fleet.nodes()[0]["name"]
+        expect(row(page, victim)).to_be_visible()
+        os.kill(fleet.pid_of(victim), signal.SIGKILL)
+        died = time.monotonic()
+        expect(page.get_by_text("1 of 2 servers ready")).to_be_visible(timeout=SEEN_WITHIN * 1000)
+        assert time.monotonic() - died < SEEN_WITHIN
+        expect(page.get_by_text("All 2 servers ready")).to_be_visible(timeout=40_000)
+        os.kill(fleet.controller(), signal.SIGKILL)
+        died = time.monotonic()
+        expect(page.get_by_text("no controller runs")).to_be_visible(timeout=SEEN_WITHIN * 1000)
+        assert time.monotonic() - died < SEEN_WITHIN
+        expect(page.get_by_text("What you see is from")).to_be_visible(timeout=10_000)
+        expect(page.locator(".st-key-stale-nodes")).to_be_visible(timeout=10_000)
+        fleet.up()
+        expect(page.locator(".st-key-fresh-nodes")).to_be_visible(timeout=20_000)
+
+
+def test_ranges_filters_and_the_clock_stand_in_the_url(browser: Browser, fleet: Fleet) -> None:
+    name = fleet.nodes()[0]["name"]
+    with open_as(browser, fleet, "admin", f"?range=24h&state=dead&node={name}&utc=true") as page:
+        expect(page.get_by_text("No node fits the filters")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("radio", name="24h")).to_be_checked()
+        expect(page.get_by_role("textbox", name="Search nodes")).to_have_value(name)
+        page.get_by_role("button", name="dead").click()
+        expect(row(page, name)).to_be_visible()
+        expect(page).to_have_url(f"https://localhost:{fleet.port}/fleet/?range=24h&node={name}&utc=true")
+
+
+def test_a_wall_screen_shows_how_it_is_and_nothing_to_click(browser: Browser, fleet: Fleet) -> None:
+    with open_as(browser, fleet, "admin", "?kiosk") as page:
+        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("Queue depth")).to_be_visible()
+        expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [390, 1360])
+def test_nothing_is_wider_than_the_screen(browser: Browser, fleet: Fleet, width: int) -> None:
+    with open_as(browser, fleet, "admin", viewport={"width": width, "height": 844}) as page:
+        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(row(page, fleet.nodes()[0]["name"])).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(one => Number(one.tagName[1]))")
+        assert levels[0] == 1
+        assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+
+
+def test_nothing_is_asked_from_elsewhere(browser: Browser, fleet: Fleet) -> None:
+    asked: list[str] = []
+    with open_as(browser, fleet, "admin") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.reload()
+        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("button", name="Add a node")).to_be_visible()
+    own = (f"https://localhost:{fleet.port}/", f"wss://localhost:{fleet.port}/", "data:", "blob:")
+    assert asked
+    assert [url for url in asked if not url.startswith(own)] == []

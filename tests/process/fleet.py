@@ -111,15 +111,15 @@ class Fleet:
         command = ["ipptool", "-tv", *files, *options, self.uri(), test]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    def ipp(self, request: bytes, user: str = "demo") -> tuple[int, bytes]:
-        """One encoded IPP request through the door; HTTP status and body."""
+    def ipp(self, request: bytes, user: str = "demo", queue: str = "office", password: str = "") -> tuple[int, bytes]:
+        """One encoded IPP request through the door; HTTP status and body. password: of one added later."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=15, context=context)
-        login = base64.b64encode(f"{user}:{self.password(user)}".encode()).decode()
+        login = base64.b64encode(f"{user}:{password or self.password(user)}".encode()).decode()
         headers = {"Content-Type": "application/ipp", "Authorization": f"Basic {login}"}
         try:
-            connection.request("POST", "/printers/office", request, headers)
+            connection.request("POST", f"/printers/{queue}", request, headers)
             response = connection.getresponse()
             return response.status, response.read()
         finally:

@@ -1,0 +1,54 @@
+"""People before the dashboard: how they come in, and what they click."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page
+
+from controller.store import Store
+from tests.process.fleet import Fleet
+
+ADMINISTRATORS_PAGES = ("fleet", "node", "jobs", "costs", "events", "scaling")
+
+
+@contextmanager
+def open_as(
+    browser: Browser, fleet: Fleet, user: str, path: str = "", headers: Mapping[str, str] | None = None, **options: Any
+) -> Iterator[Page]:
+    """A page of the dashboard in a browser of its own, opened by somebody who logs in."""
+    context = browser.new_context(
+        ignore_https_errors=True,
+        http_credentials={"username": user, "password": fleet.password(user)},
+        extra_http_headers=dict(headers or {}),
+        **options,
+    )
+    page = context.new_page()
+    page.goto(address(fleet, path))
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+def address(fleet: Fleet, path: str = "") -> str:
+    return f"https://localhost:{fleet.port}/fleet/{path}"
+
+
+def row(page: Page, node: str) -> Locator:
+    """A node's row."""
+    return page.locator(f".st-key-row-{node}")
+
+
+def choose(page: Page, menu: str, action: str) -> None:
+    """Choose an action from the menu of a node (by name) or a job (by uuid), which opens its dialog."""
+    page.locator(f".st-key-manage-{menu} button").click(timeout=15_000)
+    page.get_by_text(action, exact=True).first.click()
+
+
+def commands(fleet: Fleet) -> list[dict[str, Any]]:
+    """What was asked for, the newest first."""
+    with Store(fleet.state / "cupsfleet.db") as store:
+        return store.commands()

@@ -1,0 +1,130 @@
+"""Who sees what: an ordinary user has their own jobs, an administrator the other pages, a stranger nothing."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from ssl import CERT_NONE, create_default_context
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from pyipp.enums import IppOperation
+
+from tests.browser.people import ADMINISTRATORS_PAGES, address, choose, commands, open_as
+from tests.process.fleet import Fleet, encode, eventually
+
+FORGED = {"X-Fleet-User": "admin", "X-Fleet-Secret": "guess"}
+
+
+def hold(fleet: Fleet, title: str, user: str) -> str:
+    """A job that waits for its owner; its uuid."""
+    request = (
+        encode(IppOperation.PRINT_JOB, {"job-name": title}, {"job-hold-until": "indefinite"}) + b"%!PS\nshowpage\n"
+    )
+    status, _ = fleet.ipp(request, user)
+    assert status == 200
+
+    def found() -> str:
+        rows = json.loads(fleet.done("jobs", "--json", "--user", user))
+        return next((str(row["uuid"]) for row in rows if row["title"] == title), "")
+
+    return eventually(found)
+
+
+def shown(page: Page, name: str) -> None:
+    expect(page.get_by_role("heading", name=name, exact=True, level=1)).to_be_visible(timeout=30_000)
+
+
+def test_people_see_their_own_jobs_and_cancel_them(browser: Browser, fleet: Fleet) -> None:
+    mine, other = hold(fleet, "my own thesis", "demo"), hold(fleet, "someone else's letter", "admin")
+    with open_as(browser, fleet, "demo") as page:
+        shown(page, "My jobs")
+        expect(page.get_by_text("my own thesis")).to_be_visible()
+        expect(page.get_by_text("someone else's letter")).to_have_count(0)
+        choose(page, css(mine), f"Cancel job {job_id(fleet, mine)}")
+        page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
+        expect(page.get_by_text("my own thesis")).to_have_count(0, timeout=30_000)
+    asked = commands(fleet)[0]
+    assert (asked["verb"], asked["asked_by"], asked["state"]) == ("cancel-job", "demo", "done")
+    with open_as(browser, fleet, "admin", "jobs") as page:
+        shown(page, "Queues and jobs")
+        expect(page.get_by_text("someone else's letter")).to_be_visible()
+        choose(page, css(other), f"Release job {job_id(fleet, other)}")
+        expect(page.get_by_text("someone else's letter")).to_have_count(0, timeout=30_000)
+
+
+@pytest.mark.parametrize("forged", [{}, FORGED])
+def test_no_url_and_no_header_leads_people_to_an_administrators_page(
+    browser: Browser, fleet: Fleet, forged: dict[str, str]
+) -> None:
+    name = fleet.nodes()[0]["name"]
+    with open_as(browser, fleet, "demo", headers=forged) as page:
+        shown(page, "My jobs")
+        for path in (*ADMINISTRATORS_PAGES, f"node?name={name}", "?kiosk", f"fleet?node={name}&kiosk=1"):
+            page.goto(address(fleet, path))
+            shown(page, "My jobs")
+            expect(page.get_by_role("heading", level=1)).to_have_count(1)
+            expect(page.get_by_text(name)).to_have_count(0)
+            expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
+
+
+def test_an_administrator_gets_every_page(browser: Browser, fleet: Fleet) -> None:
+    name = fleet.nodes()[0]["name"]
+    with open_as(browser, fleet, "admin") as page:
+        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        page.get_by_role("link", name=name).first.click()
+        shown(page, name)
+        for title in ("Queues and jobs", "Costs", "Events", "Scaling", "My jobs"):
+            page.get_by_role("link", name=title, exact=True).click()
+            shown(page, title)
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_events_are_taken_away_as_a_file(browser: Browser, fleet: Fleet) -> None:
+    with open_as(browser, fleet, "admin", "events?text=proof") as page:
+        shown(page, "Events")
+        with page.expect_download() as begun:
+            page.get_by_role("button", name="JSON", exact=True).click()
+        rows = json.loads(begun.value.path().read_text())
+    assert rows
+    assert all("proof" in json.dumps(row) for row in rows)
+
+
+def test_who_is_removed_gets_the_page_no_more(browser: Browser, fleet: Fleet) -> None:
+    """What becomes of a page that is still open is tested in tests/unit/test_dashboard.py: a reload of the proxy may
+    also cut its connection, and then nothing new is shown in it. (A connection kept alive may have one answer more.)"""
+    fleet.done("user", "add", "boss", "--admin", stdin="a password\n")
+    credentials = {"username": "boss", "password": "a password"}
+    context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(address(fleet))
+    expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+    context.close()
+    fleet.done("user", "remove", "boss")
+    again = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
+    answer = again.new_page().goto(address(fleet))
+    assert answer is not None
+    assert answer.status == 401
+    again.close()
+
+
+def test_nobody_sees_it_without_a_login(fleet: Fleet) -> None:
+    context = create_default_context()
+    context.check_hostname, context.verify_mode = False, CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+    request = urllib.request.Request(address(fleet), headers=FORGED)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        opener.open(request, timeout=10)
+    assert caught.value.code == 401
+    caught.value.close()
+
+
+def css(uuid: str) -> str:
+    """A job's uuid as it stands in a class name, escaped for a selector."""
+    return uuid.replace(":", "-")
+
+
+def job_id(fleet: Fleet, uuid: str) -> int:
+    rows = json.loads(fleet.done("jobs", "--json"))
+    return int(next(row["id"] for row in rows if row["uuid"] == uuid))
