@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import streamlit as st
 
@@ -106,7 +106,7 @@ def heading(text: str) -> None:
 
 
 def section(text: str) -> None:
-    st.subheader(text, anchor=False)
+    st.header(text, anchor=False)
 
 
 def age_of(status: dict[str, Any]) -> float | None:
@@ -155,6 +155,17 @@ def rows_of_page(rows: Sequence[T], size: int, key: str) -> Sequence[T]:
         st.session_state[key] = pages
     chosen = st.pagination(pages, key=key, bind="query-params")
     return rows[(chosen - 1) * size : chosen * size]
+
+
+def page_number() -> int:
+    """Which page of a list is shown, counted from 1."""
+    return int(st.session_state.get("page", 1))
+
+
+def first_page() -> NoReturn:
+    """Begin anew at the first page, where the one that was shown is no more."""
+    st.session_state["page"] = 1
+    st.rerun()
 
 
 def older_and_newer(page: int, more: bool) -> None:

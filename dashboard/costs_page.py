@@ -9,7 +9,7 @@ import streamlit as st
 
 from controller.state import State
 from dashboard import viewer as access
-from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, section, table
+from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, page_number, section, table
 from dashboard.times import moment, zone
 
 BY = ("user", "department", "account", "printer", "month")
@@ -123,7 +123,7 @@ def _jobs(state: State) -> None:
         )
         if not chosen:
             return
-        page = int(st.session_state.get("page", 1))
+        page = page_number()
         names_wanted, since, until = _narrowed(by, chosen, since, until)
         found = views.cost_rows(since, until, ENTRIES_SHOWN + 1, (page - 1) * ENTRIES_SHOWN, **names_wanted)
     if not found:

@@ -11,7 +11,7 @@ import streamlit as st
 from controller.state import State
 from controller.views import Views
 from dashboard import viewer as access
-from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, table
+from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, page_number, table
 from dashboard.times import moment, span, span_choice, zone
 
 EVENTS_SHOWN = 100
@@ -38,7 +38,7 @@ def show(state: State) -> None:
 
 @st.fragment(run_every=SLOW)
 def _list(state: State) -> None:
-    page = int(st.session_state.get("page", 1))
+    page = page_number()
     chosen = span(st.session_state.get("range") or "24h")
     wanted = partial(
         Views.events,

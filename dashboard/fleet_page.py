@@ -38,7 +38,7 @@ QUARTER = 900
 """Seconds of which the ledger keeps a sum."""
 NODES_SHOWN = 20
 """On one page of the list."""
-WIDTHS = (0.9, 1.5, 1.4, 3.2, 1.9, 1.1)
+WIDTHS = (0.9, 1.5, 1.4, 2.9, 1.9, 1.5)
 """Of a row's cells. On a phone they stand below each other, so each says what it is without a heading."""
 COUNTED = ("ready", "draining", "unhealthy", "dead", "unknown")
 UNWELL = ("unhealthy", "disputed", "unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -9,11 +10,11 @@ import streamlit as st
 from controller.state import State
 from dashboard import tasks
 from dashboard import viewer as access
-from dashboard.components import badge, verbatim
+from dashboard.components import badge, first_page, nothing, older_and_newer, page_number, verbatim
 from dashboard.tasks import Asked
 from dashboard.times import clock, lasting
 
-WIDTHS = (2.6, 1.4, 1.6, 1.2, 1.4, 1.0)
+WIDTHS = (2.4, 1.5, 1.5, 1.2, 1.0, 1.4)
 _VERBS = {
     "hold-job": "Hold",
     "release-job": "Release",
@@ -26,7 +27,22 @@ _CONSEQUENCES = {
 }
 _AT_ONCE = ("hold-job", "release-job")
 """Verbs that the other one undoes: no question is asked before."""
+SHOWN = 20
+"""On one page."""
 OPEN = ("pending", "held", "processing", "stopped")
+
+
+def listed(state: State, find: Callable[[int, int], list[dict[str, Any]]], empty: str, own: bool = False) -> None:
+    """A page of jobs. find: is given how many to look for at most, and how many to pass over."""
+    page = page_number()
+    found = find(SHOWN + 1, (page - 1) * SHOWN)
+    if not found and page > 1:
+        first_page()
+    if not found:
+        nothing(empty)
+    for job in found[:SHOWN]:
+        row(state, job, own)
+    older_and_newer(page, more=len(found) > SHOWN)
 
 
 def row(state: State, job: dict[str, Any], own: bool = False) -> None:
@@ -64,7 +80,7 @@ def _menu(state: State, job: dict[str, Any], own: bool) -> None:
     if not own and job["state"] in ("pending", "held"):
         verbs.append("move-job")
     chosen = st.menu_button(
-        "Manage",
+        f"Manage {job['id']}",
         verbs,
         key=f"manage-{job['uuid']}",
         format_func=lambda verb: f"{_VERBS[verb]} job {job['id']}",

@@ -7,12 +7,11 @@ from typing import Any
 import streamlit as st
 
 from controller.state import State
-from dashboard import jobs
+from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, badge, heading, nothing, older_and_newer, section, seen, stale_note, table
+from dashboard.components import LIVE, badge, heading, section, seen, stale_note, table
 from dashboard.times import moment
 
-JOBS_SHOWN = 20
 STATES = ("open", *jobs.OPEN, "ended", "completed", "canceled", "aborted", "lost")
 ANY = "Any printer"
 
@@ -66,19 +65,13 @@ def _sum(row: dict[str, Any]) -> dict[str, Any]:
 def _list(state: State) -> None:
     chosen = st.session_state
     printer = "" if chosen.get("printer", ANY) == ANY else chosen["printer"]
-    page = int(chosen.get("page", 1))
+    user, which = (chosen.get("user") or "").strip(), chosen.get("which") or "open"
     with access.administrator(state) as views:
-        status = views.status()
-        found = views.jobs(
-            printer,
-            (chosen.get("user") or "").strip(),
-            chosen.get("which") or "open",
-            limit=JOBS_SHOWN + 1,
-            offset=(page - 1) * JOBS_SHOWN,
-        )
-    if not found:
-        nothing("No job fits the filters above." if printer or chosen.get("user") else "No job of this kind.")
-    with seen(status, "jobs"):
-        for job in found[:JOBS_SHOWN]:
-            jobs.row(state, job)
-    older_and_newer(page, more=len(found) > JOBS_SHOWN)
+        status, commands = views.status(), views.commands(30)
+        tasks.current([row for row in commands if row["verb"].endswith("-job")], [])
+        with seen(status, "jobs"):
+            jobs.listed(
+                state,
+                lambda limit, offset: views.jobs(printer, user, which, limit, offset),
+                "No job fits the filters above." if printer or user else "No job of this kind.",
+            )

@@ -7,12 +7,10 @@ from datetime import date, datetime, timedelta
 import streamlit as st
 
 from controller.state import State
-from dashboard import jobs
+from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, heading, nothing, older_and_newer, section
+from dashboard.components import LIVE, heading, section
 from dashboard.times import zone
-
-JOBS_SHOWN = 20
 
 
 def show(state: State) -> None:
@@ -48,14 +46,13 @@ def _cost(state: State) -> None:
 
 @st.fragment(run_every=LIVE)
 def _list(state: State) -> None:
-    which, page = st.session_state.get("which") or "open", int(st.session_state.get("page", 1))
+    which = st.session_state.get("which") or "open"
     with access.person(state) as (views, viewer):
         url = views.status()["front_door"]["url"]
-        found = views.jobs_of(viewer.name, which, limit=JOBS_SHOWN + 1, offset=(page - 1) * JOBS_SHOWN)
-    if not found and which == "open":
-        nothing(f"Nothing of yours waits. Print to `{url}`" if url else "Nothing of yours waits.", "print")
-    elif not found:
-        nothing("You have printed nothing yet.")
-    for job in found[:JOBS_SHOWN]:
-        jobs.row(state, job, own=True)
-    older_and_newer(page, more=len(found) > JOBS_SHOWN)
+        tasks.current([row for row in views.commands(100) if row["asked_by"] == viewer.name], [])
+        jobs.listed(
+            state,
+            lambda limit, offset: views.jobs_of(viewer.name, which, limit, offset),
+            "You have printed nothing yet." if which == "ended" else f"Nothing of yours waits. Print to `{url}`",
+            own=True,
+        )

@@ -10,12 +10,11 @@ from controller.state import State
 from controller.views import Views
 from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, counted, heading, nothing, older_and_newer, plain, seen, stale_note, table
+from dashboard.components import LIVE, counted, heading, nothing, plain, seen, stale_note, table
 from dashboard.node_words import marks, open_jobs, three_views
 from dashboard.times import clock, lasting, moment
 
 EVENTS_SHOWN = 200
-JOBS_SHOWN = 20
 LINES_SHOWN = 200
 PROBES_SHOWN = 90
 PARTS = ("jobs", "events", "probes", "log")
@@ -99,13 +98,7 @@ def _part(state: State, name: str) -> None:
 
 
 def _jobs(state: State, views: Views, name: str) -> None:
-    page = int(st.session_state.get("page", 1))
-    found = views.jobs(node=name, limit=JOBS_SHOWN + 1, offset=(page - 1) * JOBS_SHOWN)
-    if not found:
-        nothing("No open job is here.")
-    for job in found[:JOBS_SHOWN]:
-        jobs.row(state, job)
-    older_and_newer(page, more=len(found) > JOBS_SHOWN)
+    jobs.listed(state, lambda limit, offset: views.jobs(node=name, limit=limit, offset=offset), "No open job is here.")
 
 
 def _events(state: State, views: Views, name: str) -> None:

@@ -46,7 +46,7 @@ def ask(state: State, verb: str, argument: str, admin: bool = True) -> bool:
         st.rerun()
     with Store(state.database) as store:
         number = store.ask(verb, argument, viewer.name)
-    st.toast(f"Task {number}: {verb} {verbatim(argument)}".rstrip(), icon=":material/task_alt:")
+    st.toast(f"Task {number}: {_what(verb, argument)}", icon=":material/task_alt:")
     return True
 
 
@@ -59,7 +59,11 @@ def node_menu(node: dict[str, Any]) -> None:
     verbs = ["retire", "evacuate"]
     verbs.insert(0, "resume" if node["goal"] == "drain" else "drain")
     chosen = st.menu_button(
-        "Manage", verbs, key=f"manage-{name}", format_func=lambda verb: f"{_NODE_ACTIONS[verb]} {name}", width="stretch"
+        f"Manage {name}",
+        verbs,
+        key=f"manage-{name}",
+        format_func=lambda verb: f"{_NODE_ACTIONS[verb]} {name}",
+        width="stretch",
     )
     if chosen:
         begin(Asked(chosen, name))
@@ -193,9 +197,14 @@ def current(commands: list[dict[str, Any]], nodes: list[dict[str, Any]]) -> None
         _task(row, by_name.get(row["node"] or row["argument"]))
 
 
+def _what(verb: str, argument: str) -> str:
+    """What was asked for, as Markdown. The uuid of a job says nothing to people, and its outcome has the number."""
+    return verb.replace("-", " ") if verb.endswith("-job") else f"{verb} {verbatim(argument)}".rstrip()
+
+
 def _task(row: dict[str, Any], node: dict[str, Any] | None) -> None:
-    what = f"{row['verb']} {row['argument'] or row['node']}".strip()
-    said = f"{badge('task', row['state'])} **{verbatim(what)}**, asked by {verbatim(row['asked_by'])}"
+    what = _what(row["verb"], row["argument"] or row["node"])
+    said = f"{badge('task', row['state'])} **{what}**, asked by {verbatim(row['asked_by'])}"
     st.markdown(f"{said} at {clock(row['asked_at'])}" + (f": {plain(row['outcome'])}" if row["outcome"] else ""))
     progress = node["progress"] if node and row["state"] == "running" else None
     if progress and progress["jobs_left"] is not None:

