@@ -19,9 +19,9 @@ from dashboard import viewer as access
 from dashboard.times import clock, lasting
 
 T = TypeVar("T")
-LIVE = "2s"
-"""Between two refreshes of what an administrator watches. What happens shows within 3 s: a pass of the controller takes
-up to one of them."""
+AT_ONCE, LIVE = "1s", "2s"
+"""Between two refreshes of the first lines, and of what else is watched. What dies shows within 3 s: the controller
+looks each second."""
 FIGURES = "5s"
 """Between two refreshes of figures with their recent past."""
 SLOW = "15s"

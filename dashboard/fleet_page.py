@@ -13,6 +13,7 @@ from controller.state import State
 from dashboard import charts, tasks
 from dashboard import viewer as access
 from dashboard.components import (
+    AT_ONCE,
     FIGURES,
     LIVE,
     SLOW,
@@ -79,7 +80,7 @@ def _filters() -> None:
         )
 
 
-@st.fragment(run_every=LIVE)
+@st.fragment(run_every=AT_ONCE)
 def _overview(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()

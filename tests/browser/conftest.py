@@ -18,6 +18,7 @@ SETTINGS = {
     "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": "60",
     "CUPSFLEET_VIRTUAL_PRINTER__PARALLEL": "one",
 }
+expect.set_options(timeout=20_000)  # milliseconds; what a busy machine does late is no mistake of the page
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 

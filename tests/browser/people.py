@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page
+from pyipp.enums import IppOperation
 
 from controller.store import Store
-from tests.process.fleet import Fleet
+from tests.process.fleet import Fleet, encode
 
 ADMINISTRATORS_PAGES = ("fleet", "node", "jobs", "costs", "events", "scaling")
 
@@ -46,6 +47,18 @@ def choose(page: Page, menu: str, action: str) -> None:
     """Choose an action from the menu of a node (by name) or a job (by uuid), which opens its dialog."""
     page.locator(f".st-key-manage-{menu} button").click(timeout=15_000)
     page.get_by_text(action, exact=True).first.click()
+
+
+def post(fleet: Fleet, title: str, user: str = "demo", pages: int = 1, **options: str) -> None:
+    """Print a document. options: of the job, with underscores, such as job_hold_until="indefinite"; queue and password
+    as Fleet.ipp takes them."""
+    told = {name: options.pop(name) for name in ("queue", "password") if name in options}
+    attributes = {"job-name": title, "printer-uri": f"ipp://localhost/printers/{told.get('queue', 'office')}"}
+    job = {name.replace("_", "-"): value for name, value in options.items()}
+    body = "".join(f"%%Page: {number} {number}\nshowpage\n" for number in range(1, pages + 1))
+    document = f"%!PS-Adobe-3.0\n%%Pages: {pages}\n{body}%%EOF\n".encode()
+    status, _ = fleet.ipp(encode(IppOperation.PRINT_JOB, attributes, job) + document, user, **told)
+    assert status == 200
 
 
 def commands(fleet: Fleet) -> list[dict[str, Any]]:

@@ -18,12 +18,11 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from pyipp.enums import IppOperation
 
 from tests.browser.conftest import ARGUMENTS, SETTINGS
-from tests.browser.people import open_as
+from tests.browser.people import open_as, post
 from tests.fleets import running
-from tests.process.fleet import Fleet, encode, eventually
+from tests.process.fleet import Fleet, eventually
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 PAGES = ("fleet", "node", "jobs", "costs", "events", "scaling", "my-jobs")
@@ -113,15 +112,11 @@ def _work(fleet: Fleet) -> None:
 
 
 def _print(fleet: Fleet, chance: random.Random, hold: bool) -> None:
-    pages = chance.choice((1, 1, 2, 3))
-    queue = chance.choice(("office", "office", "lab"))
-    attributes = {"job-name": chance.choice(TITLES), "printer-uri": f"ipp://localhost/printers/{queue}"}
-    body = "".join(f"%%Page: {number} {number}\nshowpage\n" for number in range(1, pages + 1))
-    document = f"%!PS-Adobe-3.0\n%%Pages: {pages}\n{body}%%EOF\n".encode()
-    request = encode(IppOperation.PRINT_JOB, attributes, {"job-hold-until": "indefinite"} if hold else None) + document
     who = chance.choice(PEOPLE)
-    status, _ = fleet.ipp(request, who, queue, "" if who == PEOPLE[0] else PASSWORD)
-    assert status == 200
+    given = {"queue": chance.choice(("office", "office", "lab"))}
+    given |= {"password": PASSWORD} if who != PEOPLE[0] else {}
+    given |= {"job_hold_until": "indefinite"} if hold else {}
+    post(fleet, chance.choice(TITLES), who, chance.choice((1, 1, 2, 3)), **given)
 
 
 def _ask_to_retire(fleet: Fleet) -> Callable[[Page], None]:

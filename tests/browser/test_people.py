@@ -9,21 +9,16 @@ from ssl import CERT_NONE, create_default_context
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from pyipp.enums import IppOperation
 
-from tests.browser.people import ADMINISTRATORS_PAGES, address, choose, commands, open_as
-from tests.process.fleet import Fleet, encode, eventually
+from tests.browser.people import ADMINISTRATORS_PAGES, address, choose, commands, open_as, post
+from tests.process.fleet import Fleet, eventually
 
 FORGED = {"X-Fleet-User": "admin", "X-Fleet-Secret": "guess"}
 
 
 def hold(fleet: Fleet, title: str, user: str) -> str:
     """A job that waits for its owner; its uuid."""
-    request = (
-        encode(IppOperation.PRINT_JOB, {"job-name": title}, {"job-hold-until": "indefinite"}) + b"%!PS\nshowpage\n"
-    )
-    status, _ = fleet.ipp(request, user)
-    assert status == 200
+    post(fleet, title, user, job_hold_until="indefinite")
 
     def found() -> str:
         rows = json.loads(fleet.done("jobs", "--json", "--user", user))
