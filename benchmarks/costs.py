@@ -143,7 +143,7 @@ def ledger(folder: Path, jobs: int) -> None:
 
 def fill(store: Store, jobs: int) -> tuple[float, float]:
     """Put about so many jobs into an empty ledger; what it took to write the first WRITTEN of them."""
-    store.rows(f"PRAGMA cache_size = -{CACHE_KB}")
+    store.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     written = min(jobs, WRITTEN)
     entries = list(_entries(written))
     took = _timed(lambda: Ledger(store).write_many(entries))
