@@ -116,11 +116,11 @@ def charging(folder: Path, jobs: int = 20_000) -> None:
         for record in records:
             journal.append(str(nodes / "node-1"), {**record, "run": f"r{one.id}"}, sync=False)
     charger = Charger(lambda: Store(folder / "db"), nodes, lambda: SITE)
-    timed = _timed(charger.collect)
+    took = timed(charger.collect)
     with Store(folder / "db") as store:
         [total] = store.rows("select count(*) as n from ledger")
     assert total["n"] == jobs
-    print(f"charging from journals: {_rate(jobs, timed)}", flush=True)
+    print(f"charging from journals: {_rate(jobs, took)}", flush=True)
 
 
 def ledger(folder: Path, jobs: int) -> None:
@@ -129,16 +129,16 @@ def ledger(folder: Path, jobs: int) -> None:
         books = Ledger(store)
         more = list(_entries(20_000, seed=2, prefix="more"))
         print(
-            f"ledger ingest into {jobs:,} jobs: {_rate(len(more), _timed(lambda: books.write_many(more)))}", flush=True
+            f"ledger ingest into {jobs:,} jobs: {_rate(len(more), timed(lambda: books.write_many(more)))}", flush=True
         )
         store.checkpoint()
         for by in ("user", "department", "printer"):
-            times = [_timed(partial(books.sums, by, *month)) for month in months()]
+            times = [timed(partial(books.sums, by, *month)) for month in months()]
             print(f"cost per {by} of a month: {_ms(max(times))} at worst of {len(times)} months", flush=True)
         odd = (date(2025, 3, 12), date(2026, 2, 20))
-        print(f"cost per user of {odd[0]} to {odd[1]}: {_ms(_timed(partial(books.sums, 'user', *odd)))}")
+        print(f"cost per user of {odd[0]} to {odd[1]}: {_ms(timed(partial(books.sums, 'user', *odd)))}")
         own = {"user": "user7"}
-        print(f"a person's jobs of a month: {_ms(_timed(partial(books.entries, *months()[5], own)))}")
+        print(f"a person's jobs of a month: {_ms(timed(partial(books.entries, *months()[5], own)))}")
 
 
 def fill(store: Store, jobs: int) -> tuple[float, float]:
@@ -146,7 +146,7 @@ def fill(store: Store, jobs: int) -> tuple[float, float]:
     store.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     written = min(jobs, WRITTEN)
     entries = list(_entries(written))
-    took = _timed(lambda: Ledger(store).write_many(entries))
+    took = timed(lambda: Ledger(store).write_many(entries))
     _multiply(store, jobs // written)
     return took
 
@@ -230,7 +230,7 @@ def page_log(folder: Path, printaudit: str) -> None:
         print(f"printaudit says:\n{done.stdout}{done.stderr}")
 
 
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
+def timed(work: Callable[[], object]) -> tuple[float, float]:
     """Seconds by the clock, and of processor time: on a busy machine only the second tells anything."""
     begun, used = time.perf_counter(), time.process_time()
     work()

@@ -240,3 +240,10 @@ def m009_balances(db: Database) -> None:
     """What somebody owes is a sum over all months."""
     for column in ("user", "account"):
         db["costs_by_month"].create_index([column, "period"])
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m010_accounts(db: Database) -> None:
+    """Most jobs are paid by no account: an index that has them too would be taken for them, and be of no use."""
+    db.execute("drop index idx_costs_by_month_account_period")
+    db.execute("create index costs_by_month_account on costs_by_month (account, period) where account != ''")

@@ -29,10 +29,6 @@ GROUPS = {"user": "user", "department": "department", "account": "account", "pri
 QUARTER = 900
 """Seconds of a row in costs_by_time."""
 _SUMS = ("jobs", "pages", "sheets", "colour_pages", "amount")
-_COUNTED = (
-    "coalesce(sum(kind in ('job', 'import')), 0) as jobs, coalesce(sum(pages), 0) as pages, "
-    "coalesce(sum(amount), 0) as amount"
-)
 _WHO = ("user", "department", "account", "printer")
 _KEYS_AT_ONCE = 500
 
@@ -136,9 +132,8 @@ class Ledger:
 
     def charged(self, user: str, begin: date, end: date) -> dict[str, int]:
         """jobs, pages and amount that a person pays for; what a shared account pays is not among it."""
-        paid = "account = '' and kind != 'deposit'"
-        sql = f"select {_COUNTED} from ledger where user = ? and day >= ? and day < ? and {paid}"
-        return self.store.rows(sql, [user, number(begin), number(end)])[0]
+        found = self.sums("month", begin, end, {"user": user, "account": ""})
+        return {name: sum(row[name] for row in found) for name in ("jobs", "pages", "amount")}
 
     def newest(
         self, begin: date, end: date, names: Mapping[str, str] | None = None, limit: int = -1, offset: int = 0
@@ -170,7 +165,7 @@ class Ledger:
 
     def balance(self, name: str, shared: bool = False) -> int:
         """What is left of all that was paid in, in millionths; negative when more was printed than paid."""
-        who = "account = :name" if shared else "user = :name and account = ''"
+        who = "account = :name and account != ''" if shared else "user = :name and account = ''"
         sql = (
             f"select (select coalesce(sum(amount), 0) from costs_by_month where {who}) + "
             f"(select coalesce(sum(amount), 0) from ledger where kind = 'deposit' and {who}) as owed"
@@ -277,6 +272,7 @@ def _part(by: str, span: _Span, names: Mapping[str, str]) -> Iterator[str]:
     else:
         table = "costs_by_day" if span.divisor == _DAY else "costs_by_month"
         conditions += [f"{name} = :{name}" for name in names]
+        conditions += ["account != ''"] if names.get("account") else []  # it has an index for those
     if by == "month":
         group = f"period / {_MONTH // span.divisor}"  # 202611, from 20261122 or itself
     yield f"select {group} as name, {', '.join(_SUMS)} from {table} where {' and '.join(conditions)}"
