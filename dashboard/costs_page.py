@@ -84,6 +84,7 @@ def _sums(state: State) -> None:
         f"Sums by {by}",
         amount=st.column_config.NumberColumn(format="%.2f"),
         pages=st.column_config.NumberColumn(format="localized"),
+        colour_pages=st.column_config.NumberColumn("colour pages", format="localized"),
     )
     if len(found) > SHOWN:
         st.caption(f"The {SHOWN} dearest; the download has all.")
@@ -134,6 +135,7 @@ def _jobs(state: State) -> None:
         f"Jobs of {chosen}",
         amount=st.column_config.NumberColumn(format="%.4f"),
         when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        colour_pages=st.column_config.NumberColumn("colour pages"),
     )
     older_and_newer(page, more=len(found) > ENTRIES_SHOWN)
     where = zone()

@@ -17,6 +17,7 @@ from dashboard.components import (
     FIGURES,
     LIVE,
     SLOW,
+    age_of,
     badge,
     counted,
     heading,
@@ -84,7 +85,8 @@ def _filters() -> None:
 def _overview(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
-    heading(f"{mood(status)} {sentence(status)}")
+    old = "" if age_of(status) is None else f"As of {clock(status['controller']['seen'])}: "
+    heading(f"{mood(status)} {old}{sentence(status)}")
     problems(status["problems"])
     stale_note(status)
     with seen(status, "overview"):

@@ -11,7 +11,7 @@ from controller.views import Views
 from dashboard import jobs, tasks
 from dashboard import viewer as access
 from dashboard.components import LIVE, counted, heading, nothing, plain, seen, stale_note, table
-from dashboard.node_words import marks, open_jobs, three_views
+from dashboard.node_words import marks, three_views
 from dashboard.times import clock, lasting, moment
 
 EVENTS_SHOWN = 200
@@ -82,7 +82,7 @@ def _standing(state: State, name: str) -> None:
 def _figures(node: dict[str, Any]) -> None:
     wait, latency = node.get("wait"), node["latency"]
     with st.grid(min_column_width=140):
-        st.metric("Open jobs", open_jobs(node).removesuffix(" open jobs").removesuffix(" open job"), border=True)
+        st.metric("Open jobs", "?" if node["open_jobs"] is None else node["open_jobs"], border=True)
         st.metric("Held or stopped", "?" if node.get("stuck") is None else node["stuck"], border=True)
         st.metric("A new job waits", "?" if wait is None else lasting(wait), border=True)
         st.metric("Weight", node["weight"], border=True)

@@ -33,7 +33,9 @@ def three_views(node: dict[str, Any]) -> str:
     if proxies and not up:
         proxy = plain(f"down ({proxies[0].get('check') or 'no check yet'})")
     cups = plain(node["error"]) if node.get("error") else "not asked"
-    if not node.get("error") and node["latency"] is not None:
+    if node["state"] == "dead":
+        cups = "gone"
+    elif not node.get("error") and node["latency"] is not None:
         cups = f"answers in {node['latency'] * 1000:.0f} ms"
     faults = node.get("faults") or []
     printers = plain(", ".join(faults)) if faults else "ok" if node["latency"] is not None else "not known"

@@ -75,7 +75,8 @@ def _taker(browser: Browser, fleet: Fleet, folder: Path) -> Callable[..., None]:
         node = f"name={fleet.status()['nodes'][0]['name']}" if path == "node" else ""
         user = "demo" if path == "my-jobs" else "admin"
         given = {"viewport": DESK, "timezone_id": "Europe/Berlin", **options}
-        with open_as(browser, fleet, user, f"{path}?{query or node}", **given) as page:
+        address = "" if path in ("fleet", "my-jobs") else path  # where each of these two arrives
+        with open_as(browser, fleet, user, f"{address}?{query or node}", **given) as page:
             expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
             page.evaluate("document.fonts.ready")
             page.wait_for_timeout(3_000)  # charts draw themselves

@@ -200,7 +200,9 @@ def test_a_controller_that_fails_is_named_with_its_log(state: State) -> None:
     assert not page().warning, "a pass was finished since"
     with Store(state.database) as store:
         store.put_fact("sight", {**sighted, "at": sighted["at"] - 60})
-    said = [warning.value for warning in page().warning]
+    app = page()
+    assert "As of " in top(app)
+    said = [warning.value for warning in app.warning]
     assert any("has not reported for 6" in text and "controller.log" in text for text in said)
     assert "the controller says: a pass could not be finished: the disk is full" in said
 
