@@ -11,7 +11,7 @@ FULL = 100
 """Weight of the serving node with the least work; leaves room to say both half and double."""
 HALVINGS = 5
 """How often that is halved at most: every node gets some, for what is known of its work is a look old."""
-EVEN = 3.0
+EVEN = 1.0
 """Seconds of work that are added to each node's before they are compared, so that small numbers don't differ much."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -91,6 +91,10 @@ class World:
     begin: float
     """Before it the trace is history only, to be learned from."""
     override: Override | None = None
+    slow: Mapping[str, float] = field(default_factory=dict)
+    """How many times as long as another a node takes for each job, by its name."""
+    even: bool = False
+    """Whether every node gets the same share of new work, instead of that of `decide.weights`."""
     nodes: dict[str, SimulatedNode] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
     now: float = 0.0
@@ -151,8 +155,9 @@ class World:
         chosen = max(ready, key=lambda one: one.share)
         chosen.share -= total
         start = max(job.at, chosen.free_at.get(job.queue, job.at))
-        chosen.free_at[job.queue] = start + job.seconds
-        chosen.ends.setdefault(job.queue, deque()).append(start + job.seconds)
+        end = start + job.seconds * self.slow.get(chosen.node.name, 1.0)
+        chosen.free_at[job.queue] = end
+        chosen.ends.setdefault(job.queue, deque()).append(end)
         self.outcome.waits.append(start - job.at)
         self._done[job.queue].append(job.seconds)
         return start > job.at
@@ -167,7 +172,7 @@ class World:
         self._wishes.add(self.now, plan.scale.wanted, plan.scale.certain)
         self._carry_out(plan)
         for one in self.nodes.values():
-            one.weight = given(one.node, plan.weights)
+            one.weight = given(one.node, {} if self.even else plan.weights)
         interval = settings.health.interval
         settled = all(one.node.state is NodeState.READY for one in self.nodes.values())
         if plan.steps or not settled or any(len(ends) > 1 for one in self.nodes.values() for ends in one.ends.values()):

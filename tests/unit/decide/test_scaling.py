@@ -215,8 +215,15 @@ class TestWaitTarget:
         assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.408) == 11
 
     def test_work_that_waits_is_begun_within_the_target(self) -> None:
-        """300 s of work; two nodes do 60 of it in 30 s, new ones 28 each."""
-        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 9
+        """300 s of work; two nodes do 96 of it in 48 s, the 1.6 waits that it may take, new ones 46 each."""
+        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 5
+
+    def test_between_what_orders_a_node_and_what_lets_one_go_nothing_changes(self) -> None:
+        def nodes(work: float) -> int:
+            fleet = Fleet(4, 4, self.fleet(rate=0.0, work=work).backlogs, self.fleet(rate=0.0).load)
+            return wait_target(fleet, self.SCALING).nodes
+
+        assert [nodes(work) for work in (60.0, 70.0, 100.0, 190.0, 200.0)] == [3, 4, 4, 4, 5]
 
     def test_where_a_start_takes_longer_than_the_target_headroom_is_kept_and_told(self) -> None:
         slow, fast = self.fleet(rate=0.2, start_up=120.0), self.fleet(rate=0.2)
