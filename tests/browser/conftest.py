@@ -22,7 +22,7 @@ expect.set_options(timeout=20_000)  # milliseconds; what a busy machine does lat
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fleet() -> Iterator[Fleet]:
     """Two nodes whose printers take a second for each page, for tests that leave them so."""
     with running(SETTINGS) as fleet:
@@ -36,7 +36,7 @@ def own_fleet() -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
