@@ -15,14 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from controller.nodes.proof import OWNER
 from controller.state import State, write_private
 from haproxy.model import User
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,126}")
 _HASH = re.compile(r"\$6\$(rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
 """A whole SHA-512 crypt hash, as haproxy/render.py takes it."""
-_RESERVED = {"anonymous", "root"}
-"""Names that mean something else to a CUPS server than a person."""
+_RESERVED = {"anonymous", "root", OWNER}
+"""Names that mean something else to a CUPS server, or to the fleet, than a person."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -156,7 +157,7 @@ def _refuse_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name.lower() in _RESERVED:
         raise UserError(
             f"{name!r} can't be a user name; allowed are 1 to 127 letters, digits and _.@+- that begin with a "
-            f"letter or digit, except {' and '.join(sorted(_RESERVED))}"
+            f"letter or digit, except {', '.join(sorted(_RESERVED))}"
         )
 
 

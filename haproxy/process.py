@@ -80,7 +80,7 @@ def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def end(master: Identity, workers: Iterable[int], grace: float) -> None:
-    """Ask to stop softly, then at once, then kill: a third of `grace` seconds for each of the first two.
+    """Ask to stop softly, then at once, then kill: half of `grace` seconds for each of the first two.
 
     The master ends its workers itself; they are killed here only when the master had to be.
     """

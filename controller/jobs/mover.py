@@ -315,6 +315,9 @@ class _Journey:
             self._spool.set_aside(self.move.old_id)
             return
         server = self._server(self._source)
+        old = remote.standing(server, self.move.old_id)
+        if old and old.uuid == self.move.uuid and old.state in ("processing", "stopped", "completed"):
+            raise Abandon(f"it is {old.state} already")  # somebody released it
         remote.cancel(server, self.move.old_id)
         left = remote.standing(server, self.move.old_id)
         if left and left.uuid == self.move.uuid and left.state in OPEN:
@@ -359,7 +362,7 @@ class _Journey:
 
     def _undo(self) -> None:
         node = self.nodes.get(self.move.target)
-        if node is not None and self.move.phase in ("copying", "copied"):
+        if node is not None and self.move.phase in ("copying", "copied", "ending"):
             operator = self._server(node)
             if found := remote.find(operator, self.move.uuid):
                 remote.cancel(operator, found.id, purge=True)

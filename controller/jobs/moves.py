@@ -92,7 +92,7 @@ class MoveTable:
         seen = set()
         while old_id not in seen:
             seen.add(old_id)
-            found = self._select("old_id = ? and phase in ('ended', 'done') and new_id > 0", old_id)
+            found = self._select("old_id = ? and phase in ('ending', 'ended', 'done') and new_id > 0", old_id)
             old_id = found[-1].new_id if found else old_id
         return old_id
 
@@ -112,7 +112,7 @@ class MoveTable:
 
     def slots_left(self, since: float) -> tuple[int, ...]:
         """Slots that jobs have been moved away from since this moment: what is asked about them has to be led on."""
-        moved = "phase in ('ended', 'done') and new_id > 0 and changed_at > ?"
+        moved = "phase in ('ending', 'ended', 'done') and new_id > 0 and changed_at > ?"
         rows = self.store.rows(f"select distinct old_id from moves where {moved}", [since])
         return tuple(sorted({slot_of(row["old_id"]) for row in rows}))
 

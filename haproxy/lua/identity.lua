@@ -71,10 +71,13 @@ end
 local ARRIVAL_MILLISECONDS = 300
 
 core.register_action("ipp_arrived", { "http-req" }, function(txn)
-    local waited = 0
-    while waited < ARRIVAL_MILLISECONDS and ipp.parse(txn.f:req_body() or "").more do
-        core.msleep(2)
-        waited = waited + 2
+    local waited, pause, seen = 0, 2, -1
+    while waited < ARRIVAL_MILLISECONDS do
+        local body = txn.f:req_body() or ""
+        if #body > HEAD_BYTES or (#body ~= seen and not ipp.parse(body).more) then return end
+        seen = #body
+        core.msleep(pause)
+        waited, pause = waited + pause, math.min(pause * 2, 50)
     end
 end)
 
@@ -128,7 +131,7 @@ end
 
 -- Of a body that the action was spared, because it came before.
 local function known_edit(txn, message)
-    if not txn:get_var("txn.growth") then return nil end
+    if (txn:get_var("txn.growth") or 0) == 0 then return nil end
     local body = message:body()
     return (edit_of(body, judge(body), txn:get_var("txn.user")))
 end

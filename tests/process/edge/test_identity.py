@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import struct
 import time
 
@@ -168,6 +170,55 @@ REFUSED = {
 def test_bad_framing_never_reaches_a_node(site: Site, body: bytes) -> None:
     answer = site.client().send(body)
     assert answer.status == 400, answer
+
+
+def owned(site: Site) -> list[int]:
+    """Jobs of the victim on any node."""
+    asked = attribute(0x22, "my-jobs", b"\1") + attribute(0x44, "which-jobs", "all") + user(VICTIM)
+    found = []
+    for node in site.nodes:
+        request = ippwire.request(0x000A, ippwire.printer(), asked)
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("POST", "/printers/office", request, {"Content-Type": "application/ipp"})
+            found += ippwire.integers(connection.getresponse().read(), "job-id")
+    return sorted(found)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/printers/office.ppd", "/icons/office.png"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_request_hides_in_no_body_that_nobody_reads(site: Site, method: str, path: str, chunked: bool) -> None:
+    """cupsd takes the body of a GET or HEAD for the next request."""
+    before = owned(site)
+    job = ippwire.print_job(user(VICTIM))
+    hidden = (
+        "POST /printers/office HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
+        f"Content-Length: {len(job)}\r\n\r\n"
+    ).encode() + job
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden) if chunked else hidden
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(hidden)}"
+    with raw(site.edge.port) as connection:
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic('demo', 'demo')}\r\n{length}"
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+    for _ in range(4):  # whichever connections to nodes there are
+        site.client().send(method="GET", path="/icons/office.png")
+    assert owned(site) == before
+
+
+def test_only_http_1_is_spoken(site: Site) -> None:
+    with raw(site.edge.port) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        answer = connection.recv(4096)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+
+
+def test_a_content_type_with_parameters_reaches_nodes_as_they_know_it(site: Site) -> None:
+    answer = site.client().send(
+        ippwire.request(0x000B, ippwire.printer()), headers={"Content-Type": "Application/IPP; charset=utf-8"}
+    )
+    assert (answer.status, ippwire.status(answer.body)) == (200, 0)
 
 
 def test_content_type_is_required(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -282,3 +283,30 @@ def test_without_another_node_a_job_stays_as_it_is(clean: Pair) -> None:
         clean.set_state("node-4", NodeState.READY)
     advance(custody, lambda: not clean.open_moves())
     eventually(lambda: clean.texts() == ["stays\n"])
+
+
+def test_a_job_that_was_released_at_the_last_moment_prints_once(clean: Pair) -> None:
+    """The controller dies when the copy stands and the old one is to be ended."""
+    source = clean.nodes["node-3"]
+    job = source.lp("alice", text="once\n")
+    custody = clean.custody()
+    custody.collector.collect()
+    custody.evacuate(clean.record("node-3"), "a test")
+    for life in range(1, 40):
+        Mortal.life = life
+        with contextlib.suppress(Crash):
+            clean.custody().mover.advance()
+        Mortal.life = 10_000
+        with Store(clean.database) as store:
+            moves = MoveTable(store)
+            if [move.phase for move in moves.open()] == ["ending"]:
+                assert moves.now(job) != job  # so that what people ask of it reaches the copy
+                break
+    spec = source.spec
+    call(spec.host, spec.port, source.driver.token(spec), [Call("enablePrinter", ("office",))], DEADLINE)
+    source.ask("alice", IppOperation.RELEASE_JOB, job_id=job)
+    eventually(lambda: clean.texts() == ["once\n"])
+    eventually(lambda: not source.jobs())
+    advance(clean.custody(), lambda: not clean.open_moves())
+    eventually(lambda: not clean.nodes["node-4"].jobs())
+    assert clean.texts() == ["once\n"]
