@@ -26,7 +26,7 @@ def moves(tmp_path: Path) -> Iterator[MoveTable]:
     ("phase", "hidden", "slots"),
     [
         ("copied", NEW, ()),
-        ("ending", OLD, ()),
+        ("ending", OLD, (1,)),
         ("ended", OLD, (1,)),
         ("done", OLD, (1,)),
         ("abandoned", NEW, ()),
