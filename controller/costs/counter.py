@@ -26,7 +26,7 @@ COUNT_SECONDS = 20.0
 CPU_SECONDS = 20
 """Processor time; a stream of gigabytes takes less than a second for each (measured 1.5 GB/s of raster)."""
 MEMORY = 320 << 20
-"""Bytes of private memory (RLIMIT_DATA)."""
+"""Bytes of private memory beyond what it begins with (RLIMIT_DATA)."""
 PR_SET_PDEATHSIG = 1
 _COMPLETE = b"."
 
@@ -130,7 +130,7 @@ class Counter:
             self._leave({self._say, stream, go, keep})
             die_with_parent()
             _limit(resource.RLIMIT_CPU, CPU_SECONDS)
-            _limit(resource.RLIMIT_DATA, MEMORY)
+            _limit(resource.RLIMIT_DATA, _held() + MEMORY)
             _limit(resource.RLIMIT_CORE, 0)
             if account.packages:
                 sys.path.append(account.packages)
@@ -171,6 +171,12 @@ def _said(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "counting it took more memory than allowed"
     return f"{type(error).__name__}: {error}"[:200]
+
+
+def _held() -> int:
+    """Bytes of private memory that this process has from the one that it was forked from (proc(5), statm: data)."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[5]) * resource.getpagesize()
 
 
 def _limit(what: int, value: int) -> None:

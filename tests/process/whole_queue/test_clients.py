@@ -115,7 +115,8 @@ class Phone:
             self.made.add(mine)
             self.cancel(mine)
         eventually(lambda: listed(self.fleet, MINE, user=self.user) == [])  # at once, unless its node has just died
-        assert job in listed(self.fleet, MINE, keyword("which-jobs", "completed"), user=self.user)
+        ended = keyword("which-jobs", "completed")
+        eventually(lambda: job in listed(self.fleet, MINE, ended, user=self.user))
 
     def print(self, title: bytes) -> bytes:
         code, body = self.fleet.ipp(ippwire.print_job(title, groups=HELD), self.user)
