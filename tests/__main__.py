@@ -1,4 +1,4 @@
-"""`./cupsfleet test`: style, types, import rules, all tests, then a fault campaign of two minutes.
+"""`./cupsfleet test`: style, types, import rules, then all tests.
 
 Further arguments go to pytest and skip the rest; after `--campaign` they go to the fault campaign instead
 (benchmarks/campaign.py).
@@ -20,8 +20,6 @@ CHECKS = (
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Two files at a time, since most tests wait for processes; those with the longest first, as their folders stand."""
 
-SHORT = ["--seed", "7", "--seconds", "75"]
-
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--campaign"]:
@@ -32,8 +30,7 @@ def main(arguments: list[str]) -> int:
         if code := subprocess.run([str(tools / name), *options]).returncode:
             return code
     print("== pytest", flush=True)
-    code = subprocess.run([sys.executable, "-m", "pytest", *(arguments or SIDE_BY_SIDE)]).returncode
-    return code or (0 if arguments else _campaign(SHORT))
+    return subprocess.run([sys.executable, "-m", "pytest", *(arguments or SIDE_BY_SIDE)]).returncode
 
 
 def _campaign(arguments: list[str]) -> int:
