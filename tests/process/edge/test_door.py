@@ -92,15 +92,17 @@ def suite(uri: str, document: Path) -> list[str]:
 
 
 def test_the_conformance_suite_answers_as_a_node_does(tmp_path: Path) -> None:
+    """Asked twice: it cancels a job that it takes for printed, which on a busy machine it may not be yet."""
     document = tmp_path / "document.txt"
     document.write_text("hello\n")
     with running_site(tmp_path, stopped=False) as site:
         for _ in site.nodes:  # Get-Jobs lists the jobs of one node; each must have had some
             site.client().print()
         direct = suite(f"ipp://localhost:{site.nodes[0].port}/printers/office", document)
-        through = suite(f"ipps://demo:demo@localhost:{site.edge.port}/printers/office", document)
-    assert len(through) > 25
-    assert [line for line in through if line.endswith("[FAIL]") and line not in direct] == []
+        through = [suite(f"ipps://demo:demo@localhost:{site.edge.port}/printers/office", document) for _ in range(2)]
+    assert min(map(len, through)) > 25
+    failed = [{line for line in lines if line.endswith("[FAIL]")} for lines in through]
+    assert failed[0] & failed[1] <= set(direct)
 
 
 def pieces(total: int, size: int = 65536) -> Iterator[bytes]:
