@@ -15,6 +15,7 @@ from haproxy.model import Server, first_id
 CUPSD_CONF = """
 Listen 127.0.0.1:{port}
 LogLevel info
+AccessLogLevel all
 MaxLogSize 0
 Browsing Off
 WebInterface No
@@ -151,3 +152,7 @@ class Node:
 
     def error_log(self) -> str:
         return (self.folder / "error_log").read_text(errors="replace")
+
+    def access_log(self) -> str:
+        """A line for each request that this server was sent."""
+        return (self.folder / "access_log").read_text(errors="replace")
