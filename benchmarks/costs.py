@@ -154,12 +154,18 @@ def fill(store: Store, jobs: int) -> tuple[float, float]:
 def _multiply(store: Store, times: int) -> None:
     """More jobs of other people, made in the database, with the sums that the ledger would have kept."""
     rest = "department, account, printer, node, job, title, pages, sheets, colour_pages, amount, origin, facts, written"
+    # Made at the end from sorted rows, indexes of ten million take a tenth of the time.
+    indexes = store.rows("select name, sql from sqlite_master where type = 'index' and tbl_name = 'ledger' and sql != ''")
+    for index in indexes:
+        store.execute(f"drop index {index['name']}")
     for more in range(1, times):
         user = f"'user' || ((substr(user, 5) + {more * 1999}) % {USERS})"
         key = "'job:urn:uuid:' || lower(hex(randomblob(16)))"
         with store.transaction():
             made = f"select null, {key}, kind, at, day, {user}, {rest} from ledger where id <= {WRITTEN}"
             store.execute(f"insert into ledger {made}")
+    for index in indexes:
+        store.execute(index["sql"])
     sums = "count(*), sum(pages), sum(sheets), sum(colour_pages), sum(amount)"
     for table, divisor in (("costs_by_day", 1), ("costs_by_month", 100)):
         with store.transaction():

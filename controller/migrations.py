@@ -247,3 +247,10 @@ def m010_accounts(db: Database) -> None:
     """Most jobs are paid by no account: an index that has them too would be taken for them, and be of no use."""
     db.execute("drop index idx_costs_by_month_account_period")
     db.execute("create index costs_by_month_account on costs_by_month (account, period) where account != ''")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m011_let_through(db: Database) -> None:
+    """Jobs that may be printed by their account's limit and are not charged yet (controller/costs/gate.py)."""
+    columns = {"uuid": str, "user": str, "account": str, "pages": int, "amount": int, "at": float}
+    db["let_through"].create(columns, pk="uuid")

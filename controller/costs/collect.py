@@ -34,6 +34,8 @@ ORPHAN_SECONDS = 3600.0
 """After which an attempt that was whole is charged although its job is not in the table of jobs."""
 KEPT_SECONDS = 60 * 86_400.0
 """How long attempts are kept, for questions about a charge."""
+FORGET_SECONDS = 7 * 86_400.0
+"""After which a job that was let through, and of which nothing was heard since, no longer counts as used."""
 READ_SECONDS = 2 * 86_400.0
 """A journal's file that was read to its end is deleted when nothing was written to it for so long."""
 
@@ -118,6 +120,7 @@ class Charger:
             self._charge_orphans(store, now)
             with store.transaction():
                 store.execute("delete from attempts where ended > 0 and ended < ?", [now - KEPT_SECONDS])
+                store.execute("delete from let_through where at < ?", [now - FORGET_SECONDS])
             for row in store.rows("select path, offset from journals"):
                 path = self.nodes / row["path"]
                 try:
@@ -160,6 +163,8 @@ class Charger:
                     entries.append(entry(job, tried, pages, site))
             gone = [uuid for uuid in uuids if uuid not in jobs]
             store.execute_many("delete from uncharged where uuid = :uuid", [{"uuid": one} for one in (*done, *gone)])
+            rows = [{"uuid": _said_uuid(jobs[uuid])} for uuid in done]
+            store.execute_many("delete from let_through where uuid = :uuid", rows)
             _write(Ledger(store), entries, {f"job:{uuid}" for uuid in done if attempts.get(uuid)})
             busy: dict[int, float] = {}
             for one in (jobs[uuid] for uuid in done):
@@ -236,7 +241,7 @@ def attempt_of(record: str) -> Attempt | None:
 def _attempts(store: Store, jobs: Iterable[Job]) -> dict[str, list[Attempt]]:
     """The attempts of each job, oldest first. An uuid that a client copied from another job leads to none of its."""
     wanted = {job.uuid: job for job in jobs}
-    bases = {uuid: uuid.removesuffix(f"/{job.node}/{job.id}") for uuid, job in wanted.items()}
+    bases = {uuid: _said_uuid(job) for uuid, job in wanted.items()}
     found: dict[str, list[tuple[str, Attempt]]] = {}
     moved: dict[str, set[tuple[str, int]]] = {}
     for some in _chunks(sorted(set(bases.values()))):
@@ -253,6 +258,11 @@ def _attempts(store: Store, jobs: Iterable[Job]) -> dict[str, list[Attempt]]:
         own = [one for node, one in found.get(bases[uuid], []) if (node, one.job) in places]
         attempts[uuid] = sorted(own, key=lambda one: (one.begun, one.run))
     return attempts
+
+
+def _said_uuid(job: Job) -> str:
+    """The job-uuid as its node has it (controller/jobs/table.py: one that is there twice has a suffix in the table)."""
+    return job.uuid.removesuffix(f"/{job.node}/{job.id}")
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:

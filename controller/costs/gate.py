@@ -4,8 +4,9 @@ A domain socket in each node's folder (costs/gate), which only the account of th
 tells the backend that there are limits, and what to do when nobody answers. A question is one line of JSON: the job's
 facts as in the journal, its count and copies. The answer is {"reason": …}, '' to go on.
 
-What was let through counts as used from that moment, so that jobs on several nodes can't each have the same rest. That
-memory goes with the controller: after its death somebody may print beyond a limit by what was under way.
+What was let through counts as used from that moment, so that jobs on several nodes can't each have the same rest. It
+is written down before the answer is given, so that the next controller knows as well, and no longer counts when the
+job is charged or has ended without a charge (collect.py).
 """
 
 from __future__ import annotations
@@ -41,9 +42,8 @@ from probes import ipp
 from probes.errors import ProbeError
 from probes.sweep import Target
 
-FORGET_SECONDS = 86_400.0
-"""After which a job that was let through and never charged no longer counts as used."""
 RELEASE_SECONDS = 5.0
+_LET_THROUGH = "uuid, user, account, pages, amount, at"
 
 log = logging.getLogger("cupsfleet")
 
@@ -57,8 +57,6 @@ class Gate:
     rules: Callable[[], tuple[Costs, Site]]
     target: Callable[[Node, Store], Target]
     _listening: dict[Path, _Server] = field(default_factory=dict)
-    _let_through: dict[str, tuple[Wish, str, float]] = field(default_factory=dict)
-    """By job-uuid: what it takes, the shared account that pays, and when that was."""
     _released: dict[str, str] = field(default_factory=dict)
     """By job-uuid: the attempt after which it was released, so that an owner's own hold is left alone."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -82,11 +80,14 @@ class Gate:
     def answer(self, question: Mapping[str, Any]) -> str:
         """Why a job must be held, or ''. Raises KeyError, TypeError or ValueError for what is no question."""
         wish = self._wish(question)
-        with self._lock, self.open_store() as store:
+        with self._lock, self.open_store() as store, store.transaction():
             why = self._decide(wish, store)
+            store.execute("delete from let_through where uuid = ?", [wish.uuid])
             if not why:
                 _, site = self.rules()
-                self._let_through[wish.uuid] = (wish, site.account(wish.user, dict(wish.options)), time.monotonic())
+                account = site.account(wish.user, dict(wish.options))
+                place = [wish.uuid, wish.user, account, wish.pages, wish.amount, time.time()]
+                store.execute(f"insert into let_through ({_LET_THROUGH}) values (?, ?, ?, ?, ?, ?)", place)
         return why
 
     def _tell(self, folder: Path, costs: Costs) -> None:
@@ -130,21 +131,22 @@ class Gate:
         ledger = Ledger(store)
         if ledger.entry(f"job:{wish.uuid}"):
             return ""  # it was charged, and prints again because its node died
-        now = time.monotonic()
-        for uuid, (_, _, at) in list(self._let_through.items()):
-            if now - at > FORGET_SECONDS or ledger.entry(f"job:{uuid}"):
-                del self._let_through[uuid]
-        waiting = [(one, shared) for one, shared, _ in self._let_through.values() if one.uuid != wish.uuid]
+
+        def waiting(user: str, account: str) -> Used:
+            sums = "coalesce(sum(pages), 0) as pages, coalesce(sum(amount), 0) as amount"
+            who, values = ("account = ?", account) if account else ("account = '' and user = ?", user)
+            sql = (
+                f"select {sums} from let_through where {who} and uuid != ? "
+                "and not exists (select 1 from ledger where key = 'job:' || uuid)"
+            )
+            return Used(**store.rows(sql, [values, wish.uuid])[0])
 
         def used(begin: date, end: date) -> Used:
-            rows = ledger.sums("user", begin, end, {"user": wish.user, "account": ""})
-            own = [one for one, shared in waiting if one.user == wish.user and not shared]
-            pages = sum(row["pages"] for row in rows) + sum(one.pages for one in own)
-            return Used(pages, sum(row["amount"] for row in rows) + sum(one.amount for one in own))
+            charged, own = ledger.charged(wish.user, begin, end), waiting(wish.user, "")
+            return Used(charged["pages"] + own.pages, charged["amount"] + own.amount)
 
         def balance(name: str, shared: bool) -> int:
-            own = (one for one, account in waiting if (account == name if shared else one.user == name and not account))
-            return ledger.balance(name, shared) - sum(one.amount for one in own)
+            return ledger.balance(name, shared) - waiting("" if shared else name, name if shared else "").amount
 
         return refusal(wish, costs, site, used, balance, site.tariff.today())
 

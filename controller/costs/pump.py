@@ -5,11 +5,30 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import Protocol
 
 from controller.costs import count
-from controller.costs.counter import Account, Counter
-from controller.costs.said import Said
+from controller.costs.counter import Counter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from controller.costs.counter import Account
+    from controller.costs.said import Said
+
+    class Attempt(Protocol):
+        """What is carried for: one attempt to print a job (controller.costs.backend)."""
+
+        child: int
+        counter: Counter | None
+        said: Said
+
+        @property
+        def files(self) -> list[str]: ...
+        @property
+        def account(self) -> Account: ...
+        def look(self) -> None: ...
+
 
 CHUNK = 1 << 18
 STALLED_SECONDS = 5.0
@@ -18,20 +37,6 @@ LOOK_SECONDS = 0.2
 """Between two looks how far the real backend has read its file."""
 HEAD_BYTES = 512
 """How much of a stream must have come before it is told what it is."""
-
-
-class Attempt(Protocol):
-    """What is carried for: one attempt to print a job (controller.costs.backend)."""
-
-    child: int
-    counter: Counter | None
-    said: Said
-
-    @property
-    def files(self) -> list[str]: ...
-    @property
-    def account(self) -> Account: ...
-    def look(self) -> None: ...
 
 
 class Pump:

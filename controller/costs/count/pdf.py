@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import mmap
 import re
+import sys
 import time
 from io import BytesIO
 from itertools import pairwise
-from typing import Any
-
-import pikepdf
 
 from controller.costs.count import COUNTED, HEAD_BYTES, Count, added, media, pjl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+
+def _qpdf() -> Any:
+    """pikepdf's own binding of qpdf, which is all that is needed here. Each job waits for this import, and that of the
+    whole package takes three times as long; so it is only for a process that does nothing else (counter.py)."""
+    if "pikepdf" not in sys.modules:
+        spec = importlib.util.find_spec("pikepdf")
+        if spec is None:
+            raise ModuleNotFoundError("pikepdf is not installed")
+        sys.modules["pikepdf"] = importlib.util.module_from_spec(spec)  # its place is known, its code is not run
+    return importlib.import_module("pikepdf._core")
+
+
+qpdf = _qpdf()
 
 COLOUR_SECONDS = 1.0
 """Processor time after which it is no longer looked for colour; the pages that are left count as of unknown colour."""
@@ -36,7 +54,7 @@ def count(path: str) -> Count:
         copies, sides, colour = pjl(data[:HEAD_BYTES])
         ends = [match.end() for match in _NEXT.finditer(data)]
         if not ends:
-            counted = _one(path)
+            counted = _one(file)
         else:
             bounds = [0, *ends, len(data)]
             counted = added([_one(BytesIO(data[a:b])) for a, b in pairwise(bounds)])
@@ -53,44 +71,43 @@ def _without_colour(parts: Parts) -> Parts:
     return grey
 
 
-def _one(source: str | BytesIO) -> Count:
+def _one(source: BinaryIO) -> Count:
     parts: Parts = {}
+    known: dict[tuple[int, int], bool] = {}
     until = time.process_time() + COLOUR_SECONDS
-    with pikepdf.open(source) as document:
-        known: dict[tuple[int, int], bool] = {}
-        for page in document.pages:
-            colour = _colour(page, known) if time.process_time() < until else None
-            part = (_medium(page), colour)
-            parts[part] = parts.get(part, 0) + 1
+    for page in qpdf.Pdf._open(source).pages:
+        colour = _colour(page, known) if time.process_time() < until else None
+        part = (_medium(page), colour)
+        parts[part] = parts.get(part, 0) + 1
     return Count(COUNTED, parts)
 
 
-def _medium(page: pikepdf.Page) -> str:
+def _medium(page: Any) -> str:
     try:
         left, bottom, right, top = (float(edge) for edge in page.mediabox)
         unit = float(page.obj.get("/UserUnit", 1))
-    except (ValueError, TypeError, AttributeError, pikepdf.PdfError):
+    except (ValueError, TypeError, AttributeError, qpdf.PdfError):
         return ""
     return media.named(abs(right - left) * unit, abs(top - bottom) * unit)
 
 
-def _colour(page: pikepdf.Page, known: dict[tuple[int, int], bool]) -> bool | None:
+def _colour(page: Any, known: dict[tuple[int, int], bool]) -> bool | None:
     """Whether the page can show colour: False is sure, True is what its operators and images say, None not known."""
     try:
         contents = page.obj.get("/Contents")
-        streams = list(contents) if isinstance(contents, pikepdf.Array) else [contents] if contents is not None else []
-        resources = page.resources
+        streams = list(contents) if _is_array(contents) else [contents] if contents is not None else []
+        resources = page.obj.get("/Resources", {})
         for one in streams:
             if (found := _in_stream(one, resources)) is not False:
                 return found
         if page.obj.get("/Annots") is not None and len(page.obj.Annots):
             return None
         return _in_resources(resources, known, 0)
-    except (pikepdf.PdfError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+    except (qpdf.PdfError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
 
 
-def _in_stream(stream: pikepdf.Object, resources: pikepdf.Object) -> bool | None:
+def _in_stream(stream: Any, resources: Any) -> bool | None:
     if int(stream.get("/Length", 0)) > _CONTENT_BYTES:
         return None
     content = stream.read_bytes()
@@ -107,7 +124,7 @@ def _in_stream(stream: pikepdf.Object, resources: pikepdf.Object) -> bool | None
     return False
 
 
-def _in_resources(resources: pikepdf.Object, known: dict[tuple[int, int], bool], depth: int) -> bool | None:
+def _in_resources(resources: Any, known: dict[tuple[int, int], bool], depth: int) -> bool | None:
     if depth > DEEPEST:
         return None
     if len(resources.get("/Shading", {})) or len(resources.get("/Pattern", {})):
@@ -127,7 +144,7 @@ def _in_resources(resources: pikepdf.Object, known: dict[tuple[int, int], bool],
     return verdict
 
 
-def _in_object(thing: pikepdf.Object, known: dict[tuple[int, int], bool], depth: int) -> bool | None:
+def _in_object(thing: Any, known: dict[tuple[int, int], bool], depth: int) -> bool | None:
     if thing.get("/Subtype") == "/Form":
         own: Any = thing.get("/Resources", {})
         found = _in_stream(thing, own)
@@ -138,8 +155,12 @@ def _in_object(thing: pikepdf.Object, known: dict[tuple[int, int], bool], depth:
     return None if space is None else not _is_grey(space)
 
 
-def _is_grey(space: object) -> bool:
-    if isinstance(space, pikepdf.Array):
+def _is_array(thing: Any) -> bool:
+    return isinstance(thing, qpdf.Object) and thing._type_code == qpdf.ObjectType.array
+
+
+def _is_grey(space: Any) -> bool:
+    if _is_array(space):
         kind = str(space[0])
         if kind == "/ICCBased":
             return int(space[1].get("/N", 3)) == 1

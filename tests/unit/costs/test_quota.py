@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -19,6 +20,7 @@ from controller.costs.gate import Gate
 from controller.costs.ledger import Entry, Ledger, number
 from controller.costs.people import People, PeopleError, read, site_of
 from controller.costs.quota import FAILED, LIMIT, NEEDED, Used, Wish, period, refusal
+from controller.jobs.table import Job, JobTable
 from controller.store import Store
 
 TODAY = date(2026, 3, 4)
@@ -115,6 +117,36 @@ class TestGate:
         assert gate.answer(self.question("2", 4)) == ""
         assert gate.answer(self.question("1", 6)) == ""
         assert gate.answer(self.question("3", 1)) == LIMIT
+
+    def test_a_new_controller_knows_what_its_predecessor_let_through(self, store: Store) -> None:
+        costs = Costs(prices=PRICES, quotas=(Quota(pages=10),))
+        assert self.gate(store, costs).answer(self.question("1", 6)) == ""
+        assert self.gate(store, costs).answer(self.question("2", 6)) == LIMIT
+        assert self.gate(store, costs).answer(self.question("1", 6)) == ""
+
+    def test_what_a_shared_account_pays_for_is_taken_from_it_alone(self, store: Store) -> None:
+        costs = Costs(prices=PRICES, prepaid=True, shared_accounts=(SharedAccount(name="lab"),))
+        gate = self.gate(store, costs)
+        with store.transaction():
+            Ledger(store).deposit("a", "alice", 100_000, TODAY)
+            Ledger(store).deposit("b", "lab", 100_000, TODAY, shared=True)
+        lab = {"options": {"job-billing": "lab"}}
+        assert gate.answer({**self.question("1", 2), **lab}) == ""
+        assert gate.answer({**self.question("2", 1), **lab}) == LIMIT
+        assert gate.answer(self.question("3", 2)) == ""
+        assert gate.answer(self.question("4", 1)) == LIMIT
+
+    @pytest.mark.parametrize("end", ["canceled", "completed"])
+    def test_a_job_that_has_ended_takes_what_it_was_charged_and_no_more(self, store: Store, end: str) -> None:
+        costs = Costs(prices=PRICES, quotas=(Quota(pages=10),))
+        gate = self.gate(store, costs)
+        assert gate.answer(self.question("1", 6)) == ""
+        with store.transaction():
+            job = Job("1", 1_000_001, "node-1", "office", "alice", "t", end, completed=int(time.time()), impressions=5)
+            JobTable(store).put([job])
+        Charger(lambda: Store(store.path), store.path.parent / "nodes", lambda: site_of(costs, {})).collect()
+        assert gate.answer(self.question("2", 11 if end == "canceled" else 6)) == LIMIT
+        assert gate.answer(self.question("2", 10 if end == "canceled" else 5)) == ""
 
     def test_money_that_was_paid_in_can_be_printed_once(self, store: Store) -> None:
         gate = self.gate(store, Costs(prices=PRICES, prepaid=True))
