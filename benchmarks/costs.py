@@ -155,7 +155,9 @@ def _multiply(store: Store, times: int) -> None:
     """More jobs of other people, made in the database, with the sums that the ledger would have kept."""
     rest = "department, account, printer, node, job, title, pages, sheets, colour_pages, amount, origin, facts, written"
     # Made at the end from sorted rows, indexes of ten million take a tenth of the time.
-    indexes = store.rows("select name, sql from sqlite_master where type = 'index' and tbl_name = 'ledger' and sql != ''")
+    indexes = store.rows(
+        "select name, sql from sqlite_master where type = 'index' and tbl_name = 'ledger' and sql != ''"
+    )
     for index in indexes:
         store.execute(f"drop index {index['name']}")
     for more in range(1, times):
@@ -226,7 +228,7 @@ def page_log(folder: Path, printaudit: str) -> None:
         for _ in range(2 if job % 10 == 0 else 1):
             lines.append(f"office user{job % 7} {job} {stamp} total {pages} - localhost report.pdf - {sides}\n")
     log.write_text("".join(lines))
-    ours = sum(one.pages for one in reports.imported(log, "old", SITE))
+    ours = sum(one.pages for one in reports.imported(log, "old", SITE, []))
     print(f"page_log of {expected} pages: ours says {ours}")
     if printaudit:
         settings = folder / "printaudit.conf"

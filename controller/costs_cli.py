@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -13,18 +14,38 @@ from typing import Annotated, Any
 
 import typer
 
-from controller.config import Settings
 from controller.config_file import load
 from controller.costs import reports
 from controller.costs.ledger import Ledger, number
-from controller.costs.people import site_of, tariff_of
+from controller.costs.people import site_of
 from controller.costs.rates import micros, shown
+from controller.costs.refunds import refund as give_back
 from controller.costs.reports import ENTRY_COLUMNS, SUM_COLUMNS, CostsError, day_of
+from controller.costs.rules import Rules, published
+from controller.costs.standing import LIMIT_COLUMNS
+from controller.costs.standing import limits as limits_of
+from controller.jobs.table import JobTable
 from controller.state import State
 from controller.store import Store
-from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_csv, print_json, print_table, say
+from controller.terminal import (
+    VAR,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    caller,
+    out,
+    print_csv,
+    print_json,
+    print_table,
+    say,
+)
+from controller.users import Users
 
 app = typer.Typer(help="Who printed what, and what it costs.")
+
+
+MOST = 10**15
+"""Millionths of the currency that an amount must stay below, either way."""
 
 
 class By(StrEnum):
@@ -43,6 +64,9 @@ AccountOption = Annotated[str, typer.Option(help="Of this shared account only.")
 PrinterOption = Annotated[str, typer.Option(help="Of this printer only.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 SharedOption = Annotated[bool, typer.Option("--shared", help="A shared account, not a person.")]
+AmountArgument = Annotated[
+    str, typer.Argument(help="In the site's currency; a negative one takes money out (after --).")
+]
 ByOption = Annotated[By, typer.Option("--by", help="What the sums are by.")]
 
 
@@ -54,6 +78,7 @@ def costs(
     to: ToOption = "",
     user: UserOption = "",
     department: DepartmentOption = "",
+    account: AccountOption = "",
     printer: PrinterOption = "",
     state: StateOption = VAR,
     as_json: JsonOption = False,
@@ -63,8 +88,12 @@ def costs(
     if context.invoked_subcommand:
         return
     first, last = _period(begin, to)
+    names = _names(user=user, department=department, account=account, printer=printer)
     with _ledger(state) as ledger:
-        rows = reports.sums(ledger, by, first, last, _names(user=user, department=department, printer=printer))
+        rows, rules = reports.sums(ledger, by, first, last, names), published(ledger.store)
+    if not (as_json or as_csv):
+        say(f"{first} to {last}" + (f", amounts in {rules.costs.currency}" if rules else ""))
+        rows = [*rows, reports.added(rows)] if len(rows) > 1 else rows
     _print(rows, SUM_COLUMNS, as_json, as_csv)
 
 
@@ -85,7 +114,7 @@ def jobs(
     first, last = _period(begin, to)
     names = _names(user=user, department=department, account=account, printer=printer)
     with _ledger(state) as ledger:
-        rows = reports.entries(ledger, first, last, names, tariff_of(_settings(config).costs))
+        rows = reports.entries(ledger, first, last, names, _rules(ledger.store, config).site.tariff)
     _print(rows, ENTRY_COLUMNS, as_json, as_csv)
 
 
@@ -101,9 +130,8 @@ def what_if(
 ) -> None:
     """What a period would have cost at the prices of another configuration. The ledger is not touched."""
     first, last = _period(since, to)
-    site = site_of(_settings(config).costs)
     with _ledger(state) as ledger:
-        rows = reports.what_if(ledger, by, first, last, site, {})
+        rows = reports.what_if(ledger, by, first, last, _rules(ledger.store, config).site, {})
     _print(rows, ("name", "was", "would_be", "change"), as_json, as_csv)
 
 
@@ -118,10 +146,9 @@ def statement(
 ) -> None:
     """A month's statement as an HTML page that can be printed."""
     first, last = day_of(month), day_of(month, end=True)
-    settings = _settings(config).costs
     with _ledger(state) as ledger:
-        names = _names(user=user, department=department)
-        page = reports.statement(ledger, first, last, names, tariff_of(settings), settings.currency)
+        rules, names = _rules(ledger.store, config), _names(user=user, department=department)
+        page = reports.statement(ledger, first, last, names, rules.site.tariff, rules.costs.currency)
     if output:
         output.write_text(page, encoding="utf-8")
         say(f"{output} is written")
@@ -137,16 +164,19 @@ def import_(
     config: ConfigOption = None,
 ) -> None:
     """Take past jobs from a page_log into the ledger, at the prices of their days. A second time changes nothing."""
-    site = site_of(_settings(config).costs)
+    strange: list[str] = []
     with _ledger(state) as ledger:
-        written = ledger.write_many(reports.imported(page_log, server, site))
+        site = _rules(ledger.store, config).site
+        written = ledger.write_many(reports.imported(page_log, server, site, strange))
     say(f"{written} jobs are new in the ledger")
+    if strange:
+        say(f"{len(strange)} lines are not as CUPS writes them by default and were passed over, such as: {strange[0]}")
 
 
 @app.command()
 def deposit(
     name: str,
-    amount: Annotated[str, typer.Argument(help="In the site's currency; a negative one takes money out (after --).")],
+    amount: AmountArgument,
     shared: SharedOption = False,
     remark: Annotated[str, typer.Option(help="What for.")] = "",
     key: Annotated[str, typer.Option(help="Name of this payment: the same one is never booked twice.")] = "",
@@ -154,17 +184,38 @@ def deposit(
     config: ConfigOption = None,
 ) -> None:
     """Book money that a person or a shared account paid in."""
-    try:
-        value = micros(Decimal(amount))
-    except (InvalidOperation, ValueError, OverflowError):
-        raise CostsError(f"{amount!r} is no amount; allowed is a number such as 20 or 12.50") from None
-    settings = _settings(config).costs
-    today = tariff_of(settings).today()
+    value, words = _amount(amount), _words(remark)
+    if not name.strip():
+        raise CostsError(f"{name!r} is nobody's name")
     with _ledger(state) as ledger:
+        rules = _rules(ledger.store, config)
         with ledger.store.transaction():
-            new = ledger.deposit(key or secrets.token_hex(8), name, value, today, shared, remark)
+            today = rules.site.tariff.today()
+            new = ledger.deposit(key or secrets.token_hex(8), name, value, today, shared, words)
         left = ledger.balance(name, shared)
-    say(f"{name} has {shown(left)} {settings.currency}" + ("" if new else "; this payment was booked before"))
+    say(f"{name} has {shown(left)} {rules.costs.currency}" + ("" if new else "; this payment was booked before"))
+    known = [one.name for one in rules.costs.shared_accounts] if shared else _users(state)
+    if name not in known:
+        say(f"note that there is no {'shared account' if shared else 'user'} of the name {name!r}")
+
+
+@app.command()
+def refund(
+    job: Annotated[str, typer.Argument(help="Its number, its job-uuid, or its key as in `costs jobs`.")],
+    why: Annotated[str, typer.Option(help="What for; it stands in the ledger beside your name.")],
+    amount: Annotated[str, typer.Option(help="So much money and no page. Default: all of it.")] = "",
+    state: StateOption = VAR,
+    config: ConfigOption = None,
+) -> None:
+    """Give back what a job was charged: an entry of today, that changes none of before."""
+    if not why.strip():
+        raise CostsError("it must be said what for: --why 'the printer jammed'")
+    value = _amount(amount) if amount else None
+    with _ledger(state) as ledger:
+        rules, key = _rules(ledger.store, config), _key(ledger.store, job)
+        with ledger.store.transaction():
+            made = give_back(ledger, key, value, _words(why), int(time.time()), rules.site.tariff.today())
+    say(f"{made.account or made.user} gets back {shown(-made.amount)} {rules.costs.currency} and {-made.pages} pages")
 
 
 @app.command()
@@ -173,6 +224,16 @@ def balance(name: str, shared: SharedOption = False, state: StateOption = VAR, a
     with _ledger(state) as ledger:
         left = shown(ledger.balance(name, shared))
     print_json({"name": name, "balance": left}) if as_json else out.print(left)
+
+
+@app.command()
+def limits(name: str, state: StateOption = VAR, as_json: JsonOption = False) -> None:
+    """What a person may still print, and what was used of each quota; jobs under way count."""
+    with _ledger(state) as ledger:
+        found = list(limits_of(ledger.store, name, published(ledger.store) or Rules()))
+    if not found and not as_json:
+        say(f"nothing limits what {name} prints")
+    print_json(found) if as_json else print_table(found, LIMIT_COLUMNS)
 
 
 @app.command()
@@ -206,8 +267,45 @@ def _names(**names: str) -> dict[str, str]:
     return {column: name for column, name in names.items() if name}
 
 
-def _settings(config: Path | None) -> Settings:
-    return load(config.resolve() if config else None)
+def _amount(text: str) -> int:
+    """In millionths. Raises CostsError."""
+    try:
+        value = micros(Decimal(text))
+    except (InvalidOperation, ValueError, OverflowError):
+        value = MOST
+    if abs(value) >= MOST:
+        raise CostsError(f"{text!r} is no amount; allowed is a number such as 20 or 12.50")
+    return value
+
+
+def _words(remark: str) -> str:
+    """For the ledger: who does it, and what for."""
+    return caller() + (f": {remark}" if remark else "")
+
+
+def _users(state: Path) -> list[str]:
+    return [user.name for user in Users(State(state.resolve()).users).all()]
+
+
+def _key(store: Store, job: str) -> str:
+    """The key of a job's entry in the ledger. Raises CostsError."""
+    if job.startswith(("job:", "import:")):
+        return job
+    if not job.isdecimal():
+        return f"job:{job}"
+    found = JobTable(store).by_id(int(job))
+    if found is None:
+        raise CostsError(f"there is no job {job}; `cupsfleet costs jobs` shows the keys of those that were charged")
+    return f"job:{found.uuid}"
+
+
+def _rules(store: Store, config: Path | None) -> Rules:
+    """Those of a file that was named, else those that the fleet goes by, else the defaults. Raises PeopleError."""
+    found = None if config else published(store)
+    if found:
+        return found
+    costs = load(config.resolve() if config else None).costs
+    return Rules(costs, site_of(costs))
 
 
 @contextmanager

@@ -115,6 +115,8 @@ class Daemon:
     _news: deque[str] = field(default_factory=deque)
     """What the watch did; the next pass writes it down, since it alone owns the store."""
     _people: People = field(default_factory=People)
+    _made: tuple[Costs, Mapping[str, Person], Site] | None = None
+    """The rules about money, and what they were made of."""
     _ready: bool = False
     _failing: str = ""
 
@@ -312,8 +314,12 @@ class Daemon:
         return self._people.known(self.configuration.settings.costs.accounts)
 
     def _rules(self) -> tuple[Costs, Site]:
-        costs = self.configuration.settings.costs
-        return costs, site_of(costs, self._known_people())
+        """Made anew only when something changed: each job and each question asks for them."""
+        costs, people = self.configuration.settings.costs, self._known_people()
+        made = self._made
+        if made is None or made[0] is not costs or made[1] is not people:
+            made = self._made = costs, people, site_of(costs, people)
+        return costs, made[2]
 
     def _beside(self, job: Job, work: Callable[[], None], failure: str) -> None:
         """Work beside the passes. When it fails, the next time has its chance, and a pass says what is wrong."""

@@ -31,6 +31,7 @@ def show(state: State) -> None:
     _totals(state)
     _sums(state)
     _jobs(state)
+    _limits(state)
 
 
 def period(name: str, today: date) -> tuple[date, date]:
@@ -56,14 +57,16 @@ def _chosen() -> tuple[str, date, date]:
 def _totals(state: State) -> None:
     _, since, until = _chosen()
     with access.administrator(state) as views:
-        total, idle = views.cost_total(since, until), views.idle_cost(since, until)
+        total, idle, currency = views.cost_total(since, until), views.idle_cost(since, until), views.currency()
     with st.grid(min_column_width=150):
-        st.metric("Charged", f"{total['amount']:,.2f}", border=True)
+        st.metric("Charged", f"{total['amount']:,.2f} {currency}", border=True)
         st.metric("Jobs", f"{total['jobs']:,}", border=True)
         st.metric("Pages", f"{total['pages']:,}", border=True)
-        st.metric("Servers cost", f"{idle['cost']:,.2f}", border=True, help=f"{idle['node_hours']:,.1f} node-hours")
-        st.metric("of it while idle", f"{idle['idle']:,.2f}", border=True, help=_IDLE)
-        st.metric("Saved by scaling", f"{idle['saved']:,.2f}", border=True, help=_SAVED)
+        st.metric(
+            "Servers cost", f"{idle['cost']:,.2f} {currency}", border=True, help=f"{idle['node_hours']:,.1f} node-hours"
+        )
+        st.metric("of it while idle", f"{idle['idle']:,.2f} {currency}", border=True, help=_IDLE)
+        st.metric("Saved by scaling", f"{idle['saved']:,.2f} {currency}", border=True, help=_SAVED)
 
 
 _IDLE = "The part of the servers' cost in which no job printed on them."
@@ -74,7 +77,7 @@ _SAVED = "What the servers would have cost besides, had `nodes.max` of them run 
 def _sums(state: State) -> None:
     by, since, until = _chosen()
     with access.administrator(state) as views:
-        found = views.costs(by, since, until, SHOWN + 1)
+        found, currency = views.costs(by, since, until, SHOWN + 1), views.currency()
     if not found:
         nothing("Nothing was charged in this period.", "receipt_long")
         return
@@ -82,7 +85,7 @@ def _sums(state: State) -> None:
     table(
         map(_sum, found[:SHOWN]),
         f"Sums by {by}",
-        amount=st.column_config.NumberColumn(format="%.2f"),
+        amount=st.column_config.NumberColumn(f"amount, {currency}", format="%.2f"),
         pages=st.column_config.NumberColumn(format="localized"),
         colour_pages=st.column_config.NumberColumn("colour pages", format="localized"),
     )
@@ -127,13 +130,14 @@ def _jobs(state: State) -> None:
         page = page_number()
         names_wanted, since, until = _narrowed(by, chosen, since, until)
         found = views.cost_rows(since, until, ENTRIES_SHOWN + 1, (page - 1) * ENTRIES_SHOWN, **names_wanted)
+        currency = views.currency()
     if not found:
         nothing("Nothing was charged here in this period.", "receipt_long")
         return
     table(
         map(_entry, found[:ENTRIES_SHOWN]),
         f"Jobs of {chosen}",
-        amount=st.column_config.NumberColumn(format="%.4f"),
+        amount=st.column_config.NumberColumn(f"amount, {currency}", format="%.4f"),
         when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         colour_pages=st.column_config.NumberColumn("colour pages"),
     )
@@ -168,4 +172,25 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
         **{name: row[name] for name in shown},
         "amount": float(row["amount"]),
         "kind": row["kind"],
+        "remark": row["remark"],
     }
+
+
+@st.fragment(run_every=SLOW)
+def _limits(state: State) -> None:
+    """Who may print how much, and what is left in shared accounts; nothing where there is neither."""
+    with access.administrator(state) as views:
+        quotas, shared, currency = views.quotas(), views.shared_accounts(), views.currency()
+    if quotas:
+        section("Quotas")
+        money = st.column_config.NumberColumn(f"amount, {currency}", format="%.2f")
+        table(
+            ({**row, "amount": None if row["amount"] is None else float(row["amount"])} for row in quotas),
+            "Quotas of each person",
+            who=st.column_config.TextColumn("each of"),
+            amount=money,
+        )
+    if shared:
+        section("Shared accounts")
+        money = st.column_config.NumberColumn(f"balance, {currency}", format="%.2f")
+        table(({**row, "balance": float(row["balance"])} for row in shared), "Shared accounts", balance=money)

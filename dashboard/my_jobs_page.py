@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import streamlit as st
 
@@ -36,12 +37,30 @@ def _cost(state: State) -> None:
     with access.person(state) as (views, viewer):
         month = views.costs_of(viewer.name, today.replace(day=1), today + timedelta(days=1))
         year = views.costs_of(viewer.name, date(today.year, 1, 1), today + timedelta(days=1))
+        currency, limits = views.currency(), views.limits_of(viewer.name)
     with st.grid(min_column_width=150):
         st.metric("Pages this month", month["pages"], border=True)
-        st.metric("Cost this month", f"{month['amount']:.2f}", border=True)
-        st.metric("Cost this year", f"{year['amount']:.2f}", border=True)
-        if month["balance"] > 0:
-            st.metric("Left of what was paid in", f"{month['balance']:.2f}", border=True)
+        st.metric("Cost this month", f"{month['amount']:.2f} {currency}", border=True)
+        st.metric("Cost this year", f"{year['amount']:.2f} {currency}", border=True)
+        if month["balance"] > 0 and not any(limit["allowed"] is None for limit in limits):
+            st.metric("Left of what was paid in", f"{month['balance']:.2f} {currency}", border=True)
+        for limit in limits:
+            _limit(limit)
+
+
+def _limit(limit: dict[str, Any]) -> None:
+    """What may still be printed of a quota, or for what was paid in."""
+    if limit["allowed"] is None:
+        st.metric("You may still print for", f"{limit['left']} {limit['what']}", border=True, help=_PREPAID)
+        return
+    help_ = f"{limit['used']} of {limit['allowed']} {limit['what']} are used; what is under way counts."
+    st.metric(
+        f"You may still print {_PERIODS[limit['per']]}", f"{limit['left']} {limit['what']}", border=True, help=help_
+    )
+
+
+_PREPAID = "What is left of the money that was paid in for you; what is under way counts."
+_PERIODS = {"day": "today", "week": "this week", "month": "this month", "year": "this year"}
 
 
 @st.fragment(run_every=LIVE)

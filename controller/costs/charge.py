@@ -207,6 +207,16 @@ def facts(printed: Printed, why: str = "", billing: str = "") -> str:
     return json.dumps(value | said, separators=(",", ":"))
 
 
+def remark_of(made: Entry) -> str:
+    """What was said of an entry: who gave back or paid in, and what for; why pages could not be counted."""
+    if made.kind in ("deposit", "refund"):
+        return made.facts
+    try:
+        return str(json.loads(made.facts).get("why", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
 def printed_of(made: Entry) -> Printed:
     """Back from an entry. One without facts is taken as so many pages of which nothing is known."""
     try:

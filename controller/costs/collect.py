@@ -206,7 +206,8 @@ def _write(ledger: Ledger, entries: list[Entry], tried: set[str]) -> None:
         return
     corrections = []
     for one in entries:
-        old = ledger.of_job(one.key.removeprefix("job:")) if one.key in tried else []
+        found = ledger.about(one.key) if one.key in tried else []
+        old = [before for before in found if before.kind != "refund"]  # what somebody gave back stays given
         if old and (change := correction(old, one)):
             corrections.append(change)
     ledger.write(corrections)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ from controller.config import Costs
 from controller.costs import journal
 from controller.costs.attempts import Attempt
 from controller.costs.charge import Site, pages_of
-from controller.costs.collect import attempt_of
 from controller.costs.count import from_plain
 from controller.costs.ledger import Ledger
-from controller.costs.quota import Used, Wish, refusal
+from controller.costs.quota import Wish, refusal
 from controller.costs.rates import Printed, micros
+from controller.costs.rules import Rules, publish
+from controller.costs.standing import Standing, refused
 from controller.jobs.table import Job, JobTable
 from controller.processes import write_atomically
 from controller.snapshot import Node
@@ -59,11 +60,16 @@ class Gate:
     _listening: dict[Path, _Server] = field(default_factory=dict)
     _released: dict[str, str] = field(default_factory=dict)
     """By job-uuid: the attempt after which it was released, so that an owner's own hold is left alone."""
+    _published: Site | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ensure(self) -> None:
-        """Listen where nodes are, tell their backends the rules, and release what may go on. Raises StoreError."""
-        costs, _ = self.rules()
+        """Tell everybody the rules, listen where nodes are, and release what may go on. Raises StoreError."""
+        costs, site = self.rules()
+        if site is not self._published:
+            with self.open_store() as store:
+                publish(store, Rules(costs, site))
+            self._published = site
         folders = [path / journal.FOLDER for path in self.nodes.iterdir()] if self.nodes.is_dir() else []
         folders = [folder for folder in folders if (folder / "cupsfleet.json").exists()]
         for gone in set(self._listening) - set(folders):
@@ -128,27 +134,11 @@ class Gate:
     def _decide(self, wish: Wish, store: Store) -> str:
         """Called under the lock."""
         costs, site = self.rules()
-        ledger = Ledger(store)
-        if ledger.entry(f"job:{wish.uuid}"):
+        if Ledger(store).entry(f"job:{wish.uuid}"):
             return ""  # it was charged, and prints again because its node died
-
-        def waiting(user: str, account: str) -> Used:
-            sums = "coalesce(sum(pages), 0) as pages, coalesce(sum(amount), 0) as amount"
-            who, values = ("account = ?", account) if account else ("account = '' and user = ?", user)
-            sql = (
-                f"select {sums} from let_through where {who} and uuid != ? "
-                "and not exists (select 1 from ledger where key = 'job:' || uuid)"
-            )
-            return Used(**store.rows(sql, [values, wish.uuid])[0])
-
-        def used(begin: date, end: date) -> Used:
-            charged, own = ledger.charged(wish.user, begin, end), waiting(wish.user, "")
-            return Used(charged["pages"] + own.pages, charged["amount"] + own.amount)
-
-        def balance(name: str, shared: bool) -> int:
-            return ledger.balance(name, shared) - waiting("" if shared else name, name if shared else "").amount
-
-        return refusal(wish, costs, site, used, balance, site.tariff.today())
+        standing = Standing(store, but=wish.uuid)
+        used = partial(standing.used, wish.user)
+        return refusal(wish, costs, site, used, standing.balance, site.tariff.today())
 
     def _release(self) -> None:
         """Let go on what was held here and may be printed now."""
@@ -165,13 +155,10 @@ class Gate:
 
 def _held(store: Store) -> list[tuple[Job, Attempt]]:
     """Jobs that are held and whose newest attempt was refused."""
-    sql = (
-        "select key, record, max(ended) from attempts where key in (select uuid from jobs where open = 1 and "
-        "state = 'held') group by key"
-    )
     table = JobTable(store)
-    found = ((table.by_uuid(row["key"]), attempt_of(row["record"])) for row in store.rows(sql))
-    return [(job, attempt) for job, attempt in found if job and attempt and attempt.held]
+    held = [row["uuid"] for row in store.rows("select uuid from jobs where open = 1 and state = 'held'")]
+    found = ((table.by_uuid(uuid), attempt) for uuid, attempt in refused(store, held).items())
+    return [(job, attempt) for job, attempt in found if job]
 
 
 def _release_job(target: Target, job: Job) -> bool:

@@ -1,10 +1,11 @@
-"""The ledger: append-only, one entry per job, corrections and deposits as entries of their own.
+"""The ledger: append-only, one entry per job; corrections, refunds and deposits are entries of their own.
 
 An entry's key says what it is for, and a key is never written twice, so whatever is read again, swept twice or
 imported once more changes nothing:
 
     job:UUID                 a printed job                correction:UUID:N        the Nth change to it
-    import:SERVER:JOB:AT     a line of an old page_log    deposit:NAME             money paid in
+    import:SERVER:JOB:AT     a line of an old page_log    refund:KEY:N             the Nth time that an administrator
+    deposit:NAME             money paid in                                         gave something of it back
 
 Sums are kept in the transaction that adds the entries: costs_by_day and costs_by_month by all who have to do with them,
 costs_by_name by one name each, also of years, and costs_by_time by the quarter of an hour. The controller and the
@@ -39,7 +40,7 @@ class Entry:
 
     key: str
     kind: str
-    """`job`, `correction`, `import` or `deposit`."""
+    """`job`, `correction`, `refund`, `import` or `deposit`."""
     at: int
     """Seconds since 1970: when it was printed or paid."""
     day: int
@@ -96,10 +97,15 @@ class Ledger:
         return _entry(rows[0]) if rows else None
 
     def of_job(self, uuid: str) -> list[Entry]:
-        """The entry of a job and all corrections to it."""
+        """The entry of a job, all corrections to it, and what was given back of it."""
+        return self.about(f"job:{uuid}")
+
+    def about(self, key: str) -> list[Entry]:
+        """The same for the key of a job's entry, or of an imported one's."""
+        uuid = key.removeprefix("job:")
         rows = self.store.rows(
-            "select * from ledger where key = ? or (key >= ? and key < ?) order by id",
-            [f"job:{uuid}", f"correction:{uuid}:", f"correction:{uuid};"],
+            "select * from ledger where key = ? or (key >= ? and key < ?) or (key >= ? and key < ?) order by id",
+            [key, f"correction:{uuid}:", f"correction:{uuid};", f"refund:{key}:", f"refund:{key};"],
         )
         return [_entry(row) for row in rows]
 

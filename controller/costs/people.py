@@ -93,5 +93,8 @@ def tariff_of(costs: Costs) -> Tariff:
 def site_of(costs: Costs, people: Mapping[str, Person] | None = None) -> Site:
     """The site's rules. people: read from costs.accounts when they are not given."""
     known = people if people is not None else read(costs.accounts) if costs.accounts else {}
-    departments = {one.user: one.department for one in known.values()}
+    return site_with(costs, {one.user: one.department for one in known.values()})
+
+
+def site_with(costs: Costs, departments: Mapping[str, str]) -> Site:
     return Site(tariff_of(costs), departments, costs.unknown_pages, costs.shared_accounts)

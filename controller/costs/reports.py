@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from controller.costs.charge import Site, facts, printed_of
+from controller.costs.charge import Site, facts, printed_of, remark_of
 from controller.costs.count import ESTIMATED, media
 from controller.costs.ledger import GROUPS, Entry, Ledger, number
 from controller.costs.rates import MICROS, Part, Printed, Tariff, micros, money, shown
@@ -21,7 +22,7 @@ from controller.store import Store
 SUM_COLUMNS = ("name", "jobs", "pages", "sheets", "colour_pages", "amount")
 ENTRY_COLUMNS = (
     *("when", "kind", "user", "department", "account", "printer", "job", "title"),
-    *("pages", "sheets", "colour_pages", "amount", "origin", "key"),
+    *("pages", "sheets", "colour_pages", "amount", "origin", "remark", "key"),
 )
 HOUR = 3600
 
@@ -56,6 +57,13 @@ def sums(ledger: Ledger, by: str, begin: date, last: date, names: Mapping[str, s
     return [{**row, "name": _period(row["name"]) if by == "month" else row["name"], **_amount(row)} for row in rows]
 
 
+def added(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The last line of a table of sums."""
+    kept = list(rows)
+    total = {name: sum(row[name] for row in kept) for name in SUM_COLUMNS[1:-1]}
+    return {"name": "total", **total, "amount": shown(sum(micros(Decimal(row["amount"])) for row in kept))}
+
+
 def entries(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], tariff: Tariff) -> list[dict[str, Any]]:
     """The entries behind a sum, `last` included."""
     return [_row(one, tariff) for one in ledger.entries(begin, last + timedelta(days=1), names)]
@@ -63,7 +71,8 @@ def entries(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], t
 
 def _row(one: Entry, tariff: Tariff) -> dict[str, Any]:
     row = {name: getattr(one, name, "") for name in ENTRY_COLUMNS}
-    return {**row, "when": f"{tariff.local(one.at):%Y-%m-%d %H:%M}", "amount": shown(one.amount)}
+    when = f"{tariff.local(one.at):%Y-%m-%d %H:%M}"
+    return {**row, "when": when, "amount": shown(one.amount), "remark": remark_of(one)}
 
 
 def _amount(row: Mapping[str, Any]) -> dict[str, str]:
@@ -79,7 +88,7 @@ def what_if(
 ) -> list[dict[str, Any]]:
     """What a period was charged, and what it would have been at other prices. Nothing is written.
 
-    A correction is a difference and no print, so it is added to the job that it corrects.
+    A correction is a difference and no print, so it is added to the job that it corrects. What was given back stays so.
     """
     was: dict[str, int] = {}
     would: dict[str, int] = {}
@@ -87,14 +96,16 @@ def what_if(
     for one in _corrected(ledger.entries(begin, last + timedelta(days=1), names)):
         name = _period(one.day // 100) if by == "month" else str(getattr(one, column))
         was[name] = was.get(name, 0) + one.amount
-        would[name] = would.get(name, 0) + micros(site.tariff.amount(printed_of(one)))
+        priced = one.amount if one.kind == "refund" else micros(site.tariff.amount(printed_of(one)))
+        would[name] = would.get(name, 0) + priced
     ordered = sorted(was) if by == "month" else sorted(was, key=lambda name: (-would[name], name))
     pairs = ((name, was[name], would[name]) for name in ordered)
     return [{"name": name, "was": shown(a), "would_be": shown(b), "change": shown(b - a)} for name, a, b in pairs]
 
 
 def _corrected(found: Iterable[Entry]) -> Iterator[Entry]:
-    """Each job as it stands after its corrections; a correction carries the facts of the whole job."""
+    """Each job as it stands after its corrections; a correction carries the facts of the whole job. One that was given
+    back as a whole is a refund of nothing more."""
     jobs: dict[str, Entry] = {}
     for one in found:
         if one.kind in ("job", "import"):
@@ -104,6 +115,12 @@ def _corrected(found: Iterable[Entry]) -> Iterator[Entry]:
             old = jobs.get(key)
             pages = one.pages + (old.pages if old else 0)
             jobs[key] = replace(one, pages=pages, amount=one.amount + (old.amount if old else 0), kind="job")
+        elif one.kind == "refund":
+            key = one.key.removeprefix("refund:").rpartition(":")[0]
+            if one.pages and key in jobs:
+                jobs[key] = replace(jobs[key], kind="refund", amount=jobs[key].amount + one.amount)
+            else:
+                jobs[one.key] = one
     yield from jobs.values()
 
 
@@ -130,8 +147,9 @@ def _is_month(begin: date, last: date) -> bool:
     return begin.day == 1 and last == day_of(f"{begin:%Y-%m}", end=True)
 
 
-def imported(path: Path, server: str, site: Site) -> Iterator[Entry]:
-    """A page_log as entries, one a job. server: tells this log's jobs from those of other servers. Raises CostsError.
+def imported(path: Path, server: str, site: Site, strange: list[str]) -> Iterator[Entry]:
+    """A page_log as entries, one a job. server: tells this log's jobs from those of other servers. strange: gets the
+    lines that are none. Raises CostsError.
 
     CUPS writes a line per page with its copies, or lines with a running total, one per attempt: of those the highest
     counts. Media and sides are in the line where PageLogFormat ends with them, as by default.
@@ -141,6 +159,7 @@ def imported(path: Path, server: str, site: Site) -> Iterator[Entry]:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 if not (match := _LINE.match(line.rstrip("\n"))):
+                    strange += [line.rstrip()[:200]] if line.strip() else []
                     continue
                 printer, user, job, stamp, page, count, billing, rest = match.groups()
                 at = _stamp(stamp)

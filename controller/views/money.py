@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from datetime import date, datetime, tzinfo
 from typing import Any
 
+from controller.costs.charge import remark_of
 from controller.costs.ledger import Entry, Ledger, number
 from controller.costs.rates import money
+from controller.costs.rules import Rules, published
+from controller.costs.standing import Standing, limits
 from controller.store import Store
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -58,7 +61,7 @@ def cost_rows(
 def _entry(one: Entry) -> dict[str, Any]:
     shown = ("key", "kind", "at", "user", "department", "account", "printer", "node", "job", "title", "pages", "sheets")
     row = {name: getattr(one, name) for name in (*shown, "colour_pages", "origin")}
-    return {**row, "amount": money(one.amount)}
+    return {**row, "amount": money(one.amount), "remark": remark_of(one)}
 
 
 def costs_of(store: Store, user: str, since: date, until: date) -> dict[str, Any]:
@@ -66,6 +69,44 @@ def costs_of(store: Store, user: str, since: date, until: date) -> dict[str, Any
     ledger = Ledger(store)
     found = ledger.charged(user, since, until)
     return {**found, "amount": money(found["amount"]), "balance": money(ledger.balance(user))}
+
+
+def currency(store: Store) -> str:
+    return _rules(store).costs.currency
+
+
+def limits_of(store: Store, user: str) -> list[dict[str, Any]]:
+    return list(limits(store, user, _rules(store)))
+
+
+def quotas(store: Store) -> list[dict[str, Any]]:
+    """Those of the configuration: who (users, departments, or everybody), per, pages and amount (None: no limit)."""
+    return [
+        {
+            "who": " in ".join(", ".join(names) for names in (quota.users, quota.departments) if names) or "everybody",
+            "per": quota.per,
+            "pages": quota.pages,
+            "amount": quota.amount,
+        }
+        for quota in _rules(store).costs.quotas
+    ]
+
+
+def shared_accounts(store: Store) -> list[dict[str, Any]]:
+    """name, who may use it, and the balance of what was paid in for it."""
+    standing = Standing(store)
+    return [
+        {
+            "name": one.name,
+            "who": ", ".join((*one.users, *one.departments)) or "everybody",
+            "balance": money(standing.balance(one.name, shared=True)),
+        }
+        for one in _rules(store).costs.shared_accounts
+    ]
+
+
+def _rules(store: Store) -> Rules:
+    return published(store) or Rules()
 
 
 def idle_cost(store: Store, since: date, until: date) -> dict[str, Any]:

@@ -146,6 +146,22 @@ class Views:
         """What a person was charged: jobs, pages, amount, and the balance of what was paid in."""
         return money.costs_of(self.store, user, since, until)
 
+    def currency(self) -> str:
+        """What amounts are in."""
+        return money.currency(self.store)
+
+    def limits_of(self, user: str) -> list[dict[str, Any]]:
+        """What a person may still print (controller/costs/standing.py: limits)."""
+        return money.limits_of(self.store, user)
+
+    def quotas(self) -> list[dict[str, Any]]:
+        """who, per, pages and amount (None: not limited) of each quota of the configuration."""
+        return money.quotas(self.store)
+
+    def shared_accounts(self) -> list[dict[str, Any]]:
+        """name, who and balance of each shared account."""
+        return money.shared_accounts(self.store)
+
     def idle_cost(self, since: date, until: date) -> dict[str, Any]:
         """cost, idle and saved, node_hours, printing_hours and saved_hours (controller/views/money.py)."""
         return money.idle_cost(self.store, since, until)

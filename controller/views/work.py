@@ -8,6 +8,7 @@ from typing import Any
 
 from controller.costs.ledger import Ledger
 from controller.costs.rates import money
+from controller.costs.standing import why_held
 from controller.jobs.table import OPEN, Job, JobTable
 from controller.store import Store
 
@@ -23,16 +24,17 @@ def jobs(
 ) -> list[dict[str, Any]]:
     """Everybody's jobs. state: one of jobs.table's words, or `open`, `ended`, `all`; '' is `open`."""
     found = JobTable(store).search(state or "open", user, printer, node, limit, offset)
-    return [_everybodys(job) for job in found]
+    return _everybodys(store, found)
 
 
 def job(store: Store, uuid: str) -> dict[str, Any] | None:
     found = JobTable(store).by_uuid(uuid)
-    return _everybodys(found) if found else None
+    return _everybodys(store, [found])[0] if found else None
 
 
-def _everybodys(job: Job) -> dict[str, Any]:
-    return {**_row(job), "user": job.owner, "node": job.node}
+def _everybodys(store: Store, found: list[Job]) -> list[dict[str, Any]]:
+    rows = zip(_rows(store, found), found, strict=True)
+    return [{**row, "user": job.owner, "node": job.node} for row, job in rows]
 
 
 def jobs_of(store: Store, user: str, state: str = "", limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
@@ -41,10 +43,15 @@ def jobs_of(store: Store, user: str, state: str = "", limit: int = 100, offset: 
         return []
     found = JobTable(store).search(state or "open", user, limit=limit, offset=offset)
     ledger = Ledger(store)
-    return [{**_row(job), **_charged(ledger, job)} for job in found]
+    return [{**row, **_charged(ledger, job)} for row, job in zip(_rows(store, found), found, strict=True)]
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _rows(store: Store, found: list[Job]) -> list[dict[str, Any]]:
+    held = why_held(store, [job.uuid for job in found if job.state == "held"])
+    return [_row(job, held.get(job.uuid, "")) for job in found]
+
+
+def _row(job: Job, held: str) -> dict[str, Any]:
     return {
         "uuid": job.uuid,
         "id": job.id,
@@ -52,7 +59,7 @@ def _row(job: Job) -> dict[str, Any]:
         "title": job.title,
         "state": job.state,
         "reasons": job.reasons,
-        "why": job.why,
+        "why": job.why or held,
         "size": job.size_kb,
         "created_at": job.created,
         "waiting": _waiting(job, time.time()),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from controller.config import Costs, Quota, SharedAccount
+from controller.costs import rules
 from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.people import site_of
 from controller.decide import decide
 from controller.diary import Diary
 from controller.jobs.table import Job, JobTable
@@ -130,10 +135,62 @@ def test_people_see_their_own_jobs_and_cost(state: State, monkeypatch: pytest.Mo
     app = opened("my_jobs")
     assert "job 1000001" in words(app)
     assert "hers" not in words(app)
-    assert {metric.label: metric.value for metric in app.metric}["Cost this month"] == "0.15"
+    assert {metric.label: metric.value for metric in app.metric}["Cost this month"] == "0.15 EUR"
     ended = words(opened("my_jobs", which="ended"))
     assert "ancient" in ended
     assert "hers" not in ended
+
+
+LIMITS = Costs(
+    currency="CHF",
+    quotas=(Quota(pages=10), Quota(amount=Decimal("0.50"), per="year")),
+    shared_accounts=(SharedAccount(name="lab", departments=("physics",)),),
+)
+
+
+def limited(state: State, costs: Costs = LIMITS) -> None:
+    """As a controller with these rules would leave it: bob's only job is held for its account's sake."""
+    with Store(state.database) as store:
+        rules.publish(store, rules.Rules(costs, site_of(costs, {})))
+        held = {"event": "held", "run": "r", "at": 1.0, "uuid": "uuid-4", "job": 1_000_003, "user": "bob"}
+        held |= {"queue": "office", "title": "t", "driver": False, "options": {}, "separately": 0, "copies": 1}
+        held |= {"reason": "account-limit-reached", "count": ["counted", [["", False, 8]], 1, "", ""]}
+        with store.transaction():
+            JobTable(store).put([Job("uuid-4", 1_000_003, "node-1", "office", "bob", "t", state="held", created=1)])
+            store.execute("insert into attempts values ('r', 'uuid-4', 'node-1', 1.0, ?)", [json.dumps([held])])
+            store.execute("insert into let_through values ('uuid-1', 'demo', '', 4, 200000, 1.0)")
+            Ledger(store).deposit("a", "demo", 1_000_000, date(2026, 1, 1))
+
+
+def test_people_see_what_they_may_still_print(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(state)
+    look_as(monkeypatch, "demo")
+    shown = {metric.label: metric.value for metric in opened("my_jobs").metric}
+    assert shown["You may still print this month"] == "3 pages"  # 3 charged, 4 under way
+    assert shown["You may still print this year"] == "0.15 CHF"
+    assert shown["Left of what was paid in"] == "0.85 CHF"
+    limited_again = Costs(prepaid=True)
+    with Store(state.database) as store:
+        rules.publish(store, rules.Rules(limited_again, site_of(limited_again, {})))
+    shown = {metric.label: metric.value for metric in opened("my_jobs").metric}
+    assert shown["You may still print for"] == "0.65 EUR"
+
+
+def test_a_held_job_says_that_its_account_has_reached_its_limit(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(state)
+    assert "the limit of the account that pays is reached" in words(opened("jobs"))
+    Users(state.users).add("bob", "password")
+    look_as(monkeypatch, "bob")
+    assert "the limit of the account that pays is reached" in words(opened("my_jobs"))
+
+
+def test_costs_name_the_currency_and_show_quotas_and_accounts(state: State) -> None:
+    limited(state)
+    app = opened("costs")
+    assert {metric.label: metric.value for metric in app.metric}["Charged"] == "0.85 CHF"
+    quotas, accounts = (app.dataframe[place].value for place in (1, 2))
+    assert list(quotas["who"]) == ["everybody", "everybody"]
+    assert [list(accounts[name]) for name in ("name", "who", "balance")] == [["lab"], ["physics"], [0.0]]
 
 
 def test_people_cancel_their_own_jobs_and_nobody_elses(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +220,7 @@ def test_no_page_of_administrators_shows_anything_to_others(
 def test_costs_lead_from_a_sum_to_its_jobs(state: State) -> None:
     app = opened("costs")
     figures = {metric.label: metric.value for metric in app.metric}
-    assert (figures["Charged"], figures["Pages"]) == ("0.85", "10")
+    assert (figures["Charged"], figures["Pages"]) == ("0.85 EUR", "10")
     sums = app.dataframe[0].value
     assert list(sums["name"]) == ["alice", "demo"]
     behind = opened("costs", **{"one-user": "alice"}).dataframe[1].value

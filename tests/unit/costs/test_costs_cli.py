@@ -6,8 +6,9 @@ import io
 import json
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,9 +16,12 @@ from unittest import mock
 import pytest
 
 from controller.cli import main
+from controller.config import Costs, Price, Quota
 from controller.costs.charge import facts
-from controller.costs.ledger import Entry, Ledger
+from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.people import Person, site_of
 from controller.costs.rates import Part, Printed
+from controller.costs.rules import Rules, publish
 from controller.store import Store
 
 AT = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp())
@@ -30,6 +34,13 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Store(folder / "cupsfleet.db", create=True) as store:
         Ledger(store).write_many([entry("1", "alice", 10), entry("2", "bob", 4), entry("3", "=cmd()", 1)])
     return folder
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    """An empty ledger."""
+    with Store(tmp_path / "cupsfleet.db", create=True):
+        return tmp_path
 
 
 def entry(key: str, user: str, pages: int) -> Entry:
@@ -107,6 +118,63 @@ def test_money_is_booked_once_for_each_key(state: Path) -> None:
     assert done(state, "balance", "carol").strip() == "12.50"
 
 
+def test_a_refund_is_an_entry_with_who_and_why(books: Path) -> None:
+    with Store(books / "cupsfleet.db") as store:
+        Ledger(store).write_many([entry("r", "erin", 4)])
+    said = run(books, "refund", "job:r", "--amount", "0.05", "--why", "a smeared page").stderr
+    assert "erin gets back 0.05 EUR and 0 pages" in said
+    assert "erin gets back 0.15 EUR and 4 pages" in run(books, "refund", "r", "--why", "the printer jammed").stderr
+    assert "everything was given back already" in run(books, "refund", "r", "--why", "again").stderr
+    rows = json.loads(done(books, "jobs", "--user", "erin", "--from", "2026-03", "--json"))
+    assert [(row["kind"], row["pages"], row["amount"]) for row in rows] == [
+        ("job", 4, "0.20"),
+        ("refund", 0, "-0.05"),
+        ("refund", -4, "-0.15"),
+    ]
+    assert rows[2]["remark"].endswith(": the printer jammed")
+    assert rows[2]["remark"] != ": the printer jammed"
+    [total] = json.loads(done(books, "--user", "erin", "--from", "2026-03", "--json"))
+    assert (total["jobs"], total["pages"], total["amount"]) == (1, 0, "0.00")
+    assert done(books, "balance", "erin").strip() == "0.00"
+
+
+def test_what_was_given_back_as_a_whole_costs_nothing_at_other_prices(books: Path, tmp_path: Path) -> None:
+    with Store(books / "cupsfleet.db") as store:
+        Ledger(store).write_many([entry("w1", "frank", 4), entry("w2", "frank", 2)])
+    for words in (("w1",), ("w2", "--amount", "0.02")):
+        assert run(books, "refund", *words, "--why", "a jam").returncode == 0
+    (tmp_path / "new.toml").write_text("[[costs.prices]]\nper_page = 0.10\n")
+    found = json.loads(done(books, "what-if", "--config", str(tmp_path / "new.toml"), "--since", "2026-03", "--json"))
+    [frank] = [row for row in found if row["name"] == "frank"]
+    assert frank == {"name": "frank", "was": "0.08", "would_be": "0.18", "change": "0.10"}
+
+
+def test_the_rules_that_are_in_force_are_those_of_the_fleet(books: Path, tmp_path: Path) -> None:
+    """Also in a shell that knows nothing of its configuration."""
+    costs = Costs(currency="CHF", prices=(Price(per_page=Decimal("0.20")),), quotas=(Quota(pages=10),))
+    with Store(books / "cupsfleet.db") as store:
+        publish(store, Rules(costs, site_of(costs, {"gina": Person("gina", "Law")})))
+        Ledger(store).write_many([replace(entry("g", "gina", 4), day=number(site_of(costs, {}).tariff.today()))])
+    (tmp_path / "page_log").write_text("old gina 9 [02/Mar/2026:12:00:00 +0000] total 2 - localhost t - -\nrubbish\n")
+    said = run(books, "import", str(tmp_path / "page_log"), "--server", "s").stderr
+    assert "1 jobs are new in the ledger" in said
+    assert "1 lines are not as CUPS writes them by default and were passed over, such as: rubbish" in said
+    [one] = json.loads(done(books, "jobs", "--printer", "old", *MARCH, "--json"))
+    assert (one["amount"], one["department"]) == ("0.40", "Law")
+    paid = run(books, "deposit", "gina", "2").stderr
+    assert "gina has 1.40 CHF" in paid
+    assert "there is no user of the name 'gina'" in paid
+    assert "amounts in CHF" in run(books, *MARCH).stderr
+    [limit] = json.loads(done(books, "limits", "gina", "--json"))
+    assert limit == {"what": "pages", "per": "month", "allowed": 10, "used": 4, "left": 6}
+
+
+def test_a_table_of_sums_ends_with_its_total(state: Path) -> None:
+    lines = done(state, "--user", "alice", *MARCH).splitlines()
+    assert len(lines) == 2  # a total of one is none
+    assert done(state, *MARCH).splitlines()[-1].split()[0] == "total"
+
+
 def test_the_fleet_without_any_hours(state: Path) -> None:
     row = json.loads(done(state, "fleet", *MARCH, "--json"))
     assert (row["node_hours"], row["pages"], row["charged"]) == (0.0, 15, "0.75")
@@ -118,6 +186,16 @@ def test_the_fleet_without_any_hours(state: Path) -> None:
         (("--from", "yesterday"), 1, "'yesterday' is no day; allowed is 2026-11-22, or a month 2026-11"),
         (("--from", "2026-03-02", "--to", "2026-03-01"), 1, "ends before it begins"),
         (("deposit", "carol", "much"), 1, "'much' is no amount; allowed is a number such as 20 or 12.50"),
+        (("refund", "nothing", "--why", "x"), 1, "nothing was charged for 'job:nothing'"),
+        (("refund", "12345678", "--why", "x"), 1, "there is no job 12345678"),
+        (("refund", "1", "--why", ""), 1, "it must be said what for"),
+        (("refund", "job:1"), 2, "Missing option '--why'"),
+        (("refund", "job:1", "--amount", "9", "--why", "x"), 1, "allowed is more than 0 and up to 0.50"),
+        (("refund", "job:1", "--amount", "-1", "--why", "x"), 1, "allowed is more than 0 and up to 0.50"),
+        (("deposit", "carol", "nan"), 1, "'nan' is no amount"),
+        (("deposit", "carol", "1e30"), 1, "'1e30' is no amount"),
+        (("deposit", "", "1"), 1, "'' is nobody's name"),
+        (("statement", "March"), 1, "'March' is no day"),
         (("import", "/nonexistent/page_log"), 1, "/nonexistent/page_log can't be read"),
         (("--by", "weather"), 2, "Invalid value"),
     ],

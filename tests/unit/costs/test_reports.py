@@ -89,7 +89,7 @@ this is no line of a page_log
 def test_a_page_log_is_imported_once_and_counts_each_job_once(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "page_log").write_text(PAGE_LOG)
     for expected in (2, 0):
-        assert ledger.write_many(reports.imported(tmp_path / "page_log", "old", SITE)) == expected
+        assert ledger.write_many(reports.imported(tmp_path / "page_log", "old", SITE, [])) == expected
     found = {one.user: one for one in ledger.entries(date(2026, 3, 1), date(2026, 4, 1))}
     assert (found["alice"].pages, found["alice"].sheets, found["alice"].account) == (4, 2, "Chemistry")
     assert (found["bob"].pages, found["bob"].department, found["bob"].account) == (10, "Chemistry", "")
@@ -100,7 +100,7 @@ def test_a_page_log_is_imported_once_and_counts_each_job_once(ledger: Ledger, tm
 def test_what_is_no_page_log_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "page_log").write_text(text)
     with pytest.raises(CostsError, match="holds no line as CUPS writes them"):
-        list(reports.imported(tmp_path / "page_log", "old", SITE))
+        list(reports.imported(tmp_path / "page_log", "old", SITE, []))
 
 
 def test_the_fleet_costs_its_idle_hours_too(ledger: Ledger) -> None:
