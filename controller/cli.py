@@ -131,7 +131,7 @@ def up(
     for name, password in lifetime.first_users(place, with_demo=path is None):
         out.print(f"user {name}, password {password}")
     if detach:
-        lifetime.start_detached(place, path, port)
+        lifetime.start_detached(place, path, port, say)
         _tell_where(place)
     else:
         lifetime.serve(place, path, port, lambda: _tell_where(place))

@@ -55,6 +55,12 @@ WATCH_INTERVAL = 0.5
 """Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
 STALL_INTERVALS = 5.0
 """Intervals without a pass after which the scheduler is taken to wait for a clock that was set back."""
+PATIENCE_SECONDS = 60.0
+"""So much longer whoever waits for the start should wait, each time."""
+MIGRATING = (
+    "the database is brought into the shape of this version, which takes a minute or two where it holds ten million "
+    "jobs; it may be interrupted, and begins anew at the next start"
+)
 HOUSEKEEPING_INTERVAL = 600.0
 """Seconds between two checkpoints of the database and clearings of old history."""
 
@@ -104,6 +110,20 @@ class Configuration:
 
 
 @dataclass
+class Patience:
+    """Says, to whoever waits for the start, that the database of an older version is brought into shape first."""
+
+    _told: float = 0.0
+
+    def __call__(self) -> None:
+        if not self._told:
+            log.warning(MIGRATING)
+        if time.monotonic() - self._told > PATIENCE_SECONDS / 10:
+            self._told = time.monotonic()
+            notify(f"STATUS={MIGRATING}\nEXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000:.0f}")
+
+
+@dataclass
 class Daemon:
     """One controller for one state folder, from its start to the signal that ends it."""
 
@@ -124,7 +144,7 @@ class Daemon:
         """Serve until SIGTERM or SIGINT. Raises StateError, StoreError or UserError when it can't begin."""
         lock = self.state.lock()
         settings = self.configuration.settings
-        self.store = Store(self.state.database, create=True)
+        self.store = Store(self.state.database, create=True, migrating=Patience())
         if settings.front_door.certificate is None:
             ensure_certificate(self.state.certificate, settings.front_door.name)
         self._assemble(settings)

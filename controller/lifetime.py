@@ -37,6 +37,9 @@ WAIT_DEADLINE = 86400.0
 """Seconds that `--wait` waits: a drain takes as long as the jobs do."""
 
 
+Tell = Callable[[str], None]
+
+
 class LifetimeError(Exception):
     """The fleet could not be started, stopped or asked; the message says why and what to do."""
 
@@ -77,8 +80,11 @@ def serve(place: State, config: Path | None, port: int | None, announce: Callabl
     Daemon(place, Configuration(config, port), announce).run()
 
 
-def start_detached(place: State, config: Path | None, port: int | None) -> None:
-    """Start the controller in the background; returns when jobs can be printed. Raises LifetimeError."""
+def start_detached(place: State, config: Path | None, port: int | None, tell: Tell) -> None:
+    """Start the controller in the background; returns when jobs can be printed. tell: hears why it takes longer.
+
+    Raises LifetimeError.
+    """
     if place.controller() is not None:
         _wait_until_seen(place)
         return
@@ -95,17 +101,22 @@ def start_detached(place: State, config: Path | None, port: int | None) -> None:
             start_new_session=True,
             env={**os.environ, "NOTIFY_SOCKET": listener.name},
         )
-    _await_ready(process, listener, place)
+    _await_ready(process, listener, place, tell)
 
 
-def _await_ready(process: subprocess.Popen[bytes], listener: Listener, place: State) -> None:
-    said = "it said nothing"
+def _await_ready(process: subprocess.Popen[bytes], listener: Listener, place: State, tell: Tell) -> None:
+    said, told = "it said nothing", ""
     deadline = time.monotonic() + START_DEADLINE
     while time.monotonic() < deadline:
         for name, value in listener.messages(0.2):
             if name == "READY":
                 return
             said = value if name == "STATUS" else said
+            if name == "EXTEND_TIMEOUT_USEC" and value.isdecimal():
+                deadline = max(deadline, time.monotonic() + int(value) / 1_000_000)
+                if told != said:
+                    tell(said)
+                    told = said
         if process.poll() is not None:
             if place.controller() is not None:  # somebody else's `up` was faster
                 return _wait_until_seen(place)
@@ -172,9 +183,6 @@ def _left_running(place: State) -> bool:
     records = [*place.processes.glob("*.json"), *place.nodes.glob("*/process")]
     proxies = place.folder.glob("proxy-*")
     return any(running(record) for record in records) or any(Proxy(folder).running() for folder in proxies)
-
-
-Tell = Callable[[str], None]
 
 
 def asked(place: State, store: Store, verb: str, argument: str, who: str, wait: bool, tell: Tell) -> dict[str, Any]:

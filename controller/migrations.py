@@ -204,11 +204,27 @@ def fill_summaries(db: Database) -> None:
     names = ("jobs", "pages", "sheets", "colour_pages", "amount")
     sums = ", ".join(f"sum({name})" for name in names)
     db.execute("delete from costs_by_name")
-    for by, name in (("user", "user"), *((one, one) for one in ("department", "account", "printer")), ("all", "''")):
-        table, divisors = ("costs_by_month", (1, 100)) if by == "user" else ("costs_by_day", (1, 100, 10_000))
-        for divisor in divisors:
-            made = f"select period / {divisor}, '{by}', {name}, {sums} from {table} group by 1, 3"
-            db.execute(f"insert into costs_by_name {made}")
+
+    def put(by: str, made: str) -> None:
+        db.execute(f"insert into costs_by_name select period, '{by}', name, {sums} from ({made}) group by 1, 3")
+
+    def put_longer(by: str, digits: int) -> None:
+        """Months and years, from what is there by periods of so many digits."""
+        while digits > 4:
+            own = f"by = '{by}' and period between {10 ** (digits - 1)} and {10**digits - 1}"
+            put(by, f"select period / 100 as period, name, {', '.join(names)} from costs_by_name where {own}")
+            digits -= 2
+
+    put("user", "select period, user as name, * from costs_by_month")
+    put_longer("user", 6)
+    # Rows by day are as many as jobs, so they are read once.
+    who = "period, department, account, printer"
+    summed = ", ".join(f"sum({name}) as {name}" for name in names)
+    db.execute(f"create temp table without_users as select {who}, {summed} from costs_by_day group by {who}")
+    for by, name in (("department", "department"), ("account", "account"), ("printer", "printer"), ("all", "''")):
+        put(by, f"select {name} as name, * from without_users")
+        put_longer(by, 8)
+    db.execute("drop table without_users")
     db.execute("delete from costs_by_time")
     counted = ", ".join(["sum(kind in ('job', 'import'))", *(f"sum({name})" for name in names[1:])])
     made = f"select at / 900 * 900, {counted} from ledger where kind != 'deposit' group by 1"

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +33,9 @@ LOOK_TIMEOUT = 0.2
 PASSES_KEPT = 10_000
 """Recorded passes that are kept at most, whatever their age: each holds a snapshot of the whole fleet."""
 
+MIGRATION_STEPS = 1_000_000
+"""Instructions of SQLite's machine between two calls while the shape is changed; some ten milliseconds."""
+
 _SNAPSHOT = TypeAdapter(Snapshot)
 _PLAN = TypeAdapter(Plan)
 _SOME_JOB = OpenJob(0, "", "", "", 0, 0, 0, ())
@@ -46,9 +49,13 @@ class StoreError(Exception):
 class Store:
     """The database of one state folder. An instance is used by one thread at a time."""
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        """Open the database; `create` makes or migrates it. Raises StoreError."""
-        self.path = path
+    def __init__(self, path: Path, create: bool = False, migrating: Callable[[], None] | None = None) -> None:
+        """Open the database; `create` makes it, or brings one of an older version into this one's shape.
+
+        migrating: called again and again while that takes long. When it raises, or the process ends, the database is
+        as it was before the step that was under way. Raises StoreError.
+        """
+        self.path, self._migrating = path, migrating
         if not create and not path.is_file():
             raise StoreError(f"there is no fleet in {path.parent}; start one with: cupsfleet up --state {path.parent}")
         self._open(create)
@@ -60,7 +67,7 @@ class Store:
             # The daemon opens it in one thread and runs passes in another, never in both at once.
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
-                self._db = _prepared(connection, create)
+                self._db = _prepared(connection, create, self._migrating)
                 self._file = _identity(self.path)
             except BaseException:
                 connection.close()
@@ -336,15 +343,22 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _prepared(connection: sqlite3.Connection, create: bool) -> Database:
+def _prepared(connection: sqlite3.Connection, create: bool, migrating: Callable[[], None] | None) -> Database:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
     database = Database(connection)
     if create:
+        pending = migrations.pending(database)
+        connection.set_progress_handler(migrating, MIGRATION_STEPS)
         migrations.apply(database)
+        connection.set_progress_handler(None, 0)
+        if pending:  # what was written may be gigabytes, and every reader would look for its pages in the log
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     elif migrations.pending(database):
-        raise sqlite3.DatabaseError("it has not the shape that this version needs; `cupsfleet up` brings it there")
+        raise sqlite3.DatabaseError(
+            "it has not the shape that this version needs; `cupsfleet up` brings it there, which may take minutes"
+        )
     return database
 
 

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from controller import cli, lifetime
+from controller.daemon import Patience
 from controller.decide import decide
+from controller.notify import Listener, notify
 from controller.plan import Answer
 from controller.snapshot import Node, NodeState
 from controller.state import AlreadyRuns, State
@@ -251,11 +253,26 @@ def test_the_callers_folder_lends_no_code(state: State, tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     code = (
         "import sys; from pathlib import Path; from controller import lifetime; from controller.state import State;"
-        f"lifetime.start_detached(State(Path({str(state.folder)!r})), Path('/nonexistent.toml'), None)"
+        f"lifetime.start_detached(State(Path({str(state.folder)!r})), Path('/nonexistent.toml'), None, print)"
     )
     run = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "there is no such file" in run.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def test_whoever_waits_is_told_that_the_start_takes_longer(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the database of an older version is brought into shape."""
+    listener, heard = Listener(), list[str]()
+    monkeypatch.setattr(lifetime, "START_DEADLINE", 0.4)
+    monkeypatch.setenv("NOTIFY_SOCKET", listener.name)
+    Patience()()
+    threading.Timer(1.0, notify, ["READY=1"]).start()
+    with subprocess.Popen(["sleep", "30"]) as process:
+        lifetime._await_ready(process, listener, state, heard.append)
+        process.kill()
+    listener.close()
+    assert len(heard) == 1
+    assert "brought into the shape of this version" in heard[0]
 
 
 class TestStartScript:

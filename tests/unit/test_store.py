@@ -6,13 +6,18 @@ import json
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from controller import store as store_module
+from controller.costs.ledger import Ledger
 from controller.decide import decide
+from controller.migrations import migrations
 from controller.plan import Answer
 from controller.snapshot import SLOT_RESERVE, Node, NodeState
 from controller.store import Store, StoreError, recorded_snapshot
@@ -166,6 +171,31 @@ def test_a_database_without_its_tables_is_a_sentence(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(StoreError, match="has not the shape that this version needs"):
         Store(path)
+
+
+def test_a_change_of_shape_that_is_interrupted_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cupsfleet.db"
+    monkeypatch.setattr("controller.store.MIGRATION_STEPS", 100)
+    with closing(sqlite3.connect(path)) as connection:
+        migrations.apply(Database(connection), stop_before="m006_summaries")
+        who = "'u' as user, '' as department, '' as account, 'p' as printer, 1 as jobs, 1 as pages, 1 as sheets, 0, 5"
+        days = "with recursive days(day) as (select 20260101 union all select day + 1 from days limit 500)"
+        connection.execute(f"{days} insert into costs_by_day select day, {who} from days")
+        connection.commit()
+    calls = []
+
+    def told() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(StoreError, match="interrupted"):
+        Store(path, create=True, migrating=told)
+    with pytest.raises(StoreError, match="has not the shape"):
+        Store(path)
+    with Store(path, create=True, migrating=told) as store:
+        assert Ledger(store).total(date(2026, 1, 1), date(2027, 1, 1))["pages"] == 500
+    assert len(calls) > 3
 
 
 def test_a_database_that_breaks_later_is_a_sentence(store: Store) -> None:
