@@ -6,7 +6,11 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # how long a test takes says how busy the machine is
+hypothesis.settings.load_profile("untimed")
 
 KINDS = ("unit", "contract", "process", "browser")
 
