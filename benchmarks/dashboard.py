@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +27,7 @@ from datetime import date, timedelta
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
@@ -302,15 +304,15 @@ def stay(site: Site, count: int, minutes: float) -> None:
         viewer.open_until.close()
     passed = time.monotonic() - begun
     took.sort()
-    half = memory[len(memory) // 2 :]
     spread = f"{_at(took, 0.5):.0f} ms (median), {_at(took, 0.95):.0f} ms (95 %), {took[-1] * 1000:.0f} ms at most"
     share = (site.cpu() - used) / passed
     print(
         f"{count} viewers for {passed / 60:.1f} min: {len(took)} refreshes, server time {spread}; {share:.2f} of a core"
     )
+    quarters = [memory[min(len(memory) - 1, len(memory) * part // 4)] for part in range(5)]
+    told = ", ".join(f"{megabytes:.0f}" for megabytes in quarters)
     print(
-        f"memory, MB: {memory[0]:.0f} at the beginning, {half[0]:.0f} half way, {memory[-1]:.0f} at the end, "
-        f"{max(memory):.0f} at most",
+        f"memory, MB, at the beginning and after each quarter of the time: {told}; {max(memory):.0f} at most",
         flush=True,
     )
 
@@ -319,22 +321,72 @@ def _at(sorted_times: list[float], share: float) -> float:
     return sorted_times[int(share * (len(sorted_times) - 1))] * 1000
 
 
+MOMENTS = {
+    "first words": "#first-words h1, .stApp h1",
+    "heading": ".stApp h1",
+    "figures": ".stApp .figures",
+    "nodes": "[class*=st-key-row-]",
+    "chart": ".stVegaLiteChart :is(canvas, svg)",
+}
+"""What is waited for, in the order in which it comes, by selector."""
+
+
 def browsers(site: Site) -> None:
-    """A browser that starts cold: until the page's first figures stand there."""
-    found = []
-    with sync_playwright() as playwright:
+    """A browser that starts cold, beside one that opens a Streamlit page of a single word."""
+    with hello() as bare, sync_playwright() as playwright:
+        found: dict[str, list[float]] = {}
         for _ in range(BROWSERS):
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-            )
-            credentials = {"username": "admin", "password": "admin"}
-            page = browser.new_context(ignore_https_errors=True, http_credentials=credentials).new_page()  # type: ignore[arg-type]
-            begun = time.perf_counter()
-            page.goto(site.url)
-            page.get_by_test_id("stMetric").first.wait_for(timeout=60_000)
-            found.append(time.perf_counter() - begun)
-            browser.close()
-    print(f"first content in a cold Chromium: {statistics.median(found):.2f} s (median of {BROWSERS})", flush=True)
+            for url, moments in ((bare, {"a bare Streamlit page": ".stMarkdown p"}), (site.url, MOMENTS)):
+                for name, took in _opened(playwright, url, moments):
+                    found.setdefault(name, []).append(took)
+    print(f"| cold Chromium, median of {BROWSERS} | s |\n| --- | ---: |")
+    for name, times in found.items():
+        print(f"| {name} | {statistics.median(times):.2f} |", flush=True)
+
+
+def _opened(playwright: Playwright, url: str, moments: dict[str, str]) -> list[tuple[str, float]]:
+    """Seconds from the address to each moment."""
+    browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
+    page = browser.new_context(
+        ignore_https_errors=True, http_credentials={"username": "admin", "password": "admin"}
+    ).new_page()
+    begun, found = time.perf_counter(), []
+    page.goto(url, wait_until="commit")
+    for name, selector in moments.items():
+        page.locator(selector).first.wait_for(timeout=60_000)
+        found.append((name, time.perf_counter() - begun))
+    browser.close()
+    return found
+
+
+@contextmanager
+def hello() -> Iterator[str]:
+    """The smallest Streamlit page there is; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="hello-") as name:
+        script, record = Path(name) / "hello.py", Path(name) / "hello.json"
+        script.write_text('import streamlit as st\nst.write("hello")\n')
+        options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
+        options += ["--server.fileWatcherType=none", "--browser.gatherUsageStats=false"]
+        command = (sys.executable, "-m", "streamlit", "run", str(script), *options)
+        processes.spawn(command, record, Path(name) / "log", dict(os.environ))
+        try:
+            _until_it_listens(port)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            processes.end(record)
+
+
+def _until_it_listens(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the bare page does not come up"
+            time.sleep(0.2)
 
 
 if __name__ == "__main__":

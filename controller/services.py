@@ -157,7 +157,7 @@ class Services:
             "theme.base": str(folder / "theme.toml"),
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        command = (*PYTHON, "streamlit", "run", str(folder / "app.py"), *arguments)
+        command = (*PYTHON, "streamlit", "run", str(folder / "server.py"), *arguments)
         return Service("dashboard", "dashboard", port, command, (("CUPSFLEET_STATE_DIR", str(self.state.folder)),))
 
     def _whole_queue(self, settings: Settings) -> Service:

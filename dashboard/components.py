@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn, TypeVar
@@ -29,6 +29,12 @@ SLOW = "15s"
 PROBLEMS_SHOWN = 4
 STALE_AFTER = 10.0
 """Seconds after which what was seen is shown as old, whatever the controller's process does."""
+MARKS = {
+    "good": ":green[:material/check_circle:]",
+    "doubt": ":orange[:material/warning:]",
+    "bad": ":red[:material/error:]",
+}
+"""Before a sentence about the fleet, by its mood (fleet_words.py)."""
 _MARKS = {
     "node": {
         "ready": ("green", "check_circle"),
@@ -67,8 +73,13 @@ _MARKS = {
 
 def badge(of: str, state: str, said: str = "") -> str:
     """A state of a node, a job or a task as Markdown: its word, or what is said instead, its icon and its colour."""
-    colour, icon = _MARKS[of].get(state, ("gray", "help"))
+    colour, icon = _MARKS[of].get(state, ("gray", "circle"))
     return f":{colour}-badge[:material/{icon}: {said or state}]"
+
+
+def tally(of: str, counts: Mapping[str, int]) -> None:
+    """How many nodes or jobs are in each state. Those of which there is none have no colour, so as to alarm nobody."""
+    st.markdown(" ".join(badge(of, word if count else "", f"{count} {word}") for word, count in counts.items()))
 
 
 def plain(text: str) -> str:
@@ -109,7 +120,7 @@ def section(text: str) -> None:
     st.header(text, anchor=False)
 
 
-def age_of(status: dict[str, Any]) -> float | None:
+def age_of(status: Mapping[str, Any]) -> float | None:
     """Seconds since what is shown was seen, where that is too long ago to be taken for now; else None."""
     controller = status["controller"]
     age: float | None = controller["age"]

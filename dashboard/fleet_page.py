@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
 from controller.state import State
-from dashboard import charts, tasks
+from dashboard import charts, figures, tasks
 from dashboard import viewer as access
 from dashboard.components import (
     AT_ONCE,
     FIGURES,
     LIVE,
+    MARKS,
     SLOW,
     age_of,
-    badge,
-    counted,
     heading,
     link,
     nothing,
@@ -29,7 +28,10 @@ from dashboard.components import (
     section,
     seen,
     stale_note,
+    tally,
 )
+from dashboard.figures import Figure
+from dashboard.fleet_words import COUNTED, counts, mood, seen_as, sentence
 from dashboard.node_words import marks, open_jobs, three_views, waits
 from dashboard.times import HOUR, clock, lasting, span, span_choice, zone
 
@@ -42,9 +44,6 @@ NODES_SHOWN = 20
 """On one page of the list."""
 WIDTHS = (0.9, 1.5, 1.4, 2.9, 1.9, 1.5)
 """Of a row's cells. On a phone they stand below each other, so each says what it is without a heading."""
-COUNTED = ("ready", "draining", "unhealthy", "dead", "unknown")
-UNWELL = ("unhealthy", "disputed", "unknown")
-"""What a node may be seen as that its state does not say."""
 
 
 def show(state: State) -> None:
@@ -86,11 +85,13 @@ def _overview(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
     old = "" if age_of(status) is None else f"As of {clock(status['controller']['seen'])}: "
-    heading(f"{mood(status)} {old}{sentence(status)}")
+    heading(f"{MARKS[mood(status)]} {old}{sentence(status)}")
     problems(status["problems"])
     stale_note(status)
     with seen(status, "overview"):
-        st.markdown(" ".join(badge("node", word, f"{count} {word}") for word, count in counts(status["nodes"]).items()))
+        tally("node", counts(status["nodes"]))
+    if "kiosk" in st.query_params:  # nobody would notice that a wall screen stands still
+        st.caption(f"Seen at {clock(status['controller']['seen'])}")
 
 
 @st.fragment(run_every=FIGURES)
@@ -100,30 +101,33 @@ def _figures(state: State) -> None:
     with access.administrator(state) as views:
         status, today = views.status(), views.today(now, zone())
         lately, printed = views.series(now - HOUR, now, SPARKS), views.printed(midnight, now)
-    waited = [row["wait_p95"] for row in lately if row["wait_p95"] is not None]
-    with seen(status, "figures"), st.grid(min_column_width=250 if "kiosk" in st.query_params else 165):
-        _figure("Queue depth", f"{status['queue_depth']:,}", [row["queue_depth"] for row in lately], _HOUR)
-        _figure(
-            "Wait, 95 %", lasting(waited[-1]) if waited else "none", [row["wait_p95"] or 0 for row in lately], _WAIT
-        )
-        for name in ("jobs", "pages", "cost"):
-            shown = f"{today[name]:,.2f}" if name == "cost" else f"{today[name]:,}"
-            _figure(f"{name.capitalize()} today", shown, quarters(printed, name, midnight, now), _TODAY)
-        if float(status["price_per_hour"]):
-            nodes = [float(row["cost_per_hour"]) for row in lately]
-            _figure("Nodes per hour", status["price_per_hour"], nodes, "What the nodes cost in an hour. " + _HOUR)
+    waited = [row["wait_p95"] or 0.0 for row in lately]
+    depths, prices = [row["queue_depth"] for row in lately], [float(row["cost_per_hour"]) for row in lately]
+    shown = [
+        Figure("Queue depth", f"{status['queue_depth']:,}", f"{_most(depths, '.0f')} in the last hour", depths),
+        Figure("Wait, 95 %", _wait(lately), f"{_most(waited, '.0f')} s in the last hour", waited),
+        *(_today(name, today[name], quarters(printed, name, midnight, now)) for name in ("jobs", "pages", "cost")),
+    ]
+    if float(status["price_per_hour"]):
+        about = f"{_most(prices, ',.2f')} in the last hour"
+        shown.append(Figure("Nodes per hour", status["price_per_hour"], about, prices))
+    with seen(status, "figures"):
+        figures.show(shown)
 
 
-_HOUR = "The line is the last hour."
-_WAIT = "95 % of the jobs that began to print in the last minutes had waited at most so long. " + _HOUR
-_TODAY = "Since midnight; a bar is a quarter of an hour."
+def _most(past: Sequence[float], form: str) -> str:
+    return f"at most {max(past, default=0):{form}}"
 
 
-def _figure(label: str, value: str, spark: Sequence[float], about: str) -> None:
-    """A figure with its recent past, where there is one."""
-    past = list(spark) if len(spark) > 1 else None
-    kind: Literal["bar", "area"] = "bar" if about == _TODAY else "area"
-    st.metric(label, value, border=True, chart_data=past, chart_type=kind, help=about, height="stretch")
+def _wait(lately: Sequence[dict[str, Any]]) -> str:
+    """Of those that began to print in the last minutes, 95 % had waited at most so long."""
+    known = [row["wait_p95"] for row in lately if row["wait_p95"] is not None]
+    return lasting(known[-1]) if known else "none"
+
+
+def _today(name: str, value: Any, past: list[float]) -> Figure:
+    shown = f"{value:,.2f}" if name == "cost" else f"{value:,}"
+    return Figure(f"{name.capitalize()} today", shown, "quarter hours since midnight", past, bars=True)
 
 
 def quarters(printed: list[dict[str, Any]], name: str, since: float, until: float) -> list[float]:
@@ -140,7 +144,7 @@ def _history(state: State) -> None:
         samples = views.series(chosen.since, chosen.until, SAMPLES)
         events = views.events(chosen.since, chosen.until, limit=EVENTS_MARKED, kinds=("order", "drain"))["rows"]
     if samples:
-        charts.fleet(samples, events, chosen, 480 if kiosk else 300)
+        charts.fleet(samples, events, chosen, 400 if kiosk else 300)
     else:
         nothing(f"Nothing was recorded in the last {chosen.name}: no controller ran.", "query_stats")
 
@@ -164,6 +168,7 @@ def _nodes(state: State) -> None:
     if not found:
         nothing("No node fits the filters above.", "filter_alt_off")
         return
+    found.sort(key=lambda node: seen_as(node) == "ready")  # what somebody may have to look at comes first
     with seen(status, "nodes"):
         for node in rows_of_page(found, NODES_SHOWN, "page"):
             _node_row(node)
@@ -183,56 +188,7 @@ def _node_row(node: dict[str, Any]) -> None:
         tasks.node_menu(node)
 
 
-def seen_as(node: dict[str, Any]) -> str:
-    """The one word to count and to filter a node by."""
-    health = node.get("health", "")
-    if node["state"] == "ready" and health in UNWELL:
-        return "unknown" if health == "disputed" else str(health)
-    return str(node["state"])
-
-
-def counts(nodes: list[dict[str, Any]]) -> dict[str, int]:
-    """How many nodes are seen as what; other words only where there are any."""
-    found = dict.fromkeys(COUNTED, 0)
-    for node in nodes:
-        found[seen_as(node)] = found.get(seen_as(node), 0) + 1
-    return found
-
-
 def chosen(node: dict[str, Any], wanted: str, states: list[str]) -> bool:
     """Whether the filters let a node through."""
     text = f"{node['name']} {node['address']} {node['reason']}".lower()
     return all(word in text for word in wanted.lower().split()) and (not states or seen_as(node) in states)
-
-
-def mood(status: dict[str, Any]) -> str:
-    """Green, orange or red before the sentence."""
-    ready = counts(status["nodes"])["ready"]
-    if ready == 0:
-        return ":red[:material/error:]"
-    if ready < len(status["nodes"]) or status["problems"]:
-        return ":orange[:material/warning:]"
-    return ":green[:material/check_circle:]"
-
-
-def sentence(status: dict[str, Any]) -> str:
-    """Whether people can print, and when the last of those who wait will."""
-    nodes = status["nodes"]
-    ready = counts(nodes)["ready"]
-    if not nodes:
-        return "Nobody can print: there is no server yet."
-    if ready == 0:
-        return f"Nobody can print: none of {counted(len(nodes), 'server')} is ready. {_waiting(status)}"
-    if ready == len(nodes):
-        servers = "The only server is ready." if ready == 1 else f"All {ready} servers ready."
-        return f"{servers} {_waiting(status)}"
-    return f"People can print: {ready} of {len(nodes)} servers ready. {_waiting(status)}"
-
-
-def _waiting(status: dict[str, Any]) -> str:
-    waiting = sum(node.get("waiting") or 0 for node in status["nodes"])
-    if not waiting:
-        return "No job waits."
-    longest = max((node.get("wait") or 0.0 for node in status["nodes"]), default=0.0)
-    last = "it will start" if waiting == 1 else "the last will start"
-    return f"{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}."

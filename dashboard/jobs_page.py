@@ -9,7 +9,7 @@ import streamlit as st
 from controller.state import State
 from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, badge, heading, section, seen, stale_note, table
+from dashboard.components import LIVE, heading, section, seen, stale_note, table, tally
 from dashboard.times import moment
 
 STATES = ("open", *jobs.OPEN, "ended", "completed", "canceled", "aborted", "lost")
@@ -37,7 +37,7 @@ def _sums(state: State) -> None:
         queues, users = views.open_by("queue"), views.open_by("owner")
     stale_note(status)
     with seen(status, "sums"):
-        st.markdown(" ".join(badge("job", word, f"{count} {word}") for word, count in counts.items()))
+        tally("job", counts)
         if not queues:
             return
         left, right = st.columns(2)

@@ -10,12 +10,14 @@ import streamlit as st
 from controller.state import State
 from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, heading, section
+from dashboard.components import LIVE, MARKS, heading, section
+from dashboard.fleet_words import for_everybody, mood
 from dashboard.times import zone
 
 
 def show(state: State) -> None:
     heading("My jobs")
+    _printing(state)
     _cost(state)
     section("Jobs")
     st.segmented_control(
@@ -29,6 +31,15 @@ def show(state: State) -> None:
     )
     _list(state)
     jobs.confirm(state, own=True)
+
+
+@st.fragment(run_every=LIVE)
+def _printing(state: State) -> None:
+    """The one thing about the fleet that everybody may know."""
+    with access.person(state) as (views, _):
+        status = views.status()
+    mark = MARKS["bad" if mood(status) == "bad" else "good"]
+    st.markdown(f"{mark} {for_everybody(status)}")
 
 
 @st.fragment(run_every="15s")
@@ -67,11 +78,10 @@ _PERIODS = {"day": "today", "week": "this week", "month": "this month", "year": 
 def _list(state: State) -> None:
     which = st.session_state.get("which") or "open"
     with access.person(state) as (views, viewer):
-        url = views.status()["front_door"]["url"]
         tasks.current([row for row in views.commands(100) if row["asked_by"] == viewer.name], [])
         jobs.listed(
             state,
             lambda limit, offset: views.jobs_of(viewer.name, which, limit, offset),
-            "You have printed nothing yet." if which == "ended" else f"Nothing of yours waits. Print to `{url}`",
+            "You have printed nothing yet." if which == "ended" else "Nothing of yours waits.",
             own=True,
         )

@@ -32,11 +32,12 @@ def three_views(node: dict[str, Any]) -> str:
     proxy = "not asked" if not proxies else "up" if up == len(proxies) else f"{up} of {len(proxies)} up"
     if proxies and not up:
         proxy = plain(f"down ({proxies[0].get('check') or 'no check yet'})")
+    faults = node.get("faults") or []
+    answers = node["state"] != "dead" and not node.get("error") and node["latency"] is not None
     cups = plain(node["error"]) if node.get("error") else "not asked"
     if node["state"] == "dead":
         cups = "gone"
-    elif not node.get("error") and node["latency"] is not None:
+    elif answers:
         cups = f"answers in {node['latency'] * 1000:.0f} ms"
-    faults = node.get("faults") or []
-    printers = plain(", ".join(faults)) if faults else "ok" if node["latency"] is not None else "not known"
+    printers = "not known" if not answers else plain(", ".join(faults)) if faults else "ok"
     return f"HAProxy: {proxy}  \nCUPS: {cups}  \nPrinters: {printers}"

@@ -38,7 +38,12 @@ def authenticated(headers: Mapping[str, str], state: State) -> str | None:
 
 def current(state: State) -> Viewer:
     """Who asked for this refresh, and what the user list says of that name now. Raises Refused."""
-    name = authenticated(st.context.headers, state)
+    return of_request(st.context.headers, state)
+
+
+def of_request(headers: Mapping[str, str], state: State) -> Viewer:
+    """The same of a request with these headers. Raises Refused."""
+    name = authenticated(headers, state)
     if name is None:
         raise Refused("This page is reached through the front door only: https://HOST:PORT/fleet/")
     return _known(state, name)

@@ -9,18 +9,21 @@ import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.people import choose, commands, open_as, post, row
+from controller import processes
+from controller.state import State
+from tests.browser.people import address, choose, commands, open_as, post, row
 from tests.process.fleet import Fleet, eventually
 
 SEEN_WITHIN = 3.0
 """Seconds in which a page must show what has died."""
-TRIES = 4
+KILLS = 2
 
 
 def add(page: Page, fleet: Fleet) -> str:
@@ -99,37 +102,47 @@ def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
     with open_as(browser, fleet, "admin") as page:
         well = page.get_by_text("All 2 servers ready")
         expect(well).to_be_visible()
-        names = [node["name"] for node in fleet.nodes()]
-        shown_at_once(
-            (lambda: os.kill(fleet.pid_of(names[0]), signal.SIGKILL)),
-            page.get_by_text("1 of 2 servers ready"),
-            (lambda: expect(well).to_be_visible(timeout=60_000)),
-        )
+        name = fleet.nodes()[0]["name"]
+        for _ in range(KILLS):
+            shown_at_once((lambda: os.kill(fleet.pid_of(name), signal.SIGKILL)), page.get_by_text("1 of 2 servers"))
+            expect(well).to_be_visible(timeout=60_000)
         gone = page.get_by_text("no controller runs")
-        shown_at_once((lambda: os.kill(fleet.controller(), signal.SIGKILL)), gone, (lambda: back(fleet, gone)))
+        for _ in range(KILLS):
+            shown_at_once((lambda: os.kill(fleet.controller(), signal.SIGKILL)), gone)
+            fleet.up()
+            expect(gone).to_have_count(0)
         os.kill(fleet.controller(), signal.SIGKILL)
         expect(page.get_by_text("What you see is from")).to_be_visible()
         expect(page.locator(".st-key-stale-nodes")).to_be_visible()
+        kill_dashboard(fleet)
+        expect(page.locator(".stApp")).not_to_have_attribute("data-test-connection-state", "CONNECTED")
+        assert "what you see is old" in page.locator(".stApp").evaluate(
+            "one => getComputedStyle(one, '::after').content"
+        )
         fleet.up()
-        expect(page.locator(".st-key-fresh-nodes")).to_be_visible()
+        expect(page.locator(".st-key-fresh-nodes")).to_be_visible(timeout=60_000)
 
 
-def shown_at_once(kill: Callable[[], None], sign: Locator, recovered: Callable[[], None]) -> None:
-    """What is killed shows in time, in one of some tries: a machine that is busy with something else makes all late."""
-    for _ in range(TRIES):
-        kill()
-        died = time.monotonic()
-        expect(sign).to_be_visible()
-        took = time.monotonic() - died
-        recovered()
-        if took < SEEN_WITHIN:
-            return
-    raise AssertionError(f"it took {took:.1f} s in the last of {TRIES} tries")
+def shown_at_once(kill: Callable[[], None], sign: Locator) -> None:
+    """What is killed shows in time. Moments in which something on this machine waits for a processor are not counted:
+    they make everybody late. On a quiet machine there are none."""
+    begun, waited = time.monotonic(), starved()
+    kill()
+    expect(sign).to_be_visible()
+    took, late = time.monotonic() - begun, starved() - waited
+    assert took - late < SEEN_WITHIN, f"it took {took:.1f} s, in {late:.1f} of which something waited for a processor"
 
 
-def back(fleet: Fleet, gone: Locator) -> None:
-    fleet.up()
-    expect(gone).to_have_count(0)
+def kill_dashboard(fleet: Fleet) -> None:
+    (record,) = State(fleet.state).processes.glob("dashboard-*.json")
+    pid = processes.recorded_pid(record)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def starved() -> float:
+    """Seconds since the machine's start in which at least one process waited for a processor."""
+    return int(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
 
 
 def test_ranges_filters_and_the_clock_stand_in_the_url(browser: Browser, fleet: Fleet) -> None:
@@ -172,3 +185,18 @@ def test_nothing_is_asked_from_elsewhere(browser: Browser, fleet: Fleet) -> None
     own = (f"https://localhost:{fleet.port}/", f"wss://localhost:{fleet.port}/", "data:", "blob:")
     assert asked
     assert [url for url in asked if not url.startswith(own)] == []
+
+
+def test_whether_people_can_print_needs_no_program(browser: Browser, fleet: Fleet) -> None:
+    with open_as(browser, fleet, "admin", java_script_enabled=False) as page:
+        expect(page.get_by_role("heading", level=1)).to_contain_text("All 2 servers ready")
+    with open_as(browser, fleet, "demo", java_script_enabled=False) as page:
+        expect(page.get_by_text("servers ready")).to_have_count(0)
+
+
+def test_the_first_page_has_one_address(browser: Browser, fleet: Fleet) -> None:
+    with open_as(browser, fleet, "admin", "fleet?range=24h") as page:
+        expect(page.locator(".stApp h1")).to_contain_text("servers ready", timeout=30_000)
+        assert page.url == address(fleet, "?range=24h")
+        expect(page.locator("#first-words")).to_have_count(0)
+        expect(page.get_by_text("Page not found")).to_have_count(0)
