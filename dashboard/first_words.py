@@ -16,10 +16,9 @@ from controller.store import Store, StoreError
 from controller.views import Views
 from dashboard import viewer as access
 from dashboard.components import PROBLEMS_SHOWN, age_of
-from dashboard.fleet_words import counts, mood, sentence
+from dashboard.fleet_words import SIGNS, counts, mood, sentence
 from dashboard.times import lasting
 
-_MARK = {"good": "✓", "doubt": "!", "bad": "✕"}
 _END = "</body>"
 _LATE = "The page behind these words has not come up, so they do not follow what happens. Load it again."
 
@@ -49,7 +48,7 @@ def _words(status: Mapping[str, Any], kiosk: bool) -> str:
     ready = " · ".join(f"{count} {word}" for word, count in counts(status["nodes"]).items() if count)
     return (
         f'<main id="first-words" class="{how}{" kiosk" if kiosk else ""}">'
-        f'<h1><span aria-hidden="true">{_MARK[how]}</span> {escape(sentence(status))}</h1>'
+        f'<h1><span aria-hidden="true">{SIGNS[how]}</span> {escape(sentence(status))}</h1>'
         f"<p>{escape(ready)}</p>{''.join(f'<p class=problem>{escape(one)}</p>' for one in said)}"
         f'<p class="late">{_LATE}</p></main>'
     )

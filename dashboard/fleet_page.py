@@ -31,7 +31,7 @@ from dashboard.components import (
     tally,
 )
 from dashboard.figures import Figure
-from dashboard.fleet_words import COUNTED, counts, mood, seen_as, sentence
+from dashboard.fleet_words import COUNTED, SIGNS, counts, mood, seen_as, sentence
 from dashboard.node_words import marks, open_jobs, three_views, waits
 from dashboard.times import HOUR, clock, lasting, span, span_choice, zone
 
@@ -76,7 +76,13 @@ def _filters() -> None:
             label_visibility="collapsed",
         )
         st.pills(
-            "State", COUNTED, selection_mode="multi", key="state", bind="query-params", label_visibility="collapsed"
+            "State",
+            COUNTED,
+            selection_mode="multi",
+            key="state",
+            bind="query-params",
+            label_visibility="collapsed",
+            wrap=True,
         )
 
 
@@ -84,6 +90,7 @@ def _filters() -> None:
 def _overview(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
+    st.set_page_config(page_title=f"{SIGNS[mood(status)]} cupsfleet")  # also seen while another tab is open
     old = "" if age_of(status) is None else f"As of {clock(status['controller']['seen'])}: "
     heading(f"{MARKS[mood(status)]} {old}{sentence(status)}")
     problems(status["problems"])
@@ -104,12 +111,12 @@ def _figures(state: State) -> None:
     waited = [row["wait_p95"] or 0.0 for row in lately]
     depths, prices = [row["queue_depth"] for row in lately], [float(row["cost_per_hour"]) for row in lately]
     shown = [
-        Figure("Queue depth", f"{status['queue_depth']:,}", f"{_most(depths, '.0f')} in the last hour", depths),
-        Figure("Wait, 95 %", _wait(lately), f"{_most(waited, '.0f')} s in the last hour", waited),
+        Figure("Queue depth", f"{status['queue_depth']:,}", f"{_most(depths, '.0f')} in 1 h", depths),
+        Figure("Wait, 95 %", _wait(lately), f"{_most(waited, '.0f')} s in 1 h", waited),
         *(_today(name, today[name], quarters(printed, name, midnight, now)) for name in ("jobs", "pages", "cost")),
     ]
     if float(status["price_per_hour"]):
-        about = f"{_most(prices, ',.2f')} in the last hour"
+        about = f"{_most(prices, ',.2f')} in 1 h"
         shown.append(Figure("Nodes per hour", status["price_per_hour"], about, prices))
     with seen(status, "figures"):
         figures.show(shown)
@@ -127,7 +134,7 @@ def _wait(lately: Sequence[dict[str, Any]]) -> str:
 
 def _today(name: str, value: Any, past: list[float]) -> Figure:
     shown = f"{value:,.2f}" if name == "cost" else f"{value:,}"
-    return Figure(f"{name.capitalize()} today", shown, "quarter hours since midnight", past, bars=True)
+    return Figure(f"{name.capitalize()} today", shown, "since midnight", past, bars=True)
 
 
 def quarters(printed: list[dict[str, Any]], name: str, since: float, until: float) -> list[float]:

@@ -8,6 +8,8 @@ from typing import Any
 from dashboard.components import counted
 from dashboard.times import lasting
 
+SIGNS = {"good": "✓", "doubt": "!", "bad": "✕"}
+"""For a mood, where there is no room for more than one character."""
 COUNTED = ("ready", "draining", "unhealthy", "dead", "unknown")
 UNWELL = ("unhealthy", "disputed", "unknown")
 """What a node may be seen as that its state does not say."""

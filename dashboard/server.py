@@ -19,7 +19,7 @@ from controller.state import State
 from dashboard.first_words import with_first_words
 
 STATE = State(Path(os.environ["CUPSFLEET_STATE_DIR"]))
-EMPTY = (Path(get_static_dir()) / "index.html").read_text()
+EMPTY = (Path(get_static_dir()) / "index.html").read_text().replace("<title>Streamlit<", "<title>cupsfleet<")
 """The page as Streamlit has it."""
 
 
