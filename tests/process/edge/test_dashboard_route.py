@@ -41,7 +41,8 @@ class Dashboard:
             head += connection.recv(4096)
         self.heads.append(head.decode().lower())
         if b"upgrade: websocket" not in head.lower():
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\npage")
+            kept = b"Cache-Control: public, immutable, max-age=100\r\n" if b"/static/" in head else b""
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + kept + b"Content-Length: 4\r\nConnection: close\r\n\r\npage")
             return
         upgraded = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         connection.sendall(upgraded + b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")  # RFC 6455, 1.3
@@ -67,6 +68,7 @@ def test_the_dashboard_learns_who_it_is(site: Site, dashboard: Dashboard, name: 
     assert f"\r\nx-fleet-user: {name}\r\n" in head
     assert f"\r\nx-fleet-secret: {SECRET}\r\n" in head
     assert "authorization" not in head
+    assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
 
 
 def test_nobody_reaches_it_without_a_login(site: Site, dashboard: Dashboard) -> None:
@@ -74,6 +76,14 @@ def test_nobody_reaches_it_without_a_login(site: Site, dashboard: Dashboard) -> 
     assert site.client(None).send(method="GET", path="/fleet/", headers=forged).status == 401
     assert site.client("demo", "guess").send(method="GET", path="/fleet/", headers=forged).status == 401
     assert dashboard.heads == []
+
+
+def test_the_dashboards_program_comes_from_memory_to_those_who_logged_in(site: Site, dashboard: Dashboard) -> None:
+    for name in ("admin", "demo", "admin"):
+        answer = site.client(name).send(method="GET", path="/fleet/static/js/index.a1b2.js")
+        assert (answer.status, answer.body) == (200, b"page")
+    assert site.client(None).send(method="GET", path="/fleet/static/js/index.a1b2.js").status == 401
+    assert len(dashboard.heads) == 1
 
 
 def upgraded(site: Site, connection: ssl.SSLSocket, more: str) -> bytes:
