@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import streamlit as st
 
@@ -101,10 +101,10 @@ def counted(number: int, one: str) -> str:
     return f"{number or 'no'} {one}{'' if number == 1 else 's'}"
 
 
-def link(path: str, label: str, **query: str) -> None:
+def link(path: str, label: str, width: int | Literal["content"] = "content", **query: str) -> None:
     """A link to another page of the dashboard, with what it is to show."""
     page = st.Page(_nowhere, title=path, url_path=path)  # the one in the navigation would bring its icon along
-    st.page_link(page, label=label, query_params=query or None)
+    st.page_link(page, label=label, query_params=query or None, width=width)
 
 
 def _nowhere() -> None:

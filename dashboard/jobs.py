@@ -14,7 +14,8 @@ from dashboard.components import badge, first_page, nothing, older_and_newer, pa
 from dashboard.tasks import Asked
 from dashboard.times import clock, lasting
 
-WIDTHS = (2.4, 1.5, 1.5, 1.2, 1.0, 1.4)
+WIDTHS = (170, 170, 130, 100)
+"""Of a row's cells but the title, in pixels."""
 _VERBS = {
     "hold-job": "Hold",
     "release-job": "Release",
@@ -47,19 +48,15 @@ def listed(state: State, find: Callable[[int, int], list[dict[str, Any]]], empty
 
 def row(state: State, job: dict[str, Any], own: bool = False) -> None:
     """A job with its menu. own: of the viewer, who may not move it and need not be told whose it is."""
-    with st.container(border=True):
-        what, standing, where, since, size, menu = st.columns(WIDTHS, vertical_alignment="center")
-    what.markdown(f"**{verbatim(job['title']) or 'untitled'}**  \n:small[:gray[job {job['id']}]]")
     reason = job["why"] or ("" if job["reasons"] in ("", "none") else job["reasons"])
-    standing.markdown(badge("job", job["state"]) + (f"  \n:small[{verbatim(reason)}]" if reason else ""))
-    place = f"{verbatim(job['printer'])}" + (
-        "" if own else f"  \n:small[:gray[{verbatim(job['user'])}, {job['node']}]]"
-    )
-    where.markdown(place)
+    whose = "" if own else f"  \n:small[:gray[{verbatim(job['user'])}, {job['node']}]]"
     waited = f"waits {lasting(job['waiting'])}" if job["state"] in OPEN[:2] else f"waited {lasting(job['waiting'])}"
-    since.markdown(f"{waited}  \n:small[:gray[{clock(job['created_at'])}]]")
-    size.markdown(_size(job))
-    with menu:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{verbatim(job['title']) or 'untitled'}**  \n:small[:gray[job {job['id']}]]", width="stretch")
+        st.markdown(badge("job", job["state"]) + (f"  \n:small[{verbatim(reason)}]" if reason else ""), width=WIDTHS[0])
+        st.markdown(f"{verbatim(job['printer'])}{whose}", width=WIDTHS[1])
+        st.markdown(f"{waited}  \n:small[:gray[{clock(job['created_at'])}]]", width=WIDTHS[2])
+        st.markdown(_size(job), width=WIDTHS[3])
         _menu(state, job, own)
 
 
@@ -73,6 +70,7 @@ def _size(job: dict[str, Any]) -> str:
 
 def _menu(state: State, job: dict[str, Any], own: bool) -> None:
     if job["state"] not in OPEN:
+        st.markdown("", width=tasks.MENU_WIDTH)
         return
     verbs = ["release-job" if job["state"] == "held" else "hold-job", "cancel-job"]
     if job["state"] in ("processing", "stopped"):
@@ -84,7 +82,7 @@ def _menu(state: State, job: dict[str, Any], own: bool) -> None:
         verbs,
         key=f"manage-{job['uuid']}",
         format_func=lambda verb: f"{_VERBS[verb]} job {job['id']}",
-        width="stretch",
+        width=tasks.MENU_WIDTH,
     )
     if chosen in _AT_ONCE:
         tasks.ask(state, chosen, job["uuid"], admin=not own)

@@ -21,6 +21,8 @@ from dashboard.times import clock, lasting
 SHOWN_FOR = 300.0
 """Seconds for which a finished task stays among the current ones."""
 SHOWN = 6
+MENU_WIDTH = 170
+"""Pixels."""
 _NODE_ACTIONS = {"drain": "Drain", "resume": "Resume", "evacuate": "Evacuate", "retire": "Retire"}
 _OPEN = ("asked", "running")
 
@@ -54,7 +56,7 @@ def node_menu(node: dict[str, Any]) -> None:
     """What can be done with a node. The choice opens a dialog; `confirm` shows it."""
     name = node["name"]
     if node["goal"] == "retire":
-        st.markdown(":gray[leaves]")
+        st.markdown(":gray[leaves]", width=MENU_WIDTH)
         return
     verbs = ["retire", "evacuate"]
     verbs.insert(0, "resume" if node["goal"] == "drain" else "drain")
@@ -63,7 +65,7 @@ def node_menu(node: dict[str, Any]) -> None:
         verbs,
         key=f"manage-{name}",
         format_func=lambda verb: f"{_NODE_ACTIONS[verb]} {name}",
-        width="stretch",
+        width=MENU_WIDTH,
     )
     if chosen:
         begin(Asked(chosen, name))

@@ -80,7 +80,8 @@ def test_nobody_reaches_it_without_a_login(site: Site, dashboard: Dashboard) -> 
 
 def test_the_dashboards_program_comes_from_memory_to_those_who_logged_in(site: Site, dashboard: Dashboard) -> None:
     for name in ("admin", "demo", "admin"):
-        answer = site.client(name).send(method="GET", path="/fleet/static/js/index.a1b2.js")
+        anew = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
+        answer = site.client(name).send(method="GET", path="/fleet/static/js/index.a1b2.js", headers=anew)
         assert (answer.status, answer.body) == (200, b"page")
     assert site.client(None).send(method="GET", path="/fleet/static/js/index.a1b2.js").status == 401
     assert len(dashboard.heads) == 1
