@@ -17,17 +17,18 @@ _GAP = 3.0
 """Samples that lie further apart than so many of the usual steps have nothing between them: nobody looked."""
 
 
-def fleet(samples: Sequence[Row], events: Iterable[Row], span: Span, height: int = 300) -> None:
+def fleet(samples: Sequence[Row], events: Iterable[Row], span: Span, wall: bool = False) -> None:
     """Queue depth and nodes over time, with the moments at which the fleet's size was changed and why.
 
-    samples: at, queue_depth, ready. events: at, node, kind and text.
+    samples: at, queue_depth, ready. events: at, node, kind and text. wall: to be read from across the room.
     """
+    height = 400 if wall else 300
     rows = [_sample(row) for row in with_gaps(samples)]
     rows += [{"what": "edge", "at": _milliseconds(moment)} for moment in (span.since, span.until)]
     rows += [{"what": "event", "at": _milliseconds(row["at"]), "said": said(row)} for row in events]
     st.vega_lite_chart(
         rows,
-        _fleet_spec(height, "%H:%M" if span.until - span.since <= DAY else "%-d %b"),
+        {**_fleet_spec(height, "%H:%M" if span.until - span.since <= DAY else "%-d %b"), "config": _letters(wall)},
         key="fleet-chart",
         width="stretch",
         height=height,
@@ -122,7 +123,17 @@ def _fleet_spec(height: int, clock: str) -> Row:
             },
         ],
         "resolve": {"scale": {"y": "independent"}},
-        "config": {"legend": {"orient": "top", "title": None}},
+    }
+
+
+def _letters(wall: bool) -> Row:
+    """Streamlit's own are too pale and too small for some eyes."""
+    colour = "#c3ccd0" if st.context.theme.type == "dark" else "#3c4a50"
+    size = 18 if wall else 12
+    letters = {"labelColor": colour, "labelFontSize": size}
+    return {
+        "legend": {**letters, "orient": "top", "title": None},
+        "axis": {**letters, "titleColor": colour, "titleFontSize": size},
     }
 
 

@@ -152,7 +152,7 @@ def _history(state: State) -> None:
         samples = views.series(chosen.since, chosen.until, SAMPLES)
         events = views.events(chosen.since, chosen.until, limit=EVENTS_MARKED, kinds=("order", "drain"))["rows"]
     if samples:
-        charts.fleet(samples, events, chosen, 400 if kiosk else 300)
+        charts.fleet(samples, events, chosen, wall=kiosk)
     else:
         nothing(f"Nothing was recorded in the last {chosen.name}: no controller ran.", "query_stats")
 
