@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 from playwright.sync_api import Browser, Locator, Page
 from pyipp.enums import IppOperation
 
+from controller import processes
+from controller.state import State
 from controller.store import Store
 from tests.process.fleet import Fleet, encode
 
@@ -65,3 +69,15 @@ def commands(fleet: Fleet) -> list[dict[str, Any]]:
     """What was asked for, the newest first."""
     with Store(fleet.state / "cupsfleet.db") as store:
         return store.commands()
+
+
+def kill_dashboard(fleet: Fleet) -> None:
+    (record,) = State(fleet.state).processes.glob("dashboard-*.json")
+    pid = processes.recorded_pid(record)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def connected(page: Page) -> Locator:
+    """The page, while it has its connection."""
+    return page.locator(".stApp[data-test-connection-state=CONNECTED]")

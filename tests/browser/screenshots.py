@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, SETTINGS
-from tests.browser.people import open_as, post
+from tests.browser.people import connected, kill_dashboard, open_as, post
 from tests.fleets import running
 from tests.process.fleet import Fleet, eventually
 
@@ -65,6 +65,7 @@ def main() -> None:
         _break(fleet)
         for page in PAGES:
             take(page, "failing")
+        take("fleet", "lost", before=_lose(fleet))
         browser.close()
 
 
@@ -77,7 +78,7 @@ def _taker(browser: Browser, fleet: Fleet, folder: Path) -> Callable[..., None]:
         given = {"viewport": DESK, "timezone_id": "Europe/Berlin", **options}
         address = "" if path in ("fleet", "my-jobs") else path  # where each of these two arrives
         with open_as(browser, fleet, user, f"{address}?{query or node}", **given) as page:
-            expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
+            expect(page.locator(".stApp h1")).to_be_visible(timeout=30_000)
             page.evaluate("document.fonts.ready")
             page.wait_for_timeout(3_000)  # charts draw themselves
             if before:
@@ -129,6 +130,15 @@ def _ask_to_retire(fleet: Fleet) -> Callable[[Page], None]:
         page.wait_for_timeout(1_000)
 
     return ask
+
+
+def _lose(fleet: Fleet) -> Callable[[Page], None]:
+    def lose(page: Page) -> None:
+        kill_dashboard(fleet)
+        expect(connected(page)).to_have_count(0)
+        page.wait_for_timeout(1_000)
+
+    return lose
 
 
 def _break(fleet: Fleet) -> None:

@@ -16,9 +16,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from controller import processes
-from controller.state import State
-from tests.browser.people import address, choose, commands, open_as, post, row
+from tests.browser.people import address, choose, commands, connected, kill_dashboard, open_as, post, row
 from tests.process.fleet import Fleet, eventually
 
 SEEN_WITHIN = 3.0
@@ -115,7 +113,7 @@ def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
         expect(page.get_by_text("What you see is from")).to_be_visible()
         expect(page.locator(".st-key-stale-nodes")).to_be_visible()
         kill_dashboard(fleet)
-        expect(page.locator(".stApp")).not_to_have_attribute("data-test-connection-state", "CONNECTED")
+        expect(connected(page)).to_have_count(0)
         assert "what you see is old" in page.locator(".stApp").evaluate(
             "one => getComputedStyle(one, '::after').content"
         )
@@ -131,13 +129,6 @@ def shown_at_once(kill: Callable[[], None], sign: Locator) -> None:
     expect(sign).to_be_visible()
     took, late = time.monotonic() - begun, starved() - waited
     assert took - late < SEEN_WITHIN, f"it took {took:.1f} s, in {late:.1f} of which something waited for a processor"
-
-
-def kill_dashboard(fleet: Fleet) -> None:
-    (record,) = State(fleet.state).processes.glob("dashboard-*.json")
-    pid = processes.recorded_pid(record)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
 
 
 def starved() -> float:
