@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -109,18 +109,26 @@ def _figures(state: State) -> None:
     with access.administrator(state) as views:
         status, today = views.status(), views.today(now, zone())
         lately, printed = views.series(now - HOUR, now, SPARKS), views.printed(midnight, now)
+        currency = views.currency()
     waited = [row["wait_p95"] or 0.0 for row in lately]
     depths, prices = [row["queue_depth"] for row in lately], [float(row["cost_per_hour"]) for row in lately]
     shown = [
         Figure("Queue depth", f"{status['queue_depth']:,}", f"{_most(depths, '.0f')} in 1 h", depths),
         Figure("Wait, 95 %", _wait(lately), f"{_most(waited, '.0f')} s in 1 h", waited),
-        *(_today(name, today[name], quarters(printed, name, midnight, now)) for name in ("jobs", "pages", "cost")),
+        *_todays(today, lambda name: quarters(printed, name, midnight, now), currency),
     ]
     if float(status["price_per_hour"]):
         about = f"{_most(prices, ',.2f')} in 1 h"
-        shown.append(Figure("Nodes per hour", status["price_per_hour"], about, prices))
+        shown.append(Figure("Nodes per hour", f"{status['price_per_hour']} {currency}", about, prices))
     with seen(status, "figures"):
         figures.show(shown)
+
+
+def _todays(today: dict[str, Any], past: Callable[[str], list[float]], currency: str) -> Iterator[Figure]:
+    """What was printed since midnight. past: of `jobs`, `pages` or `cost`, by quarters of an hour."""
+    shown = {"jobs": f"{today['jobs']:,}", "pages": f"{today['pages']:,}", "cost": f"{today['cost']:,.2f} {currency}"}
+    for name, value in shown.items():
+        yield Figure(f"{name.capitalize()} today", value, "since midnight", past(name), bars=True)
 
 
 def _most(past: Sequence[float], form: str) -> str:
@@ -131,11 +139,6 @@ def _wait(lately: Sequence[dict[str, Any]]) -> str:
     """Of those that began to print in the last minutes, 95 % had waited at most so long."""
     known = [row["wait_p95"] for row in lately if row["wait_p95"] is not None]
     return lasting(known[-1]) if known else "none"
-
-
-def _today(name: str, value: Any, past: list[float]) -> Figure:
-    shown = f"{value:,.2f}" if name == "cost" else f"{value:,}"
-    return Figure(f"{name.capitalize()} today", shown, "since midnight", past, bars=True)
 
 
 def quarters(printed: list[dict[str, Any]], name: str, since: float, until: float) -> list[float]:
