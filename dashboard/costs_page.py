@@ -26,7 +26,7 @@ FIRST_DAY = date(2000, 1, 1)
 def show(state: State) -> None:
     heading("Costs")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Sums by", BY, default="user", required=True, key="by", bind="query-params")
+        st.segmented_control("Sums by", BY, default="user", required=True, key="by", bind="query-params", wrap=True)
         st.selectbox("Period", PERIODS, key="period", bind="query-params", width=180)
     _totals(state)
     _sums(state)
