@@ -54,7 +54,7 @@ log = logging.getLogger("cupsfleet")
 WATCH_INTERVAL = 0.5
 """Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
 STALL_INTERVALS = 5.0
-"""Intervals without a pass after which the scheduler is taken to wait for a clock that was set back."""
+"""Of its own intervals without a job after which the scheduler is taken to wait for a clock that was set back."""
 PATIENCE_SECONDS = 60.0
 """So much longer whoever waits for the start should wait, each time."""
 MIGRATING = (
@@ -154,6 +154,7 @@ class Daemon:
         while not self._stop.wait(WATCH_INTERVAL):
             self._keep_time()
         notify("STOPPING=1")
+        self.jobs.mover.stop()
         scheduler.shutdown(wait=True)
         self.gate.close()
         self.applier.crew.stop()
@@ -176,6 +177,7 @@ class Daemon:
         )
         self.desk = Desk(lambda: Store(self.state.database), self.jobs.mover, Users(self.state.users).administrators)
         self.jobs.mover.between = self.desk.work
+        self.jobs.mover.leads_on = self.door.leads_on
         self.charger = Charger(
             lambda: Store(self.state.database),
             self.state.nodes,
@@ -231,8 +233,8 @@ class Daemon:
 
     def _keep_time(self) -> None:
         """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
-        limit = STALL_INTERVALS * self.configuration.settings.health.interval
         for job in self._regular():
+            limit = STALL_INTERVALS * job.trigger.interval.total_seconds()
             if time.monotonic() - self._begun.get(job.id, 0.0) > limit:
                 self._begun[job.id] = time.monotonic()
                 job.modify(next_run_time=_now())

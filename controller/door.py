@@ -125,6 +125,12 @@ class Door:
         """Whether every proxy did what the last `sync` told it."""
         return self._obeyed
 
+    def leads_on(self, slot: int) -> bool:
+        """Whether no proxy leads requests for jobs that were moved from this slot to the node that had them."""
+        with self._lock:
+            edges = list(self._edges.values())
+        return all(slot in edge.moved_slots or all(server.slot != slot for server in edge.servers) for edge in edges)
+
     def watch(self) -> list[str]:
         """Start again every proxy that is gone. Returns what was done, in words."""
         said = []

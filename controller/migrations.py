@@ -270,3 +270,9 @@ def m011_let_through(db: Database) -> None:
     """Jobs that may be printed by their account's limit and are not charged yet (controller/costs/gate.py)."""
     columns = {"uuid": str, "user": str, "account": str, "pages": int, "amount": int, "at": float}
     db["let_through"].create(columns, pk="uuid")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m012_moves(db: Database) -> None:
+    """Every pass and every list asks what was moved lately."""
+    db["moves"].create_index(["changed_at"])

@@ -7,41 +7,22 @@ found by its uuid. A job whose node runs is held there first. One whose node is 
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from controller.jobs import remote
+from controller.jobs.journey import Journey
 from controller.jobs.moves import Move, MoveTable
-from controller.jobs.original import Original
-from controller.jobs.spool import Spool, SpoolError
-from controller.jobs.table import OPEN, JobTable, printed_after_all
+from controller.jobs.table import JobTable
 from controller.snapshot import Node, NodeSight, NodeState
 from controller.store import Store
 from probes import ipp
-from probes.errors import ProbeError
 from probes.sweep import Target
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 """Seconds before a move that failed is tried again; doubled at each failure in a row."""
-TRIES = 5
-"""Failures in a row after which a job of a running node is left where it is."""
-NO_DOCUMENTS = "it has no documents"
-
-
-class NotNow(Exception):
-    """The move can't go on; the message says why."""
-
-
-class Waits(Exception):
-    """The move waits for the job itself, and nothing is wrong."""
-
-
-class Abandon(Exception):
-    """The job stays where it is, or has ended; the message says why."""
 
 
 @dataclass
@@ -57,10 +38,24 @@ class Mover:
     """What the newest pass saw, by node."""
     between: Callable[[], None] = lambda: None
     """Called between two moves, since hundreds of them may take minutes."""
+    leads_on: Callable[[int], bool] = lambda slot: True
+    """Whether every proxy leads requests for moved jobs of this slot on to where they are now."""
+    untouched: dict[int, float] = field(default_factory=dict)
+    """Moves whose old job was seen held since (monotonic seconds), and whose node nobody has told to end it: when it
+    has ended all the same, its owner did that."""
     _pauses: dict[int, tuple[float, float, int]] = field(default_factory=dict)
     """By move: when it may be tried again (monotonic seconds), the pause until then, failures in a row."""
     _problems: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Begin no further step: the journal knows how far each move is, and the next controller goes on from there."""
+        self._over.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._over.is_set()
 
     def problems(self) -> list[str]:
         """Moves that fail, one sentence each."""
@@ -85,10 +80,12 @@ class Mover:
             every = moves.open()
             for move in every:
                 self.between()
+                if self.stopped:
+                    return
                 if self._pauses.get(move.number, (0.0,))[0] <= time.monotonic():
                     # Each time anew: while hundreds of jobs are moved, nodes come and go.
                     nodes = {node.name: node for node in store.nodes()}
-                    _Journey(self, store, nodes, move).go()
+                    Journey(self, store, nodes, move).go()
             self._problems = tuple(
                 f"job {move.old_id} of {move.owner} is not moved from {move.source} yet: {move.failure}"
                 for move in (moves.open() if every else ())
@@ -126,262 +123,3 @@ class Mover:
 
     def succeeded(self, move: Move) -> None:
         self._pauses.pop(move.number, None)
-
-
-@dataclass
-class _Journey:
-    """One open move, taken through its phases."""
-
-    mover: Mover
-    store: Store
-    nodes: Mapping[str, Node]
-    move: Move
-    first_try: bool = False
-    """The target was chosen just now, so there can't be a copy yet."""
-
-    def go(self) -> None:
-        steps = {
-            "ordered": self._hold,
-            "holding": self._choose,
-            "copying": self._copy,
-            "copied": self._confirm,
-            "ending": self._end,
-            "ended": self._release,
-        }
-        try:
-            while self.move.phase in steps:
-                steps[self.move.phase]()
-                self.mover.succeeded(self.move)
-        except Waits:
-            self.mover.later(self.move)
-        except NotNow as why:
-            self._note(str(why))
-        except Abandon as why:
-            self._abandon(str(why))
-        except (ProbeError, SpoolError, OSError) as error:
-            self._note(str(error))
-
-    def _note(self, failure: str) -> None:
-        tries = self.mover.failed(self.move)
-        if tries >= TRIES and self.move.phase == "copying" and not self._spooled:
-            self._abandon(failure)
-        elif failure != self.move.failure:
-            self._write(failure=failure)
-
-    def _write(self, event: str = "", **changes: str | int) -> None:
-        with self.store.transaction():
-            MoveTable(self.store).put(self.move, **changes)
-            if event:
-                self.store.event("move", event, self.move.source)
-        self.move = replace(self.move, **changes)  # type: ignore[arg-type]
-
-    # Where things are
-
-    @property
-    def _source(self) -> Node:
-        node = self.nodes.get(self.move.source)
-        if node is None:
-            raise Abandon(f"{self.move.source} is no more")
-        return node
-
-    @property
-    def _spooled(self) -> bool:
-        """Whether the source's server is given up, and its spool is all there is."""
-        return self._source.state is NodeState.RESCUING
-
-    @property
-    def _stranded(self) -> bool:
-        """Whether the node with the copy is given up: what it holds is moved again, or made again elsewhere."""
-        node = self.nodes.get(self.move.target)
-        return node is None or node.state is NodeState.RESCUING
-
-    @property
-    def _spool(self) -> Spool:
-        return Spool(self.mover.folder(self._source))
-
-    def _server(self, node: Node, user: str = "") -> ipp.Server:
-        return self.mover.server(node, self.store, user)
-
-    def _old(self) -> remote.Standing:
-        found = remote.standing(self._server(self._source), self.move.old_id)
-        if found is None or found.uuid != self.move.uuid:
-            raise Abandon(f"{self.move.source} does not know it any more")
-        return found
-
-    # The steps
-
-    def _hold(self) -> None:
-        """ordered -> holding: what it was held for is written down, then it is held."""
-        if self._spooled:
-            self._write(phase="holding", hold=self._hold_on_disk(), failure="")
-            return
-        self._elsewhere()
-        old = self._old()
-        if old.state not in ("pending", "held"):
-            self._unmovable(old)
-        if old.incoming:
-            raise Waits("it still waits for its documents")
-        self._write(phase="holding", hold=old.hold or "no-hold", failure="")
-
-    def _hold_on_disk(self) -> str:
-        """A copy that was never released is held on disk, whatever it was before."""
-        came = MoveTable(self.store).last_to(self.move.uuid, self.move.old_id)
-        return came.hold if came else self._spool.read(self.move.old_id).hold or "no-hold"
-
-    def _unmovable(self, old: remote.Standing) -> None:
-        if old.state in ("processing", "stopped"):
-            raise Waits("it is printing")
-        raise Abandon(f"it is {old.state} already")
-
-    def _choose(self) -> None:
-        """holding -> copying: held for sure, and with a place to go to."""
-        if not self._spooled:
-            server, old = self._server(self._source), self._old()
-            if old.state not in ("pending", "held"):
-                self._unmovable(old)
-            remote.hold(server, self.move.old_id)
-        self._write(phase="copying", target=self._elsewhere().name, new_id=0, failure="")
-        self.first_try = True
-
-    def _elsewhere(self) -> Node:
-        """The healthy node with the fewest open jobs that takes jobs of this queue."""
-        if not (fit := self.mover.takers(self.move.queue, self.move.source, self.store)):
-            raise NotNow(f"no other node takes jobs of {self.move.queue}")
-        return fit[0]
-
-    def _copy(self) -> None:
-        """copying -> copied: the copy stands whole on the other node, held."""
-        if self._stranded:
-            self._write(phase="holding", target="", failure="")
-            return
-        node = self.nodes[self.move.target]
-        operator = self._server(node)
-        with tempfile.TemporaryDirectory() as folder:
-            original = self._original(Path(folder))
-            found = None if self.first_try else remote.find(operator, self.move.uuid)
-            self.first_try = False
-            if found and not _whole(found, original):
-                remote.cancel(operator, found.id, purge=True)
-                found = None
-            if found is None:
-                made = remote.copy(self._server(node, original.owner), original)
-                found = remote.standing(operator, made)
-        if found is None or not _whole(found, original):
-            raise NotNow(f"the copy on {node.name} is not whole: {found}")
-        self._write(phase="copied", new_id=found.id, failure="")
-
-    def _original(self, folder: Path) -> Original:
-        on_disk = self._spool
-        if self._spooled or (on_disk.folder / "spool").is_dir():
-            original = on_disk.read(self.move.old_id)
-        else:
-            original = remote.fetch(self._server(self._source), self.move.old_id, folder)
-        if not original.documents:
-            raise Abandon(NO_DOCUMENTS)
-        return original
-
-    def _confirm(self) -> None:
-        """copied -> ending: the old one has not begun to print meanwhile."""
-        if self._stranded:
-            self._write(phase="holding", target="", new_id=0, failure="")
-            return
-        if not self._spooled:
-            old = self._old()
-            if old.state != "held":
-                self._unmovable_copied(old)
-        self._write(phase="ending", failure="")
-
-    def _unmovable_copied(self, old: remote.Standing) -> None:
-        if old.state == "pending":  # somebody released it
-            remote.hold(self._server(self._source), self.move.old_id)
-            return
-        raise Abandon(f"it is {old.state} already")
-
-    def _end(self) -> None:
-        """ending -> ended: the old job is no more, the new one counts."""
-        if self.move.source in self.nodes:
-            self._forget_old()
-        with self.store.transaction():
-            table = JobTable(self.store)
-            if job := table.by_uuid(self.move.uuid):
-                table.put([replace(job, node=self.move.target, id=self.move.new_id, state="held")])
-            MoveTable(self.store).put(self.move, phase="ended", failure="")
-            said = f"job {self.move.old_id} is job {self.move.new_id} of {self.move.target} now: {self.move.reason}"
-            self.store.event("move", said, self.move.source)
-        self.move = replace(self.move, phase="ended", failure="")
-
-    def _forget_old(self) -> None:
-        if self._spooled:
-            self._spool.set_aside(self.move.old_id)
-            return
-        server = self._server(self._source)
-        old = remote.standing(server, self.move.old_id)
-        if old and old.uuid == self.move.uuid and old.state in ("processing", "stopped", "completed"):
-            raise Abandon(f"it is {old.state} already")  # somebody released it
-        remote.cancel(server, self.move.old_id)
-        left = remote.standing(server, self.move.old_id)
-        if left and left.uuid == self.move.uuid and left.state in OPEN:
-            raise NotNow(f"it could not be cancelled on {self.move.source}: it is {left.state}")
-
-    def _release(self) -> None:
-        """ended -> done: the copy may do what the old one might."""
-        node = self.nodes.get(self.move.target)
-        if node is not None and node.state is NodeState.RESCUING:
-            raise NotNow(f"{self.move.target} is given up; its jobs are moved again")
-        if node is not None:
-            server = self._server(node)
-            if self.move.hold in ("", "no-hold"):
-                remote.release(server, self.move.new_id)
-            elif (found := remote.standing(server, self.move.new_id)) and found.state == "held":
-                remote.hold(server, self.move.new_id, self.move.hold)
-        self._write(phase="done", failure="")
-
-    def _abandon(self, why: str) -> None:
-        """The job stays as it was: a copy is forgotten, the hold is taken back."""
-        try:
-            self._undo()
-        except (ProbeError, SpoolError, Abandon) as error:
-            if not isinstance(error, Abandon):
-                self._write(failure=f"{why}; what was begun can't be taken back yet: {error}")
-                return
-        said = f"job {self.move.old_id} stays: {why}"
-        if why == NO_DOCUMENTS and self.move.source in self.nodes and self._spooled:
-            self._give_up_empty()
-            said = f"job {self.move.old_id} has no documents to be moved with"
-        self._write(said, phase="abandoned", failure=why)
-        self.mover.succeeded(self.move)
-
-    def _give_up_empty(self) -> None:
-        """A job whose documents were still to come when its node died, or were deleted for it had been printed."""
-        self._spool.set_aside(self.move.old_id)
-        with self.store.transaction():
-            table = JobTable(self.store)
-            if job := table.by_uuid(self.move.uuid):
-                empty = replace(job, state="aborted", why="it had no documents when its node died")
-                table.put([printed_after_all(empty)])
-
-    def _undo(self) -> None:
-        node = self.nodes.get(self.move.target)
-        if node is not None and self.move.phase in ("copying", "copied", "ending"):
-            operator = self._server(node)
-            if found := remote.find(operator, self.move.uuid):
-                remote.cancel(operator, found.id, purge=True)
-        if self.move.phase == "ordered" or self.move.source not in self.nodes or self._spooled:
-            return
-        server = self._server(self._source)
-        found = remote.standing(server, self.move.old_id)
-        if found and found.state == "held":
-            if self.move.hold == "no-hold":
-                remote.release(server, self.move.old_id)
-            else:
-                remote.hold(server, self.move.old_id, self.move.hold)
-
-
-def _whole(copy: remote.Standing, original: Original) -> bool:
-    return (
-        copy.uuid == original.uuid
-        and copy.owner == original.owner
-        and copy.documents == len(original.documents)
-        and copy.state == "held"
-        and not copy.incoming
-    )

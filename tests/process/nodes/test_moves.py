@@ -266,6 +266,72 @@ def test_a_job_that_its_owner_cancels_meanwhile_stays_cancelled(clean: Pair) -> 
     assert clean.texts() == []
 
 
+def test_a_job_that_its_owner_cancels_at_the_last_moment_is_not_printed(
+    clean: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look at it and its end by the mover, when the copy stands already."""
+    source = clean.nodes["node-3"]
+    job = source.lp("alice", text="not wanted any more\n")
+    custody = clean.custody()
+    custody.collector.collect()
+    custody.evacuate(clean.record("node-3"), "a test")
+    end = remote.end
+
+    def overtaken(server: ipp.Server, number: int, purge: bool = False) -> None:
+        if number == job:
+            source.ask("alice", IppOperation.CANCEL_JOB, job_id=job)
+        end(server, number, purge)
+
+    monkeypatch.setattr(remote, "end", overtaken)
+    advance(custody, lambda: not clean.open_moves())
+    assert clean.nodes["node-4"].jobs() == {}
+    assert clean.texts() == []
+    clean.look(custody.collector)
+    custody.collector.collect()
+    assert [one.state for one in clean.table() if one.id == job] == ["canceled"]
+
+
+def test_the_old_job_is_ended_when_the_proxies_lead_on_to_the_copy(clean: Pair) -> None:
+    source = clean.nodes["node-3"]
+    job = source.lp("alice", text="led on\n")
+    custody = clean.custody()
+    custody.collector.collect()
+    custody.evacuate(clean.record("node-3"), "a test")
+    asked: list[int] = []
+
+    def leads_on(slot: int) -> bool:
+        asked.append(slot)
+        return len(asked) > 2
+
+    custody.mover.leads_on = leads_on
+    advance(custody, lambda: bool(asked))
+    assert asked == [3]
+    old = clean.standing("node-3", job)
+    assert old is not None
+    assert old.state == "held"
+    assert custody.problems() == []
+    advance(custody, lambda: not clean.open_moves())
+    eventually(lambda: clean.texts() == ["led on\n"])
+    assert asked == [3, 3, 3]
+
+
+def test_a_controller_that_stops_leaves_its_moves_to_the_next(clean: Pair) -> None:
+    source = clean.nodes["node-3"]
+    for number in range(3):
+        source.lp("alice", text=f"number {number}\n")
+    custody = clean.custody()
+    custody.collector.collect()
+    assert custody.evacuate(clean.record("node-3"), "a test") == 3
+    begun: list[int] = []
+    custody.mover.between = lambda: begun.append(1) if len(begun) < 1 else custody.mover.stop()
+    custody.mover.advance()
+    assert clean.open_moves() == 2
+    custody.mover.advance()
+    assert clean.open_moves() == 2
+    advance(clean.custody(), lambda: not clean.open_moves())
+    eventually(lambda: sorted(clean.texts()) == [f"number {number}\n" for number in range(3)])
+
+
 def test_without_another_node_a_job_stays_as_it_is(clean: Pair) -> None:
     job = clean.nodes["node-3"].lp("alice", text="stays\n")
     custody = clean.custody()
