@@ -54,7 +54,7 @@ class Proxy:
     def start(self, edge: Edge) -> Applied:
         """Bring the proxy up with this edge, or adopt the one that runs and apply the edge to it."""
         with files.locked(self.folder, _folder_mode(edge)):
-            if self.running():
+            if self.running() or self._adopted():
                 return self._apply(edge)
             self._install(render_files(edge))
             self._remember_certificates(edge)
@@ -66,6 +66,8 @@ class Proxy:
     def stop(self, grace: float = STOP_SECONDS) -> None:
         """End the proxy: running requests get up to half of `grace` seconds; then it is told again, then killed."""
         master = process.recorded(self.folder)
+        if master is None and self._adopted():
+            master = process.recorded(self.folder)
         if master is None:
             return
         process.end(master, self._workers(), grace)
@@ -98,6 +100,14 @@ class Proxy:
         """Keep the log from filling the disk: call it now and then. `limit` in bytes; two files of that size stay."""
         with files.usable(self.folder):
             return process.trim_log(self.folder, limit)
+
+    def _adopted(self) -> bool:
+        """Take over a master that runs and is not recorded: whoever started it died before that was written down."""
+        try:
+            process.record(self.folder, self.runtime.processes().master)
+        except (ProxyError, OSError):
+            return False
+        return self.running()
 
     def _apply(self, edge: Edge) -> Applied:
         before = self.runtime.observe()

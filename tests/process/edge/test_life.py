@@ -18,6 +18,7 @@ from haproxy import stats
 from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed
 from haproxy.install import Proxy
 from haproxy.model import Server, User
+from haproxy.process import identity_of
 from haproxy.render import CONFIG, MAP
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
@@ -104,6 +105,18 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         with pytest.raises(PortTaken, match=str(edge.port)):
             proxy.start(edge)
         assert not proxy.running()
+
+
+def test_a_proxy_whose_starter_died_before_it_wrote_that_down_is_taken_over(own_site: Site) -> None:
+    before, record = own_site.proxy.runtime.processes().master, own_site.proxy.folder / "master.json"
+    record.unlink()
+    users = (*own_site.edge.users, User("new", password_hash("new")))
+    Proxy(own_site.proxy.folder).start(replace(own_site.edge, users=users))
+    assert own_site.proxy.runtime.processes().master == before
+    assert own_site.client("new").send(ippwire.print_job()).status == 200
+    record.write_text('{"pid": ')
+    own_site.proxy.stop(grace=1)
+    assert identity_of(before) is None
 
 
 def test_a_port_taken_at_a_reload_leaves_the_old_worker(own_site: Site) -> None:
