@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from controller.config import Health
 from controller.decide.health import Life
 from controller.snapshot import Node, NodeState, ProxySight
+from haproxy.model import slot_of
 from probes.reading import Reading
 
 _PENDING, _IDLE = 3, 3
@@ -30,8 +31,12 @@ class Memory:
     jobs_at_entry: int | None = None
     """How many jobs it had when it was first seen in its state."""
     outdated: bool = False
+    strays: frozenset[int] = frozenset()
+    """Its open jobs whose ids are not of its slot: requests for them would be led elsewhere."""
     errors: dict[int, int] = field(default_factory=dict)
     """Failed connections that each proxy counted."""
+    before: frozenset[int] | None = None
+    """Such jobs of someone else's server that it had when it was first seen: they came past the door."""
     waiting: dict[int, float] = field(default_factory=dict)
     """Jobs that were pending in an idle queue at every look, by id: since when."""
 
@@ -59,6 +64,7 @@ class Memory:
         self.idle_readings = self.idle_readings + 1 if idle else 0
         if reading is not None and answered:
             self._see_jobs(reading, now)
+            self._see_ids(node, reading)
             self._see_tls(reading, now, health)
         self._see_errors(proxies, now)
 
@@ -84,6 +90,12 @@ class Memory:
         idle = {queue.name.lower() for queue in reading.queues if queue.state == _IDLE}
         waiting = [job.id for job in reading.jobs if job.state == _PENDING and job.queue.lower() in idle]
         self.waiting = {job: self.waiting.get(job, now) for job in waiting}
+
+    def _see_ids(self, node: Node, reading: Reading) -> None:
+        strays = frozenset(job.id for job in reading.jobs if slot_of(job.id) != node.slot)
+        if self.before is None:
+            self.before = strays if node.driver == "existing" else frozenset()
+        self.strays = strays - self.before
 
     def _see_tls(self, reading: Reading, now: float, health: Health) -> None:
         """One that failed is asked at every look until it does not."""

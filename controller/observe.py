@@ -133,6 +133,7 @@ class Observer:
             silent_for=memory.silent_for,
             stuck_for=memory.stuck_for(now),
             tls_error=memory.tls_error,
+            strays=tuple(sorted(memory.strays)),
             free_bytes=free,
             disk_bytes=size,
             in_state=now - memory.entered_at,

@@ -222,6 +222,8 @@ class NodeSight:
     """Longest time, in seconds, for which one of its jobs has been pending in a queue that was idle at every look."""
     tls_error: str = ""
     """What went wrong when it was last asked over TLS."""
+    strays: tuple[int, ...] = ()
+    """Ids of open jobs that it gave out and that are not of its slot."""
     free_bytes: int | None = None
     """Free space on the disk of its spool; None where its driver can't know."""
     disk_bytes: int = 0

@@ -116,6 +116,8 @@ def _ailments(sight: NodeSight, others: Peers, settings: Settings) -> Iterator[s
         yield f"it answers after {latency:.1f} s, most others after {others.latency:.2g} s"
     if sight.tls_error:
         yield sight.tls_error
+    if sight.strays:
+        yield f"it gives out ids that are not of its slot: {', '.join(map(str, sight.strays[:3]))}"
     if sight.free_bytes is not None and sight.free_bytes < _reserve(sight.disk_bytes, health):
         yield f"the disk of its spool is nearly full: {sight.free_bytes // 2**20} MB of {sight.disk_bytes // 2**20}"
     if sight.stuck_for >= health.stuck_after:

@@ -125,3 +125,19 @@ class TestTls:
         assert watch.see(reading("node-1"), errors=6).tls_due == watch.now
         watch.see(reading("node-1", tls_error=""), errors=6)
         assert watch.see(reading("node-1"), errors=0).tls_due == watch.now + 29.0  # the proxy was reloaded
+
+
+def test_a_job_whose_id_is_not_of_the_slot_is_noticed_as_long_as_it_is_open() -> None:
+    watch = Watch()
+    strange = replace(reading("node-1"), jobs=(job(0), replace(job(0), id=41)))
+    assert watch.see(reading("node-1", jobs=3)).strays == frozenset()
+    assert watch.see(strange).strays == {41}
+    assert watch.see(SILENCE).strays == {41}
+    assert watch.see(reading("node-1", jobs=3)).strays == frozenset()
+
+
+def test_what_somebody_elses_server_had_before_is_no_stray() -> None:
+    watch, theirs = Watch(), replace(NODE, driver="existing")
+    jobs = tuple(replace(job(0), id=number) for number in (41, 42))
+    assert watch.see(replace(reading("node-1"), jobs=jobs[:1]), theirs).strays == frozenset()
+    assert watch.see(replace(reading("node-1"), jobs=jobs), theirs).strays == {42}

@@ -37,6 +37,7 @@ def saw(**values) -> NodeSight:
         (saw(latency=1.1), Life.UNHEALTHY, "after 1.1 s, most others after 0.01 s"),
         (saw(latency=0.9), Life.HEALTHY, "it answers"),
         (sight(1, tls_error="over TLS: broken"), Life.UNHEALTHY, "over TLS: broken"),
+        (sight(1, strays=(41,)), Life.UNHEALTHY, "gives out ids that are not of its slot: 41"),
         (sight(1, stuck_for=120.0), Life.UNHEALTHY, "waited for 120 s in an idle queue"),
         (sight(1, stuck_for=119.0), Life.HEALTHY, "it answers"),
         (saw(queues=()), Life.UNHEALTHY, "the queue office is missing here and runs elsewhere"),

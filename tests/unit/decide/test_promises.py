@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controller.plan import Drain, Leave, Plan, Remove, Suspend, TakeOut
+from controller.plan import Aim, Drain, Leave, Order, Plan, Remove, Suspend, TakeOut
 from controller.snapshot import Cause, Goal, NodeState, Snapshot
 from haproxy.model import SLOT_IDS
 from tests.unit.decide.world import HELD, PENDING, SLOTS, Crash, Machine, World
@@ -61,13 +61,22 @@ class Watched(World):
         assert verdicts <= 1, f"more than one was taken at once: {plan.sentence()}"
 
     def _others_serve(self, snapshot: Snapshot, plan: Plan, step: Suspend | Drain) -> None:
-        """No decision takes the last one that serves."""
+        """A verdict, or an administrator's drain, leaves one that serves at least. What is retired while it serves, by
+        whomever, leaves the floor: as many as nodes.min, unless fewer are meant to serve, for no slot was free."""
+        goals = {sight.node.name: sight.node.goal for sight in snapshot.nodes}
+        goals |= {other.node: Goal(other.goal) for other in plan.steps if isinstance(other, Aim)}
         left = {
             sight.node.name
             for sight in snapshot.nodes
-            if sight.node.state is NodeState.READY and sight.answers and sight.node.goal is Goal.SERVE
+            if sight.node.state is NodeState.READY and sight.answers and goals[sight.node.name] is Goal.SERVE
         } - {other.node for other in plan.steps if isinstance(other, Suspend | Drain | TakeOut)}
         assert left, f"{step} leaves nobody"
+        serves = {sight.node.name for sight in snapshot.nodes if sight.node.state is NodeState.READY}
+        if isinstance(step, Drain) and step.node in serves and goals[step.node] is Goal.RETIRE:
+            ordered = sum(isinstance(other, Order) for other in plan.steps)
+            meant = ordered + sum(goal is Goal.SERVE for goal in goals.values())
+            floor = min(self.settings.nodes.min, meant)
+            assert len(left) >= floor, f"{step} leaves {len(left)} of at least {floor}"
 
 
 class Fleet(RuleBasedStateMachine):
@@ -77,6 +86,8 @@ class Fleet(RuleBasedStateMachine):
         super().__init__()
         self.world = Watched()
         self.chance = random.Random(0)
+        self.load = 0
+        """Jobs that are open at every look, once the fleet is left in peace."""
 
     def teardown(self) -> None:
         try:
@@ -84,8 +95,9 @@ class Fleet(RuleBasedStateMachine):
         finally:
             self.world.close()
 
-    @initialize(others=st.integers(0, 2))
-    def the_fleet_is_up(self, others: int) -> None:
+    @initialize(others=st.integers(0, 2), load=st.integers(0, 30))
+    def the_fleet_is_up(self, others: int, load: int) -> None:
+        self.load = load
         for _ in range(others):
             self.world.store.ask("add", "", "admin")
         for _ in range(10):
@@ -206,7 +218,7 @@ class Fleet(RuleBasedStateMachine):
         assert len({(row["host"], row["port"]) for row in rows}) == len(rows)  # all of them within the quarantine
 
     def calm_down(self) -> None:
-        """Everybody is mended, jobs print, nobody asks for anything: the fleet comes to rest as it should be."""
+        """Everybody is mended, as many jobs print all the time, nobody asks for anything: the fleet comes to rest."""
         self.world.store.writes_left = None
         steps, quiet, plan = 0, 0, None
         for _ in range(CALM_DOWN):
@@ -215,6 +227,7 @@ class Fleet(RuleBasedStateMachine):
                 if machine.answers:
                     machine.jobs = dict.fromkeys(machine.jobs, PENDING)
                     self.world.finish(machine)
+            self.print_on()
             plan = self.world.step()
             steps, quiet = steps + len(plan.steps), 0 if plan.steps else quiet + 1
             if quiet >= QUIET:
@@ -229,7 +242,14 @@ class Fleet(RuleBasedStateMachine):
         ready = sum(node.state is NodeState.READY for node in nodes)
         assert ready >= self.world.settings.nodes.min, standing
         assert steps <= ACTIONS, f"{steps} steps to come to rest"
-        assert not any(machine.jobs for machine in self.world.machines.values())
+        open_jobs = sum(len(machine.jobs) for machine in self.world.machines.values())
+        assert open_jobs == self.load
+
+    def print_on(self) -> None:
+        """The constant load, dealt out to those that serve."""
+        serving = self.world.serving()
+        for place in range(self.load if serving else 0):
+            self.world.accept(serving[place % len(serving)])
 
 
 TestFleet = Fleet.TestCase

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from controller.apply import Applier
-from controller.config import Health, Nodes, Settings
+from controller.config import Health, Nodes, Scaling, Settings
 from controller.decide import decide
+from controller.decide.backlog import backlog
 from controller.decide.guards import prober_trouble
 from controller.decide.health import verdicts
 from controller.door import servers_of
 from controller.effects import Outcome
+from controller.load import Wishes
 from controller.memory import Memory
 from controller.nodes.driver import NodeError, NodeSpec, NotYet
 from controller.plan import (
@@ -36,7 +38,7 @@ from controller.plan import (
     Step,
 )
 from controller.ports import Ports
-from controller.snapshot import Node, NodeSight, NodeState, ProxySight, Snapshot
+from controller.snapshot import Load, Node, NodeSight, NodeState, ProxySight, Snapshot
 from controller.store import Store
 from haproxy.model import SLOT_IDS, slot_of
 from probes.reading import OpenJob, Reading
@@ -54,6 +56,7 @@ SETTINGS = Settings(
         tls_interval=1.0,
         stuck_after=10.0,
     ),
+    scaling=Scaling(cool_down=20.0),
 )
 FINGERPRINT = "queues"
 SLOTS = 9
@@ -149,7 +152,7 @@ class World:
 
     def start_controller(self) -> None:
         """With nothing but what the store remembers."""
-        self.door, self.crew, self.memories = Door(), Crew(self), dict[str, Memory]()
+        self.door, self.crew, self.memories, self.wishes = Door(), Crew(self), dict[str, Memory](), Wishes()
         effects: Any = Effects(self)
         door: Any = self.door
         crew: Any = self.crew
@@ -170,6 +173,7 @@ class World:
         self.applier.settle(self.settings)
         snapshot = self.look()
         plan = decide(snapshot, self.settings)
+        self.wishes.add(self.now, plan.scale.wanted, plan.scale.certain)
         self.check(snapshot, plan)
         self.history.append(plan)
         self.applier.apply(plan, self.settings)
@@ -178,6 +182,9 @@ class World:
     def look(self) -> Snapshot:
         """As controller.observe.Observer does, without sockets."""
         nodes = self.store.nodes()
+        if self.gap > self.settings.health.stale_after:
+            self.wishes.gap()
+        wishes = self.wishes.told(self.now, self.settings.scaling.cool_down)
         sights = tuple(self._sight(node) for node in nodes)
         self.memories = {node.name: self.memories[node.name] for node in nodes}
         canary = Reading("canary", self.now, latency=0.01, error=None if self.canary else "no answer within 3 s")
@@ -189,6 +196,7 @@ class World:
             queues=FINGERPRINT,
             canary=canary,
             gap=self.gap,
+            load=Load(wishes=wishes, known_for=self.wishes.known_for(self.now)),
         )
         if not prober_trouble(snapshot, self.settings):
             for name, verdict in verdicts(snapshot, self.settings).items():
@@ -224,11 +232,13 @@ class World:
             node=node,
             alive=machine.runs if machine and asked else (False if asked else None),
             reading=reading,
+            backlog=backlog(reading, {}),
             idle_readings=memory.idle_readings,
             reading_age=self.stale,
             silent_for=memory.silent_for,
             stuck_for=memory.stuck_for(self.now),
             tls_error=memory.tls_error,
+            strays=tuple(sorted(memory.strays)),
             free_bytes=machine.free if machine else None,
             disk_bytes=100 * 2**30,
             in_state=self.now - memory.entered_at,
