@@ -72,7 +72,8 @@ class Person:
     def _print(self, name: str) -> None:
         document = f"document {name}\n".encode() + self.chance.randbytes(self.chance.randint(50, 2000)).hex().encode()
         title = ippwire.attribute(0x42, "job-name", name)
-        told = Told(name, self.user, time.monotonic())
+        told, last = Told(name, self.user, time.monotonic()), self.told[-1] if self.told else None
+        told.connected = last.ended if last and last.answered else told.started
         self.told.append(told)
         held = self.chance.random() < HELD
         hold = ippwire.JOB + ippwire.attribute(0x44, "job-hold-until", "indefinite") if held else b""
@@ -117,8 +118,8 @@ class Watch:
                     self._alive[folder.name] = runs
             if door and identity_of(door) is None:
                 gone, door = now, None
-            if door is None and (door := self.site.proxy()):
-                self.doors.append((gone, now))
+            if door is None and self.site.listens() and (door := self.site.proxy()):
+                self.doors.append((gone, time.monotonic()))
 
 
 @dataclass
@@ -152,19 +153,28 @@ def working(threads: list[threading.Thread], over: threading.Event) -> Iterator[
             thread.join()
 
 
-def spoil(broken: Faults, people: list[Person], jobs: int, seconds: float, rate: float) -> None:
-    """Begin and end faults until the time is over and enough was printed; then everything is whole again."""
+def spoil(broken: Faults, people: list[Person], jobs: int, seconds: float, rate: float) -> list[str]:
+    """Begin and end faults until the time is over and enough was printed; then everything is whole again.
+
+    Each kind once in any order, then by their weights. Returns those whose turn did not come: no node could be spared.
+    """
     chance, begun = broken.site.chance, time.monotonic()
     kinds = broken.kinds()
+    first = chance.sample(list(kinds), len(kinds))
     upcoming = begun + 3
-    while time.monotonic() < begun + seconds or sum(len(person.told) for person in people) < jobs:
-        if time.monotonic() > upcoming:
-            if fault := broken.begin(chance.choices(list(kinds), list(kinds.values()))[0]):
-                print(f"{time.monotonic() - begun:7.1f} s  {fault.said()}", file=sys.stderr, flush=True)
-            upcoming = time.monotonic() + chance.expovariate(rate)
+    while (now := time.monotonic()) < begun + seconds or sum(len(person.told) for person in people) < jobs:
+        if now > upcoming:
+            turn = first.pop(0) if first else None
+            fault = broken.begin(turn) if turn else None
+            if turn and not fault:
+                first.append(turn)
+            if fault := fault or broken.begin(chance.choices(list(kinds), list(kinds.values()))[0]):
+                print(f"{now - begun:7.1f} s  {fault.said()}", file=sys.stderr, flush=True)
+            upcoming = now + chance.expovariate(rate)
         broken.end_due()
         time.sleep(0.05)
     broken.end_due(all_of_them=True)
+    return sorted(set(first) - {fault.kind for fault in broken.done})
 
 
 def recover(fleet: Fleet, site: Site) -> tuple[float, list[str]]:
@@ -269,7 +279,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
     with working([threading.Thread(target=watch.run, args=(watched,))], watched):
         begun = time.monotonic()
         with working(clients, over):
-            spoil(broken, people, given.jobs, given.seconds, given.rate)
+            untried = spoil(broken, people, given.jobs, given.seconds, given.rate)
         lasted = time.monotonic() - begun
         seconds, wrong = recover(fleet, site)
         release(fleet, people)
@@ -278,10 +288,21 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
     settle(printed, accepted)
     jobs = known_jobs(fleet, len(accepted))
     stops = [Death(fault.nodes[0], fault.begun, fault.wall) for fault in broken.done if fault.kind == "node stopped"]
-    verdict = judge(told, printed.look(), watch.deaths, stops, watch.doors, unseen(broken.done), jobs, charges(fleet))
+    jumps = broken.jumps if faults.takes_jumps_for_time() else []
+    verdict = judge(
+        told,
+        printed.look(),
+        watch.deaths,
+        stops,
+        watch.doors,
+        jumps,
+        unseen(broken.done),
+        jobs,
+        charges(fleet),
+    )
     verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
     verdict.faults = Counter(fault.kind for fault in broken.done)
-    verdict.missing = tuple(broken.missing())
+    verdict.missing = (*broken.missing(), *(f"{kind}, for no node could be spared" for kind in untried))
     return verdict
 
 
@@ -322,6 +343,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
 def main(words: list[str]) -> int:
     given = arguments(words)
     faults.isolate([sys.executable, "-m", "benchmarks.campaign", *words])
+    for what in faults.missing(faults.is_isolated()):
+        print(f"NOT TRIED HERE: {what}", file=sys.stderr, flush=True)
     with running_fleet(given.nodes) as fleet:
         verdict = campaign(fleet, given)
         if not verdict.kept and given.keep:

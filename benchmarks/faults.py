@@ -12,6 +12,7 @@ import pwd
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -35,6 +36,7 @@ DISK = "node-1"
 DISK_BYTES = 24 << 20
 SETTLES = 5.0
 """Seconds after the end of a fault in which its node is not harmed again."""
+COMPILER = shutil.which("gcc")
 ROUTED = "100"
 """Where the rule for local addresses goes, so that ours can come before it."""
 
@@ -57,10 +59,18 @@ class Site:
     def ask(self, verb: str, argument: str = "") -> None:
         """As an administrator's command; a database that is locked loses it."""
         with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
-            store.ask(verb, argument, "campaign")
+            store.ask(verb, argument, "campaign", "shell")
 
     def pid(self, node: str) -> int | None:
         return processes.recorded_pid(self.fleet.state / "nodes" / node / "process")
+
+    def listens(self) -> bool:
+        """Whether somebody takes connections at the door."""
+        try:
+            socket.create_connection(("127.0.0.1", self.fleet.port), 0.5).close()
+        except OSError:
+            return False
+        return True
 
     def proxy(self) -> int | None:
         master = proxy_process.recorded(self.fleet.state / "proxy-1")
@@ -93,6 +103,8 @@ class Faults:
     """Whether network and mounts are our own to spoil."""
     done: list[Fault] = field(default_factory=list)
     running: list[Fault] = field(default_factory=list)
+    jumps: list[float] = field(default_factory=list)
+    """When the clock jumped forward (monotonic seconds)."""
     _rule: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -113,11 +125,12 @@ class Faults:
             "clock jumps": 2,
         }
         own = {"prober blind to one": 2, "prober blind to all": 1, "proxy cut off from one": 2, "disk full": 2}
+        if not COMPILER:
+            del anywhere["clock jumps"]
         return anywhere | (own if self.isolated else {})
 
     def missing(self) -> list[str]:
-        """Kinds that can't be had here, with the reason."""
-        return [] if self.isolated else ["network loss, a lying prober and a full disk: they need root"]
+        return missing(self.isolated)
 
     def begin(self, kind: str) -> Fault | None:
         """Begin one; None when no node may be harmed now."""
@@ -189,8 +202,14 @@ class Faults:
 
     def _bring_up(self) -> None:
         """As a service manager would: again and again until it is up."""
-        while self.site.fleet.run("up", "--detach").returncode:
+        while not self._done("up", "--detach"):
             time.sleep(1)
+
+    def _done(self, *command: str) -> bool:
+        """A machine that has too much to do may be too late with it."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.site.fleet.run(*command).returncode == 0
+        return False
 
     def _proxy_killed(self, fault: Fault) -> None:
         fault.seconds = 0.0
@@ -201,7 +220,7 @@ class Faults:
         """A user more is a reload."""
         fault.seconds = 0.0
         name = f"guest{len(self.done)}"
-        threading.Thread(target=self.site.fleet.run, args=("user", "add", name)).start()
+        threading.Thread(target=self._done, args=("user", "add", name)).start()
 
     def _database_locked(self, fault: Fault) -> None:
         connection = sqlite3.connect(self.site.fleet.state / "cupsfleet.db", timeout=2, check_same_thread=False)
@@ -211,9 +230,16 @@ class Faults:
 
     def _clock_jumps(self, fault: Fault) -> None:
         """For the controller, the proxies and the printers; the nodes keep the right time."""
+        self._jump(self.site.chance.choice([-86400, -3600, -30, 30, 3600, 86400]))
+        fault.undo = lambda: self._jump(0)
+
+    def _jump(self, seconds: int) -> None:
+        """To a clock that is wrong by so much."""
         clock = clock_file(self.site.fleet.state)
-        _set_clock(clock, self.site.chance.choice([-86400, -3600, -30, 30, 3600, 86400]))
-        fault.undo = lambda: _set_clock(clock, 0)
+        (before,) = struct.unpack("=q", clock.read_bytes())
+        if seconds > before:
+            self.jumps.append(time.monotonic())
+        _set_clock(clock, seconds)
 
     def _node_added(self, fault: Fault) -> None:
         fault.seconds = 0.0
@@ -318,8 +344,24 @@ def _set_clock(file: Path, seconds: int) -> None:
         clock.write(struct.pack("=q", seconds))
 
 
+def takes_jumps_for_time() -> bool:
+    """Whether HAProxy here may end what it carries when the clock jumps forward: before 3.1 it goes by the wall clock,
+    and finds only the jumps that come while it waits for events (its commits ef8d8215d and 4150851ce)."""
+    said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
+    major, minor = said.split()[2].split(".")[:2]
+    return (int(major), int(minor)) < (3, 1)
+
+
+def missing(isolated: bool) -> list[str]:
+    """Kinds that can't be had here, with the reason."""
+    own = "network loss, a lying prober and a full disk: they need root, and leave to make namespaces"
+    return [*([] if isolated else [own]), *([] if COMPILER else ["clock jumps: they need gcc"])]
+
+
 def clock(state: Path) -> dict[str, str]:
     """The environment of programs whose wall clock the campaign sets; the monotonic one stays right."""
+    if not COMPILER:
+        return {}
     library = state.with_name("clock.so")
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, Path(__file__).with_name("clock.c")], check=True)
     _set_clock(clock_file(state), 0)
@@ -328,13 +370,21 @@ def clock(state: Path) -> dict[str, str]:
 
 def isolate(arguments: list[str]) -> None:
     """Run the program again in a network and mount namespace of its own, as far as this user may. Returns inside."""
-    if os.geteuid() == 0 and "CAMPAIGN_INSIDE" not in os.environ and shutil.which("unshare") and shutil.which("ip"):
+    own = ["unshare", "--net", "--mount"]
+    if "CAMPAIGN_INSIDE" not in os.environ and _may(own):
         os.environ["CAMPAIGN_INSIDE"] = "yes"
-        os.execvp("unshare", ["unshare", "--net", "--mount", *arguments])
+        os.execvp(own[0], [*own, *arguments])
     if is_isolated():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         subprocess.run(["ip", "rule", "add", "pref", ROUTED, "lookup", "local"], check=True)
         subprocess.run(["ip", "rule", "del", "pref", "0"], check=True)
+
+
+def _may(unshare: list[str]) -> bool:
+    """A container's root, for instance, may not."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip"))):
+        return False
+    return subprocess.run([*unshare, "true"], capture_output=True).returncode == 0
 
 
 def is_isolated() -> bool:

@@ -13,9 +13,12 @@ from tests.process.edge.door import Answer
 
 NOTICED = 0.5
 """Seconds by which the campaign's looks at processes may be late, on a machine that has other things to do."""
-DOOR_SETTLES = 2.0
-"""Seconds after the start of a proxy's process in which clients may still find that the one before took their
-connections with it: they learn of it when they send again."""
+JUMP_NOTICED = 2.0
+"""Seconds after a jump of the clock in which the proxy may still be busy with timers that it takes to be over."""
+CUT = ("RemoteDisconnected", "IncompleteRead", "ConnectionResetError", "BrokenPipeError", "SSLEOFError")
+"""How a client notices that its connection was closed by the other side."""
+TIMED_OUT = ("HTTP 408", "HTTP 504")
+"""What a proxy says when one of its own timers is over."""
 RECORDED = 1.0
 """Seconds that cupsd may take to write down that a job has been printed; dying in there is dying while printing."""
 
@@ -32,6 +35,8 @@ class Told:
     job: int = 0
     why: str = ""
     """Why it was not accepted, as the client saw it."""
+    connected: float = 0.0
+    """When its connection was last known to stand: the end of the answer before, or its own start for a new one."""
 
     def take(self, answer: Answer) -> None:
         """An answer of the door, to the last request that this document needs."""
@@ -42,6 +47,14 @@ class Told:
             self.why = f"IPP status {ippwire.status(answer.body):#06x}"
         else:
             self.accepted, self.job, self.why = True, ippwire.integers(answer.body, "job-id")[0], ""
+
+    @property
+    def answered(self) -> bool:
+        return self.accepted or self.why.startswith(("HTTP", "IPP"))
+
+    @property
+    def cut(self) -> bool:
+        return self.why.startswith(CUT)
 
     def failed(self, why: str) -> None:
         self.ended, self.accepted, self.why = time.monotonic(), False, why
@@ -84,6 +97,8 @@ class Verdict:
     in_flight: list[str]
     """Failed requests that were under way on a node when it died."""
     without_door: list[str]
+    jumped: list[str]
+    """Cut by a proxy that took a jump of the clock for time that has passed, as HAProxy before 3.1 may."""
     full_unseen: list[str]
     """Refused by a node with a full disk while the controller, which would have left it out, was dead or blind."""
     refused: list[str]
@@ -129,6 +144,7 @@ class Verdict:
             "job ids given out twice": len(self.ids_twice),
             "failed requests, under way on a node that died": len(self.in_flight),
             "failed requests, no proxy was there": len(self.without_door),
+            "failed requests, cut by a proxy when the clock jumped": len(self.jumped),
             "failed requests, disk full while the controller was dead or blind": len(self.full_unseen),
             "failed requests, although a healthy node was there": len(self.refused),
             "printed although their client was told of a failure": self.out_unasked,
@@ -163,13 +179,15 @@ def judge(
     deaths: Sequence[Death],
     stops: Sequence[Death],
     doors: Sequence[tuple[float, float]],
+    jumps: Sequence[float],
     unseen: Sequence[tuple[float, float]],
     jobs: Sequence[Job],
     charges: Mapping[str, int],
 ) -> Verdict:
     """deaths: of nodes. stops: when nodes were stopped, of which some were killed for their silence later. doors: from
-    when to when no proxy was there (monotonic seconds). unseen: when a disk was full and nobody could look.
-    charges: how often each document was charged."""
+    when to when no proxy was there (monotonic seconds). jumps: when the clock jumped forward, where proxies may take
+    that for time that has passed. unseen: when a disk was full and nobody could look. charges: how often each document
+    was charged."""
     copies: dict[str, list[Output]] = {}
     for output in outputs:
         copies.setdefault(output.name, []).append(output)
@@ -179,8 +197,9 @@ def judge(
     excused = {name for name, found in many.items() if _all_but_one_excused(found, [*deaths, *stops])}
     rows = {job.title: job for job in jobs}
     flying = [one for one in failed if _in_flight(one, deaths)]
-    shut = [one for one in failed if one not in flying and any(_overlap(one, gone, back) for gone, back in doors)]
-    others = [one for one in failed if one not in flying and one not in shut]
+    shut = [one for one in failed if one not in flying and any(_without_door(one, *span) for span in doors)]
+    jumped = [one for one in failed if one not in flying and one not in shut and _jumped(one, jumps)]
+    others = [one for one in failed if one not in flying and one not in shut and one not in jumped]
     full = [one for one in others if "HTTP 413" in one.why and any(_overlap(one, *span) for span in unseen)]
     ids = Counter(one.job for one in accepted)
     return Verdict(
@@ -195,6 +214,7 @@ def judge(
         ids_twice=[number for number, count in ids.items() if count > 1],
         in_flight=[_said(one) for one in flying],
         without_door=[_said(one) for one in shut],
+        jumped=[_said(one) for one in jumped],
         full_unseen=[_said(one) for one in full],
         refused=[_said(one) for one in others if one not in full],
         out_unasked=sum(one.name in copies for one in failed),
@@ -207,7 +227,18 @@ def _in_flight(one: Told, deaths: Iterable[Death]) -> bool:
 
 
 def _overlap(one: Told, gone: float, back: float) -> bool:
-    return one.started < back + DOOR_SETTLES and one.ended + NOTICED > gone
+    return one.started < back + NOTICED and one.ended + NOTICED > gone
+
+
+def _without_door(one: Told, gone: float, back: float) -> bool:
+    """It was sent meanwhile, or on a connection that ended with the proxy, as a client learns when it sends again."""
+    return _overlap(one, gone, back) or (one.cut and one.connected < back < one.ended)
+
+
+def _jumped(one: Told, jumps: Iterable[float]) -> bool:
+    """Its connection stood when the clock jumped, and was closed then."""
+    expired = one.cut or one.why.startswith(TIMED_OUT)
+    return expired and any(one.connected - JUMP_NOTICED < jump < one.ended for jump in jumps)
 
 
 def _all_but_one_excused(copies: Sequence[Output], deaths: Sequence[Death]) -> bool:

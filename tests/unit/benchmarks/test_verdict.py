@@ -19,11 +19,12 @@ def verdict(
     outputs: Sequence[Output] = (OUT,),
     deaths: Sequence[Death] = (),
     doors: Sequence[tuple[float, float]] = (),
+    jumps: Sequence[float] = (),
     unseen: Sequence[tuple[float, float]] = (),
     jobs: Sequence[Job] = (ROW,),
     charged: int = 1,
 ) -> Verdict:
-    return judge([told], outputs, deaths, (), doors, unseen, jobs, {"1-1": charged})
+    return judge([told], outputs, deaths, (), doors, jumps, unseen, jobs, {"1-1": charged})
 
 
 def test_all_is_well() -> None:
@@ -59,10 +60,28 @@ def test_a_failed_request_needs_an_excuse() -> None:
     assert verdict(FAILED, deaths=[Death("node-1", 100.05, 0)]).in_flight
     assert verdict(FAILED, deaths=[Death("node-1", 90.0, 0)]).refused
     assert verdict(FAILED, doors=[(99.0, 101.0)]).without_door
+    assert verdict(FAILED, doors=[(90.0, 99.0)]).refused
     full = replace(FAILED, why="HTTP 413 too large")
     assert verdict(full, unseen=[(90.0, 110.0)]).full_unseen
     assert verdict(FAILED, unseen=[(90.0, 110.0)]).refused
     assert verdict(full).refused
+
+
+def test_a_connection_that_ended_with_its_proxy_is_noticed_later() -> None:
+    cut = replace(FAILED, why="RemoteDisconnected('Remote end closed connection without response')", connected=80.0)
+    assert verdict(cut, doors=[(89.0, 90.0)]).without_door
+    assert verdict(replace(cut, connected=95.0), doors=[(89.0, 90.0)]).refused
+    assert verdict(replace(cut, why="HTTP 503"), doors=[(89.0, 90.0)]).refused
+
+
+def test_a_connection_that_is_cut_when_the_clock_jumps() -> None:
+    cut = replace(FAILED, why="RemoteDisconnected('Remote end closed connection without response')", connected=98.0)
+    assert verdict(cut, jumps=[99.0]).jumped
+    assert verdict(cut).refused
+    assert verdict(cut, jumps=[95.0]).refused
+    assert verdict(cut, jumps=[101.0]).refused
+    assert verdict(replace(cut, why="HTTP 503"), jumps=[99.0]).refused
+    assert verdict(replace(cut, why="ConnectionRefusedError(111)"), jumps=[99.0]).refused
 
 
 def test_what_is_charged_twice_or_never() -> None:
@@ -72,5 +91,5 @@ def test_what_is_charged_twice_or_never() -> None:
 
 def test_an_id_that_was_given_twice() -> None:
     outputs = [OUT, replace(OUT, name="1-2")]
-    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, (), (), (), (), [ROW], {"1-1": 1, "1-2": 1})
+    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, (), (), (), (), (), [ROW], {"1-1": 1, "1-2": 1})
     assert found.ids_twice == [1_000_001]
