@@ -293,48 +293,6 @@ class TestCollecting:
         world.charger.collect()
         assert len(world.entries()) == 1
 
-    @settings(max_examples=60, deadline=None)
-    @given(st.data())
-    def test_any_order_of_retries_kills_and_sweeps_charges_each_job_once(self, data: st.DataObject) -> None:
-        """Each job is tried some times; each sweep may come between any two lines, and may be a new controller."""
-        with tempfile.TemporaryDirectory() as folder:
-            world = World(Path(folder))
-            expected = {}
-            for at in range(data.draw(st.integers(1, 4))):
-                uuid, number_, pages = f"u{at}", 1_000_001 + at, data.draw(st.integers(1, 20))
-                retries = data.draw(st.integers(0, 3))
-                for retry in range(retries):
-                    whole = data.draw(st.booleans())
-                    world.tried("node-1", f"{uuid}-{retry}", uuid, number_, pages, whole, share=0.5)
-                    if data.draw(st.booleans()):
-                        world.charger.collect()
-                world.put(job(uuid, "processing", id=number_))
-                world.tried("node-1", f"{uuid}-last", uuid, number_, pages, whole=True)
-                if data.draw(st.booleans()):
-                    self._start_anew(world)
-                world.put(job(uuid, id=number_))
-                expected[f"job:{uuid}"] = pages
-                for _ in range(data.draw(st.integers(0, 2))):
-                    world.charger.collect()
-            self._start_anew(world)
-            world.charger.collect()
-            world.charger.clear()
-            assert {one.key: one.pages for one in world.entries()} == expected
-
-    @staticmethod
-    def _start_anew(world: World) -> None:
-        """As after a kill within a transaction: what was begun and not committed is gone."""
-        with Store(world.folder / "db") as store, pytest.raises(ZeroDivisionError):
-            _interrupted(store)
-        world.charger = Charger(lambda: Store(world.folder / "db"), world.folder / "nodes", lambda: SITE)
-
-
-def _interrupted(store: Store) -> None:
-    with store.transaction():
-        store.execute("delete from uncharged")
-        store.execute("delete from ledger")
-        raise ZeroDivisionError
-
 
 def test_facts_are_json_that_says_why(ledger: Ledger) -> None:
     made = decided(job(), [replace(attempt(), count=Count("unknown", why="encrypted"))], 1)
