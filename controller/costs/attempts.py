@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from controller.costs.count import Count, from_plain, unknown
+from controller.costs.count import MOST_PAGES, Count, from_plain, unknown
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,26 @@ def put_together(records: Iterable[Mapping[str, Any]], known: Mapping[str, Attem
 def _begun(record: Mapping[str, Any]) -> Attempt:
     return Attempt(
         run=record["run"],
-        uuid=str(record["uuid"]),
+        uuid=_text(record["uuid"]),
         job=int(record["job"]),
-        user=str(record["user"]),
-        queue=str(record["queue"]),
-        title=str(record["title"]),
+        user=_text(record["user"]),
+        queue=_text(record["queue"]),
+        title=_text(record["title"]),
         driver=bool(record["driver"]),
         options={str(name): str(value) for name, value in record["options"].items()},
         separately=int(record["separately"]),
         begun=float(record["at"]),
     )
+
+
+def _text(value: object) -> str:
+    """As it can be written into a database: a user's bytes that are no UTF-8 came as halves of surrogate pairs."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _possible(pages: int) -> int:
+    """0, which is "not said", for what no printer has printed."""
+    return pages if 0 <= pages <= MOST_PAGES else 0
 
 
 def _first(record: Mapping[str, Any]) -> Attempt:
@@ -92,7 +102,7 @@ def _advanced(before: Attempt, record: Mapping[str, Any]) -> Attempt:
         ended=float(record["at"]),
         whole=bool(record["whole"]),
         share=float(record["share"]),
-        reported=int(record["reported"]),
+        reported=_possible(int(record["reported"])),
         copies=int(record["copies"]),
         count=count,
     )

@@ -144,7 +144,7 @@ class Counter:
                 counted = [_of_file(reader, path) for reader, path in zip(readers, paths, strict=True)]
             else:
                 counted = [readers[0](stream, "")]
-            answer = json.dumps(count.added(counted).plain()).encode()
+            answer = json.dumps(count.believed(count.added(counted)).plain()).encode()
         except BaseException as error:
             answer = json.dumps(count.unknown(_said(error)).plain()).encode()
         with contextlib.suppress(BaseException):

@@ -17,6 +17,8 @@ COUNTED, ESTIMATED, UNKNOWN, PRINTER = "counted", "estimated", "unknown", "print
 """Where a page count comes from; `printer` is the printer's own word."""
 
 PDF, RASTER, POSTSCRIPT, PCL, TEXT, IMAGE, OTHER = "pdf", "raster", "postscript", "pcl", "text", "image", "other"
+MOST_PAGES = 10_000_000
+"""More than these no printer prints of one document: a count beyond is a lie, and a ledger could not add it."""
 HEAD_BYTES = 65_536
 """How much of a document `sniff` looks at, at most."""
 
@@ -62,13 +64,15 @@ class Count:
 def from_plain(value: list[Any]) -> Count:
     """Raises ValueError or TypeError for anything else than `Count.plain` gives."""
     origin, parts, copies, sides, why = value
-    return Count(
-        str(origin),
-        {(str(medium), colour): int(pages) for medium, colour, pages in parts},
-        int(copies),
-        str(sides),
-        str(why),
-    )
+    pages = {(str(medium), colour): int(pages) for medium, colour, pages in parts}
+    return believed(Count(str(origin), pages, int(copies), str(sides), str(why)))
+
+
+def believed(counted: Count) -> Count:
+    """Itself, or `unknown` where it claims what can't be."""
+    if counted.pages * counted.copies > MOST_PAGES:
+        return unknown(f"it claims more than {MOST_PAGES} pages")
+    return counted
 
 
 def unknown(why: str) -> Count:

@@ -58,9 +58,8 @@ class _Page:
 def _sequence(text: bytes, at: int, seen: _Page) -> int:
     """Where the escape sequence at `at` ends, with its data."""
     if text.startswith(b"\x1b%-12345X", at):
-        end = text.find(b"\x1bE", at)
-        following = text[at + 9 : at + 13]
-        return at + 9 if following != b"@PJL" or end < 0 else end
+        end = text.find(b"\x1bE", at, at + HEAD_BYTES) if text.startswith(b"@PJL", at + 9) else -1
+        return at + 9 if end < 0 else end
     match = _ESCAPE.match(text, at)
     if not match:
         return at + 1
