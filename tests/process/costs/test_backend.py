@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pikepdf
 import pytest
 from pyipp.enums import IppOperation
 
 from controller import processes
 from controller.costs import install, journal
 from controller.costs.attempts import Attempt, put_together
+from controller.costs.charge import Site
+from controller.costs.collect import Charger
+from controller.costs.ledger import Ledger
+from controller.jobs.table import Job, JobTable
 from controller.nodes import settings
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue
+from controller.store import Store
 from tests.contract.test_driver import free_port
 from tests.documents import A3, pdf, rendered, text
 from tests.process.costs.conftest import Node, Printer, attempts, ends, eventually
@@ -138,6 +147,45 @@ def test_a_job_that_is_cancelled_while_it_waits_for_the_printer_has_sent_nothing
     counting.ask("alice", IppOperation.CANCEL_JOB, job_id=job)
     [end] = ends(counting)
     assert (end.whole, end.share) == (False, 0.0)
+
+
+def test_a_job_that_is_cancelled_half_way_is_charged_for_what_was_sent(counting: Node, tmp_path: Path) -> None:
+    """The printer takes a third of forty megabytes, of ten pages, and no more."""
+    document, pages_ = heavy(tmp_path / "heavy.pdf", 10, 4 << 20), 10
+    with socket.create_server(("127.0.0.1", 0)) as stalling:
+        stalling.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        device = f"socket://127.0.0.1:{stalling.getsockname()[1]}"
+        counting.declare(counting.driver.queue(Queue("office", device)))
+        send(counting, document, "-o", "raw")
+        stalling.settimeout(30)
+        with stalling.accept()[0] as printer:
+            left = document.stat().st_size // 3
+            while left > 0:
+                left -= len(printer.recv(min(left, 1 << 20)))
+            [number] = counting.jobs()
+            counting.ask("alice", IppOperation.CANCEL_JOB, job_id=number)
+            [end] = ends(counting)
+    assert 0.3 < end.share < 1
+    with Store(tmp_path / "db", create=True) as store, store.transaction():
+        told = Job(end.uuid, number, counting.spec.name, "office", "alice", state="canceled", completed=1)
+        JobTable(store).put([told])
+    charger = Charger(lambda: Store(tmp_path / "db"), tmp_path / "nodes", Site)
+    charger.collect()
+    charger.collect()
+    with Store(tmp_path / "db") as store:
+        [entry] = Ledger(store).entries(date(1970, 1, 1), date(2100, 1, 1))
+    assert entry.pages == math.ceil(pages_ * end.share)
+    assert entry.origin == "estimated"
+
+
+def heavy(path: Path, pages: int, size: int) -> Path:
+    """A PDF in which each page weighs so many bytes."""
+    with pikepdf.new() as document:
+        for _ in range(pages):
+            page = document.add_blank_page()
+            page.obj["/PieceInfo"] = document.make_stream(os.urandom(size))
+        document.save(path, compress_streams=False)
+    return path
 
 
 def test_packages_below_a_folder_that_others_may_not_enter_are_found(printer: Printer, tmp_path: Path) -> None:
