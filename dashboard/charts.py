@@ -91,7 +91,12 @@ def _fleet_spec(height: int, clock: str) -> Row:
                 "mark": {"type": "area", "line": True, "opacity": 0.25, "tooltip": True},
                 "encoding": {
                     "x": time,
-                    "y": {"field": "queue", "type": "quantitative", "axis": {**whole, "title": QUEUE}},
+                    "y": {
+                        "field": "queue",
+                        "type": "quantitative",
+                        "scale": {"domain": {"unionWith": [0, 1]}},
+                        "axis": {**whole, "title": QUEUE},
+                    },
                     "color": {"datum": QUEUE},
                     "tooltip": [*told, {"field": "queue", "title": QUEUE, "format": ".1f"}],
                 },
@@ -104,7 +109,7 @@ def _fleet_spec(height: int, clock: str) -> Row:
                     "y": {
                         "field": "ready",
                         "type": "quantitative",
-                        "scale": {"zero": True},
+                        "scale": {"domain": {"unionWith": [0, 1]}},
                         "axis": {**whole, "title": READY, "orient": "right", "grid": False},
                     },
                     "color": {"datum": READY},

@@ -51,7 +51,7 @@ def row(state: State, job: dict[str, Any], own: bool = False) -> None:
     reason = job["why"] or ("" if job["reasons"] in ("", "none") else job["reasons"])
     whose = "" if own else f"  \n:small[:gray[{verbatim(job['user'])}, {job['node']}]]"
     waited = f"waits {lasting(job['waiting'])}" if job["state"] in OPEN[:2] else f"waited {lasting(job['waiting'])}"
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"row-{job['uuid']}"):
         st.markdown(f"**{verbatim(job['title']) or 'untitled'}**  \n:small[:gray[job {job['id']}]]", width="stretch")
         st.markdown(badge("job", job["state"]) + (f"  \n:small[{verbatim(reason)}]" if reason else ""), width=WIDTHS[0])
         st.markdown(f"{verbatim(job['printer'])}{whose}", width=WIDTHS[1])
