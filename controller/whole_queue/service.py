@@ -243,21 +243,14 @@ class WholeQueue:
         if ids := asked.numbers("job-ids"):
             return await self._cancel_named(asked, ids, asker)
         replies = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
-        left = [
-            job
-            for node in silent(replies)
-            for job in self.table.search("open", node=node.name)
-            if asker.owns(job) and asked.queue in ("", job.queue)
-        ]
-        return self._cancelled(asked, replies, left)
+        return self._cancelled(asked, replies, asker.owns)
 
     async def _cancel_named(self, asked: Request, ids: list[int], asker: Asker) -> Answer:
         """All of them or none: they are looked at first when more than one node is concerned."""
         if len(by_slot(ids, slot_of)) > 1 and (refused := await self._not_all_mine(asked, ids, asker)):
             return refused
         replies = await self._ask_owners(asked.as_asked, ids, asker)
-        left = [job for reply in replies if reply.silent for job in self.table.search("open", node=reply.node.name)]
-        return self._cancelled(asked, replies, [job for job in left if job.id in ids])
+        return self._cancelled(asked, replies, lambda job: job.id in ids)
 
     async def _not_all_mine(self, asked: Request, ids: list[int], asker: Asker) -> Answer | None:
         """What is said when one of these jobs is not there, or not the asker's; None when all are."""
@@ -278,15 +271,25 @@ class WholeQueue:
             node: asked.as_asked(user=self.nodes.directory.operator(node)) for node in self.nodes.directory.nodes()
         }
         replies = await self.nodes.ask_each(bodies, asker.host, _NOTHING)
-        left = [job for node in silent(replies) for job in self.table.search("open", node=node.name)]
-        return self._cancelled(asked, replies, left)
+        return self._cancelled(asked, replies, lambda _: True)
 
-    def _cancelled(self, asked: Request, replies: list[Reply], left: list[Job]) -> Answer:
-        """left: jobs that should have gone, on nodes that did not answer."""
-        if left:
-            names = ", ".join(str(job.id) for job in left)
-            said = f"these jobs are on a print server that is being restarted, try again in a moment: {names}"
+    def _cancelled(self, asked: Request, replies: list[Reply], meant: Callable[[Job], bool]) -> Answer:
+        """A client takes a success for the end of every job that was meant, so one node that does not do it speaks for
+        all, if it has such a job."""
+        left = [
+            (job, reply)
+            for reply in replies
+            if not is_success(reply)
+            for job in self.table.search("open", node=reply.node.name)
+            if meant(job) and asked.queue in ("", job.queue)
+        ]
+        if unheard := [str(job.id) for job, reply in left if reply.silent]:
+            said = (
+                f"these jobs are on a print server that is being restarted, try again in a moment: {', '.join(unheard)}"
+            )
             return Answer(merge.answer(asked.message.version, merge.TEMPORARY_ERROR, said=said))
+        if left:
+            return refused(reply for _, reply in left)
         done = next((reply for reply in replies if is_success(reply)), None)
         return as_it_came(done) if done else refused(replies)
 

@@ -1,0 +1,108 @@
+"""What one answer says of jobs that were cancelled on some nodes only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from controller.jobs.table import Job
+from controller.snapshot import Node
+from controller.whole_queue import merge, request
+from controller.whole_queue.nodes import Reply
+from controller.whole_queue.request import CANCEL_JOBS, CANCEL_MY_JOBS
+from controller.whole_queue.service import WholeQueue
+from probes import wire
+from tests.process.edge import ippwire
+
+ONE, TWO = Node("node-1", 1, "process", "127.0.0.1", 1), Node("node-2", 2, "existing", "127.0.0.2", 2)
+FORBIDDEN = 0x0403
+
+
+def said(node: Node, code: int) -> Reply:
+    body = merge.answer(b"\2\0", code)
+    return Reply(node, wire.split(body), body)
+
+
+@dataclass
+class Fleet:
+    """Two nodes that answer what they are told to, as Nodes and as its directory."""
+
+    replies: tuple[Reply, ...]
+
+    @property
+    def directory(self) -> Fleet:
+        return self
+
+    def nodes(self) -> tuple[Node, ...]:
+        return ONE, TWO
+
+    def operator(self, node: Node) -> str:
+        return f"operator of {node.name}"
+
+    async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
+        assert set(bodies) == {reply.node for reply in self.replies}
+        return list(self.replies)
+
+
+@dataclass
+class Table:
+    open_jobs: list[Job] = field(default_factory=list)
+
+    def search(
+        self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
+    ) -> list[Job]:
+        return [job for job in self.open_jobs if job.node == node]
+
+    def by_id(self, number: int) -> Job | None:
+        raise AssertionError("nobody asks for a single job here")
+
+    def ages(self, ids: Iterable[int]) -> dict[int, int]:
+        raise AssertionError("nothing is listed here")
+
+
+class Moves:
+    def now(self, old_id: int) -> int:
+        return old_id
+
+    def hidden(self, since: float) -> frozenset[int]:
+        return frozenset()
+
+
+def job(owner: str, queue: str = "office") -> Job:
+    return Job("urn:uuid:a", 2_000_007, "node-2", queue, owner)
+
+
+def outcome(operation: int, second: Reply, jobs: list[Job]) -> int:
+    """The status that demo is told when the first node has cancelled everything and the second one answers this."""
+    asked = request.read(ippwire.request(operation, ippwire.printer()), "demo")
+    whole = WholeQueue(Fleet((said(ONE, merge.OK), second)), Table(jobs), Moves())  # type: ignore[arg-type]
+    return wire.split(asyncio.run(whole.answer(asked, "localhost")).body).code
+
+
+@pytest.mark.parametrize(
+    ("operation", "second", "jobs", "code"),
+    [
+        pytest.param(CANCEL_JOBS, said(TWO, merge.OK), [], merge.OK, id="all have done it"),
+        pytest.param(CANCEL_JOBS, said(TWO, FORBIDDEN), [job("bob")], FORBIDDEN, id="one refuses and keeps a job"),
+        pytest.param(CANCEL_JOBS, said(TWO, FORBIDDEN), [], merge.OK, id="one refuses and has none"),
+        pytest.param(
+            CANCEL_JOBS, said(TWO, FORBIDDEN), [job("bob", "lab")], merge.OK, id="its job is in another queue"
+        ),
+        pytest.param(CANCEL_JOBS, Reply(TWO), [job("bob")], merge.TEMPORARY_ERROR, id="one is silent and has a job"),
+        pytest.param(CANCEL_JOBS, Reply(TWO), [], merge.OK, id="one is silent and has none"),
+        pytest.param(CANCEL_MY_JOBS, said(TWO, FORBIDDEN), [job("Demo")], FORBIDDEN, id="one keeps mine"),
+        pytest.param(CANCEL_MY_JOBS, said(TWO, FORBIDDEN), [job("bob")], merge.OK, id="one keeps somebody else's"),
+    ],
+)
+def test_a_success_means_that_no_job_is_left(operation: int, second: Reply, jobs: list[Job], code: int) -> None:
+    assert outcome(operation, second, jobs) == code
+
+
+def test_a_refusal_in_http_is_passed_on() -> None:
+    asked = request.read(ippwire.request(CANCEL_JOBS, ippwire.printer()), "demo")
+    fleet = Fleet((said(ONE, merge.OK), Reply(TWO, http_status=401)))
+    whole = WholeQueue(fleet, Table([job("bob")]), Moves())  # type: ignore[arg-type]
+    assert asyncio.run(whole.answer(asked, "localhost")).status == 401
