@@ -120,10 +120,13 @@ class Proxy:
             self._install(render_files(middle))
             self._or_restore(last_good, lambda: self._reload(edge))
         self._install(render_files(edge), validate=not plan.reloads)
+        self._or_restore(last_good, lambda: self._carry_out(plan), worker_too=True)
+        return Applied(plan, self.runtime.worker())
+
+    def _carry_out(self, plan: Plan) -> None:
         for step in plan.steps:
             if not isinstance(step, Reload):
-                self._or_restore(last_good, lambda step=step: self.runtime.carry_out(step))  # type: ignore[misc]
-        return Applied(plan, self.runtime.worker())
+                self.runtime.carry_out(step)
 
     def _plan(self, before: Observed, edge: Edge) -> Plan:
         plan = changes(before, edge)
@@ -159,8 +162,12 @@ class Proxy:
             )
 
     def _reload(self, edge: Edge) -> None:
-        before = self.runtime.processes()
         self._remember_certificates(edge)
+        self._renew_worker()
+
+    def _renew_worker(self) -> None:
+        """A new worker from the file that is there. Raises ReloadFailed when none took over."""
+        before = self.runtime.processes()
         self.runtime.order_reload()
 
         def taken_over() -> bool:
@@ -177,13 +184,22 @@ class Proxy:
                 f"no new worker answered within {RELOAD_SECONDS:.0f} s; see haproxy.log in {self.folder}"
             )
 
-    def _or_restore(self, last_good: dict[str, str], action: Callable[[], None]) -> None:
+    def _or_restore(self, last_good: dict[str, str], action: Callable[[], None], worker_too: bool = False) -> None:
+        """Put the files back when the action fails. worker_too: it may have done a part, so the worker loads them."""
         try:
             action()
         except ProxyError:
             files.write(self.folder, last_good)
-            (self.folder / LOADED).unlink(missing_ok=True)  # unknown now: the next apply reloads
+            if not worker_too or not self._renewed():
+                (self.folder / LOADED).unlink(missing_ok=True)  # unknown now: the next apply reloads
             raise
+
+    def _renewed(self) -> bool:
+        try:
+            self._renew_worker()
+        except ProxyError:
+            return False
+        return True
 
     def _launch(self, edge: Edge) -> None:
         log = self.folder / process.LOG

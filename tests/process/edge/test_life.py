@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from haproxy import stats
-from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed
+from haproxy.diff import Reload, Step, changes
+from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed, RuntimeRefused
 from haproxy.install import Proxy
-from haproxy.model import Server, User
+from haproxy.model import Edge, Server, User
 from haproxy.process import identity_of
 from haproxy.render import CONFIG, MAP
+from haproxy.runtime import Runtime
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
 from tests.process.edge.door import Site, certificate, make_edge, password_hash
@@ -234,6 +236,67 @@ def test_an_address_where_nothing_answers_gets_no_work(own_site: Site) -> None:
         time.sleep(0.5)
     assert wrong == []
     assert stats.read(own_site.edge).server("pool", 3).total_sessions == 0
+
+
+class Interrupted(Runtime):
+    """Carries out so many steps and then meets `end`."""
+
+    def __init__(self, folder: Path, steps: int, end: BaseException) -> None:
+        super().__init__(folder)
+        self.steps, self.end = steps, end
+
+    def carry_out(self, step: Step) -> None:
+        if self.steps == 0:
+            raise self.end
+        self.steps -= 1
+        super().carry_out(step)
+
+
+class Killed(BaseException):
+    """What stands for the controller's death: nothing of ours runs after it."""
+
+
+def rearranged(site: Site) -> Edge:
+    """Another edge, which needs a step of each kind: one node's address changes, one drains, one comes."""
+    first, second = (node.server for node in site.nodes)
+    moved, drained, new = (
+        replace(first, port=free_port()),
+        replace(second, weight=0),
+        Server(4, "127.0.0.1", free_port()),
+    )
+    return replace(site.edge, servers=(moved, drained, new))
+
+
+@pytest.mark.parametrize("users", [3, 2], ids=["at run time", "with a reload"])
+def test_a_plan_that_fails_at_any_step_leaves_file_and_worker_as_they_were(own_site: Site, users: int) -> None:
+    old, folder = own_site.edge, own_site.proxy.folder
+    new = replace(rearranged(own_site), users=old.users[:users])
+    steps = sum(not isinstance(step, Reload) for step in changes(old, new).steps)
+    assert steps > 5
+    for done in range(steps):
+        good = (folder / CONFIG).read_text()
+        breaking = Proxy(folder)
+        breaking.runtime = Interrupted(folder, done, RuntimeRefused("an answer that nobody knows"))
+        with pytest.raises(RuntimeRefused):
+            breaking.apply(new)
+        assert (folder / CONFIG).read_text() == good
+        assert Proxy(folder).drift(old) == []
+        assert own_site.client().print()
+
+
+def test_a_plan_that_a_death_interrupts_anywhere_is_finished_or_taken_back(own_site: Site) -> None:
+    old, new, folder = own_site.edge, rearranged(own_site), own_site.proxy.folder
+    for done in range(len(changes(old, new).steps)):
+        for then in (new, old):
+            dying = Proxy(folder)
+            dying.runtime = Interrupted(folder, done, Killed())
+            with pytest.raises(Killed):
+                dying.apply(new)
+            after = Proxy(folder)
+            after.apply(then)
+            assert after.drift(then) == []
+            after.apply(old)
+    assert own_site.client().print()
 
 
 def test_drift_is_told_and_repaired(own_site: Site) -> None:
