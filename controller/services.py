@@ -1,4 +1,5 @@
-"""The programs beside the nodes and proxies: the dashboard, the service for the whole queue, the virtual printers.
+"""The programs beside the nodes and proxies: the dashboard, the service for the whole queue, the virtual printers, the
+proxies' keeper.
 
 They are processes of their own, outlive the controller, and are found again by the next one.
 """
@@ -24,13 +25,14 @@ PYTHON = (sys.executable, "-P", "-m")
 """-P: a file of the caller's working folder is never taken for one of our modules."""
 SETTLED = 10.0
 """Seconds after which a started service counts as running well."""
+NO_PORT = 0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between two starts of a service that keeps ending; doubled each time."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A program that should run. `part` names its port in controller.ports."""
+    """A program that should run. `part` names its port in controller.ports; NO_PORT for one that listens nowhere."""
 
     name: str
     part: str
@@ -98,7 +100,7 @@ class Services:
         log = self.state.logs / f"{service.name}.log"
         if last and again:
             self._problems[service.name] = f"{service.name} ends right after its start; see {log}"
-        if not free("127.0.0.1", service.port):
+        if service.port != NO_PORT and not free("127.0.0.1", service.port):
             self.ports.move(service.part)
             return [f"port {service.port} of {service.name} was taken; it moves to another one"]
         return self._start(service, log)
@@ -129,6 +131,7 @@ class Services:
                 yield self._virtual_printer(queue, settings)
         yield self._dashboard()
         yield self._whole_queue(settings)
+        yield Service("keeper", "keeper", NO_PORT, (*PYTHON, "haproxy.keeper", str(self.state.folder.absolute())))
 
     def _virtual_printer(self, queue: str, settings: Settings) -> Service:
         part = _sink(queue)

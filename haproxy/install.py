@@ -8,14 +8,15 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haproxy import folder as files
 from haproxy import process
 from haproxy.diff import BACKENDS, Line, Observed, Plan, Reload, between, changes, observed
-from haproxy.errors import ConfigRefused, PortTaken, ProxyDown, ProxyError, ReloadFailed
+from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ProxyError, ReloadFailed
 from haproxy.model import Edge
 from haproxy.render import CONFIG, bind_line, is_address, render_files
 from haproxy.runtime import MASTER, Runtime
@@ -60,18 +61,29 @@ class Proxy:
             self._remember_certificates(edge)
             check_free(edge.listen, edge.port)
             check_free("127.0.0.1", edge.stats_port)
-            self._launch(edge)
+            self._launch()
             return Applied(Plan((Reload("the proxy was not running"),)), self.runtime.worker())
+
+    def revive(self) -> bool:
+        """Start again, from the files that are there, a proxy that is gone and was not stopped; whether it was so."""
+        if not process.fell(self.folder):
+            return False
+        with files.locked(self.folder, self.folder.stat().st_mode & 0o777):
+            if not process.fell(self.folder) or self._adopted():
+                return False  # somebody else was faster
+            self._launch()
+        return True
 
     def stop(self, grace: float = STOP_SECONDS) -> None:
         """End the proxy: running requests get up to half of `grace` seconds; then it is told again, then killed."""
-        master = process.recorded(self.folder)
-        if master is None and self._adopted():
-            master = process.recorded(self.folder)
-        if master is None:
+        if not self.folder.is_dir():
             return
-        process.end(master, self._workers(), grace)
-        process.forget(self.folder)
+        with self._undisturbed():
+            if not self.running():
+                self._adopted()
+            if master := process.recorded(self.folder):
+                process.end(master, self._workers(), grace)
+            process.forget(self.folder)
 
     def apply(self, edge: Edge) -> Applied:
         """Make file and worker what the edge says, drift included.
@@ -201,7 +213,15 @@ class Proxy:
             return False
         return True
 
-    def _launch(self, edge: Edge) -> None:
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Alone with the folder; where it can't be written nobody else could start anything in it."""
+        with ExitStack() as alone:
+            with suppress(FolderUnusable):
+                alone.enter_context(files.locked(self.folder, self.folder.stat().st_mode & 0o777))
+            yield
+
+    def _launch(self) -> None:
         log = self.folder / process.LOG
         start = log.stat().st_size if log.exists() else 0
         command = [self.binary, "-W", "-C", str(self.folder), "-S", f"unix@{MASTER},mode,600", "-f", CONFIG]
@@ -211,15 +231,14 @@ class Proxy:
 
         def serves() -> bool:
             if child.poll() is not None:
-                self._explain_death(log.read_bytes()[start:].decode(errors="replace"), edge)
+                self._explain_death(log.read_bytes()[start:].decode(errors="replace"))
             return self.runtime.worker() in self.runtime.processes().workers
 
         if not _in_time(serves, START_SECONDS):
             child.kill()
             raise ProxyDown(f"HAProxy did not answer within {START_SECONDS:.0f} s after its start; see {log}")
 
-    def _explain_death(self, output: str, edge: Edge) -> None:
-        process.forget(self.folder)
+    def _explain_death(self, output: str) -> None:
         if taken := re.search(r"cannot bind socket \((.*?)\) for \[(.*?)\]", output):
             raise PortTaken(
                 f"the proxy can't have {taken[2]} ({taken[1]}); end what listens there or choose another port"

@@ -43,16 +43,30 @@ def identity_of(pid: int) -> Identity | None:
     fields = stat.rpartition(")")[2].split()
     if fields[0] in "ZX":
         return None
-    return Identity(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    return Identity(pid, int(fields[19]), _boot())
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def recorded(folder: Path) -> Identity | None:
     """The master that runs for this folder, if one does."""
+    identity = _last(folder)
+    return identity if identity and identity.alive() else None
+
+
+def fell(folder: Path) -> bool:
+    """Whether the last master, since this machine was started, is gone without having been stopped."""
+    identity = _last(folder)
+    return identity is not None and identity.boot == _boot() and not identity.alive()
+
+
+def _last(folder: Path) -> Identity | None:
     try:
-        identity = Identity(**json.loads((folder / RECORD).read_text()))
+        return Identity(**json.loads((folder / RECORD).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return identity if identity.alive() else None
 
 
 def record(folder: Path, pid: int) -> None:
@@ -67,6 +81,7 @@ def forget(folder: Path) -> None:
 
 def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
     """Start in a session of its own, with both outputs in the log, so that it survives whoever started it."""
+    _reap()
     with (folder / LOG).open("ab") as log:
         (folder / LOG).chmod(0o600)
         try:
@@ -91,6 +106,10 @@ def end(master: Identity, workers: Iterable[int], grace: float) -> None:
     for left in (master, *alive):
         _sent(left, signal.SIGKILL)
     _gone(master, 5.0)
+    _reap()
+
+
+def _reap() -> None:
     for child in _started:
         child.poll()
 

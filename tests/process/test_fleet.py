@@ -8,6 +8,8 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,26 @@ class TestAdministration:
             assert secret.encode() not in logs
 
 
+def kill_proxy(fleet: Fleet) -> process.Identity:
+    """Kill HAProxy's master; who that was."""
+    master = process.recorded(fleet.state / "proxy-1")
+    assert master is not None
+    os.kill(master.pid, signal.SIGKILL)
+    return master
+
+
+def proxy_files(fleet: Fleet) -> list[str]:
+    return [(fleet.state / "proxy-1" / name).read_text() for name in ("haproxy.cfg", "slots.map")]
+
+
+def answer(fleet: Fleet, request: bytes) -> int:
+    """The HTTP status of the answer; 0 while nobody answers."""
+    try:
+        return fleet.ipp(request)[0]
+    except OSError:
+        return 0
+
+
 class TestDeaths:
     def test_a_killed_node_is_back_with_its_jobs(self, fleet: Fleet) -> None:
         node = fleet.nodes()[0]
@@ -251,11 +273,34 @@ class TestDeaths:
         assert own_fleet.pid_of(names[1]) == pids[1]
         eventually(lambda: (own_fleet.state / "proxy-1" / "haproxy.cfg").read_bytes() == proxy)
 
-    def test_a_killed_proxy_is_back(self, fleet: Fleet, document: Path) -> None:
-        master = process.recorded(fleet.state / "proxy-1")
-        assert master is not None
-        os.kill(master.pid, signal.SIGKILL)
-        eventually(lambda: fleet.ipptool("get-jobs.test").returncode == 0)
+    def test_a_killed_proxy_is_back_with_the_same_routes(self, fleet: Fleet, document: Path) -> None:
+        created = parse(fleet.ipp(encode(IppOperation.CREATE_JOB, {}, {"job-hold-until": "indefinite"}))[1])
+        ask = {"job-id": created["jobs"][0]["job-id"]}
+        files = proxy_files(fleet)
+        died = kill_proxy(fleet)
+        eventually(lambda: process.recorded(fleet.state / "proxy-1") not in (None, died), deadline=20)
+        eventually(lambda: process.identity_of(died.pid) is None)
+        eventually(lambda: answer(fleet, encode(IppOperation.GET_JOB_ATTRIBUTES, ask)) == 200, deadline=20)
+        assert proxy_files(fleet) == files
+        assert fleet.ipp(encode(IppOperation.CANCEL_JOB, ask))[0] == 200
+        fleet.print_document(document)
+        eventually(lambda: arrived(fleet, document))
+
+    def test_a_proxy_that_is_killed_without_a_controller_is_back_and_stays_as_it_is(
+        self, own_fleet: Fleet, document: Path
+    ) -> None:
+        own_fleet.up()
+        files = proxy_files(own_fleet)
+        os.kill(own_fleet.controller(), signal.SIGKILL)
+        died = kill_proxy(own_fleet)
+        eventually(lambda: process.recorded(own_fleet.state / "proxy-1") not in (None, died), deadline=20)
+        eventually(lambda: answer(own_fleet, encode(IppOperation.GET_PRINTER_ATTRIBUTES, {})) == 200, deadline=20)
+        own_fleet.print_document(document)
+        eventually(lambda: arrived(own_fleet, document))
+        back = process.recorded(own_fleet.state / "proxy-1")
+        own_fleet.up()
+        assert process.recorded(own_fleet.state / "proxy-1") == back
+        assert proxy_files(own_fleet) == files
 
     def test_down_ends_everything_and_twice_is_no_error(self, own_fleet: Fleet) -> None:
         own_fleet.up()
@@ -272,6 +317,17 @@ class TestDeaths:
             urllib.request.urlopen(f"https://localhost:{own_fleet.port}/", timeout=2)
 
 
+@contextmanager
+def mounted(place: Path, *mounts: list[str]) -> Iterator[None]:
+    """What `mount` makes of the folder meanwhile."""
+    for options in mounts:
+        subprocess.run(["mount", *options, str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 class TestMistakes:
     def test_a_taken_port_is_one_sentence(self, fleet: Fleet, own_fleet: Fleet) -> None:
         own_fleet.port = fleet.port
@@ -285,6 +341,32 @@ class TestMistakes:
         own_fleet.state.unlink()
         assert run.returncode == 3
         assert "can't be written" in run.stderr
+
+    def test_a_folder_that_can_only_be_read(self, own_fleet: Fleet) -> None:
+        """Modes do not stop root, a file system that is mounted read-only does."""
+        own_fleet.state.mkdir()
+        (own_fleet.state / "users").write_text("demo")
+        with mounted(own_fleet.state, ["--bind", str(own_fleet.state)], ["-o", "remount,ro,bind"]):
+            run = own_fleet.run("up", "--detach")
+            assert (run.returncode, "can't be written" in run.stderr) == (3, True), run.stderr
+            assert own_fleet.run("down").returncode == 0
+        assert [path.name for path in own_fleet.state.iterdir()] == ["users"]
+
+    def test_a_disk_without_room(self, own_fleet: Fleet) -> None:
+        own_fleet.state.mkdir()
+        with mounted(own_fleet.state, ["-t", "tmpfs", "-o", "size=1m", "none"]):
+            run = own_fleet.run("up", "--detach")
+            assert (run.returncode, "free space there" in run.stderr) == (3, True), run.stderr
+            assert not (own_fleet.state / "cupsfleet.db").exists()
+
+    def test_a_configuration_that_can_not_be_read(self, own_fleet: Fleet, tmp_path: Path) -> None:
+        no_toml, no_text, no_file = tmp_path / "a.toml", tmp_path / "b.toml", tmp_path
+        no_toml.write_text("[nodes\n")
+        no_text.write_bytes(b"\xff = 1\n")
+        for place in (no_toml, no_text, no_file):
+            run = own_fleet.run("up", "--config", str(place))
+            assert (run.returncode, str(place) in run.stderr, "Traceback" in run.stderr) == (2, True, False), run.stderr
+        assert not own_fleet.state.exists()
 
     def test_a_bad_configuration_changes_nothing(self, own_fleet: Fleet) -> None:
         run = own_fleet.run("up", "--config", "/nonexistent/fleet.toml")

@@ -25,10 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def running_site(folder: Path, slots: int = 2, stopped: bool = True, **more: object) -> Iterator[Site]:
+def running_site(
+    folder: Path, slots: int = 2, stopped: bool = True, folder_name: str = "haproxy", **more: object
+) -> Iterator[Site]:
     folder.chmod(0o755)
     nodes = [Node(folder, slot, stopped_queue=stopped) for slot in range(1, slots + 1)]
-    proxy = Proxy(folder / "haproxy")
+    proxy = Proxy(folder / folder_name)
     try:
         for node in nodes:
             node.start()
