@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from controller import samples
+from controller.costs.standing import why_held
 from controller.diary import in_words, told
 from controller.jobs.table import JobTable
 from controller.state import State
@@ -73,7 +74,8 @@ class Views:
         """Jobs as the command line lists them (controller/jobs/table.py): `which` is open (oldest first), ended or all
         (newest first)."""
         found = JobTable(self.store).search(which, user, printer, node, limit)
-        return [{**asdict(job), "slot": job.slot} for job in found]
+        held = why_held(self.store, [job.uuid for job in found if job.state == "held"])
+        return [{**asdict(job), "slot": job.slot, "why": job.why or held.get(job.uuid, "")} for job in found]
 
     # Work
 
