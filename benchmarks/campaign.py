@@ -11,6 +11,7 @@ way on a node that died, and a door was there; a fleet that is not whole again w
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -107,19 +108,22 @@ class Watch:
 
     def run(self, over: threading.Event) -> None:
         door, gone = self.site.proxy(), 0.0
+        now = time.monotonic()
         while not over.wait(0.05):
-            now = time.monotonic()
+            before, now = now, time.monotonic()
             for name, pid in list(self._alive.items()):
                 if identity_of(pid) is None:
-                    self.deaths.append(Death(name, now, time.time()))
+                    self.deaths.append(Death(name, now, time.time(), lag=now - before))
                     del self._alive[name]
             for folder in (self.site.fleet.state / "nodes").iterdir():
                 if runs := self.site.pid(folder.name):
                     self._alive[folder.name] = runs
             if door and identity_of(door) is None:
-                gone, door = now, None
+                gone, door = before, None
             if door is None and self.site.listens() and (door := self.site.proxy()):
                 self.doors.append((gone, time.monotonic()))
+        if door is None:
+            self.doors.append((gone, math.inf))
 
 
 @dataclass
@@ -263,6 +267,12 @@ def charges(fleet: Fleet) -> Counter[str]:
         time.sleep(0.5)
 
 
+def commands(fleet: Fleet) -> Counter[str]:
+    """What became of the campaign's commands, by state."""
+    with Store(fleet.state / "cupsfleet.db") as store:
+        return Counter(row["state"] for row in store.rows("select state from commands"))
+
+
 def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
     chance = random.Random(given.seed)
     site = Site(fleet, chance)
@@ -282,6 +292,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
             untried = spoil(broken, people, given.jobs, given.seconds, given.rate)
         lasted = time.monotonic() - begun
         seconds, wrong = recover(fleet, site)
+        broken.wait()
         release(fleet, people)
     told = [one for person in people for one in person.told]
     accepted = {one.name for one in told if one.accepted}
@@ -301,7 +312,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
         charges(fleet),
     )
     verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
-    verdict.faults = Counter(fault.kind for fault in broken.done)
+    verdict.faults, verdict.commands = Counter(fault.kind for fault in broken.done), commands(fleet)
     verdict.missing = (*broken.missing(), *(f"{kind}, for no node could be spared" for kind in untried))
     return verdict
 

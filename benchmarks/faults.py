@@ -105,6 +105,8 @@ class Faults:
     running: list[Fault] = field(default_factory=list)
     jumps: list[float] = field(default_factory=list)
     """When the clock jumped forward (monotonic seconds)."""
+    _beside: list[threading.Thread] = field(default_factory=list)
+    """Commands that are under way."""
     _rule: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -198,7 +200,17 @@ class Faults:
         fault.seconds = self.site.chance.uniform(0, 4)
         if pid := State(self.site.fleet.state).controller():
             _kill(pid, signal.SIGKILL)
-        fault.undo = lambda: threading.Thread(target=self._bring_up).start()
+        fault.undo = lambda: self._begin(self._bring_up)
+
+    def _begin(self, work: Callable[..., object], *arguments: str) -> None:
+        thread = threading.Thread(target=work, args=arguments)
+        self._beside.append(thread)
+        thread.start()
+
+    def wait(self) -> None:
+        """Until every command has come to its end: a late `up` would start a fleet that has been stopped meanwhile."""
+        for thread in self._beside:
+            thread.join()
 
     def _bring_up(self) -> None:
         """As a service manager would: again and again until it is up."""
@@ -220,7 +232,7 @@ class Faults:
         """A user more is a reload."""
         fault.seconds = 0.0
         name = f"guest{len(self.done)}"
-        threading.Thread(target=self._done, args=("user", "add", name)).start()
+        self._begin(self._done, "user", "add", name)
 
     def _database_locked(self, fault: Fault) -> None:
         connection = sqlite3.connect(self.site.fleet.state / "cupsfleet.db", timeout=2, check_same_thread=False)

@@ -78,6 +78,8 @@ class Death:
     at: float
     """Monotonic seconds."""
     wall: float
+    lag: float = 0.0
+    """It may have come so many seconds before: then it still ran when it was looked at last."""
 
 
 @dataclass
@@ -110,6 +112,8 @@ class Verdict:
     recovery: float = 0.0
     wrong: tuple[str, ...] = ()
     faults: Counter[str] = field(default_factory=Counter)
+    commands: Counter[str] = field(default_factory=Counter)
+    """What became of the commands that were asked for, by state."""
     missing: tuple[str, ...] = ()
 
     @property
@@ -149,6 +153,8 @@ class Verdict:
             "failed requests, although a healthy node was there": len(self.refused),
             "printed although their client was told of a failure": self.out_unasked,
             "ends of a cupsd": self.deaths,
+            "commands that were carried out": self.commands["done"],
+            "commands that were refused, or failed": self.commands.total() - self.commands["done"],
             "seconds until the fleet was whole again": f"{self.recovery:.0f}",
         }
         kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.faults.items()))
@@ -223,7 +229,7 @@ def judge(
 
 
 def _in_flight(one: Told, deaths: Iterable[Death]) -> bool:
-    return any(one.started - NOTICED < death.at < one.ended + NOTICED for death in deaths)
+    return any(one.started - NOTICED < death.at and death.at - death.lag < one.ended + NOTICED for death in deaths)
 
 
 def _overlap(one: Told, gone: float, back: float) -> bool:
@@ -245,7 +251,11 @@ def _all_but_one_excused(copies: Sequence[Output], deaths: Sequence[Death]) -> b
     """Whether a node died during every printing but the last."""
     earlier = sorted(copies, key=lambda copy: copy.out)[:-1]
     return all(
-        any(copy.arrived - NOTICED < death.wall < copy.out + RECORDED + NOTICED for death in deaths) for copy in earlier
+        any(
+            copy.arrived - NOTICED < death.wall and death.wall - death.lag < copy.out + RECORDED + NOTICED
+            for death in deaths
+        )
+        for copy in earlier
     )
 
 

@@ -63,17 +63,21 @@ def first_in_question(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob], las
     return min([last_id + 1, *gone, *unknown])
 
 
-def compare(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob] | None, told: Iterable[Job]) -> Findings:
-    """open_jobs: the table's, written down before the sweep was begun. seen: by the sweep. told: all jobs from
-    `first_in_question` on, asked after the sweep. Without a sweep (None) they are all jobs that there are."""
+def compare(
+    open_jobs: Mapping[str, Job], seen: Iterable[OpenJob] | None, told: Iterable[Job], last_id: int
+) -> Findings:
+    """open_jobs: the table's. seen: by the sweep. told: all jobs from `first_in_question` on, asked after the sweep.
+    Without a sweep (None) they are all jobs that there are. last_id: the last one known before the sweep was begun; a
+    job beyond it may have been moved there since, so that the sweep can't have seen it."""
     still = {job.uuid: job for job in seen or ()}
-    doubtful = frozenset() if seen is None else open_jobs.keys() - still.keys()
+    judged = {uuid for uuid, job in open_jobs.items() if seen is None or job.id <= last_id}
+    doubtful = frozenset() if seen is None else judged - still.keys()
     newest = {job.uuid: _forgotten(job) if job.uuid in doubtful else job for job in told}
     moved_on = {
         uuid: advanced(job, still[uuid]) for uuid, job in open_jobs.items() if uuid in still and uuid not in newest
     }
     changed = [job for uuid, job in {**moved_on, **newest}.items() if open_jobs.get(uuid) != job]
-    missing = [job for uuid, job in open_jobs.items() if uuid not in still and uuid not in newest]
+    missing = [open_jobs[uuid] for uuid in open_jobs if uuid in judged - still.keys() - newest.keys()]
     return Findings(tuple(changed), tuple(missing))
 
 
@@ -191,7 +195,7 @@ class Collector:
         with store.transaction():
             last_id, life = table.mark(node.name)
             placed = [job for job in map(table.placed, told) if job]
-            found = compare(table.open_on(node.name), seen, placed)
+            found = compare(table.open_on(node.name), seen, placed, last_id)
             changed = (printed_after_all(job) if node.driver == "process" else job for job in found.changed)
             lost = [_ended(job, node, restarted=node.lives != life) for job in found.missing]
             table.put([*changed, *lost])

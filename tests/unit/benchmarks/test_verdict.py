@@ -59,6 +59,8 @@ def test_a_failed_request_needs_an_excuse() -> None:
     assert verdict(FAILED).refused
     assert verdict(FAILED, deaths=[Death("node-1", 100.05, 0)]).in_flight
     assert verdict(FAILED, deaths=[Death("node-1", 90.0, 0)]).refused
+    assert verdict(FAILED, deaths=[Death("node-1", 103.0, 0, lag=3.0)]).in_flight
+    assert verdict(FAILED, deaths=[Death("node-1", 103.0, 0, lag=1.0)]).refused
     assert verdict(FAILED, doors=[(99.0, 101.0)]).without_door
     assert verdict(FAILED, doors=[(90.0, 99.0)]).refused
     full = replace(FAILED, why="HTTP 413 too large")

@@ -55,7 +55,7 @@ class TestTable:
 
     def test_a_document_that_came_after_its_job_was_made_is_noticed(self) -> None:
         grown = replace(job(1), size_kb=12)
-        assert compare({"uuid-1": job(1)}, [seen(grown)], []).changed == (grown,)
+        assert compare({"uuid-1": job(1)}, [seen(grown)], [], 1_000_001).changed == (grown,)
 
     def test_old_jobs_are_forgotten_and_open_ones_never(self, table: JobTable) -> None:
         put(table, job(1), job(2, "completed"))
@@ -115,31 +115,37 @@ class TestPrintedAfterAll:
 class TestCompare:
     def test_what_came_and_went_between_two_sweeps_is_found(self) -> None:
         assert first_in_question({}, [], 1_000_007) == 1_000_008
-        found = compare({}, [], [job(8, "completed")])
+        found = compare({}, [], [job(8, "completed")], 1_000_007)
         assert found.changed == (job(8, "completed"),)
 
     def test_what_is_open_no_more_is_asked_for(self) -> None:
         known = {one.uuid: one for one in (job(1), job(2), job(3))}
         still = [seen(job(1)), seen(job(3))]
         assert first_in_question(known, still, 1_000_003) == 1_000_002
-        found = compare(known, still, [job(2, "completed"), job(3)])
+        found = compare(known, still, [job(2, "completed"), job(3)], 1_000_002)
         assert (found.changed, found.missing) == ((job(2, "completed"),), ())
 
     def test_what_a_node_shows_as_open_and_does_not_count_as_open_has_ended(self) -> None:
         """Killed between writing job.cache and the control file, cupsd says so for ever."""
         zombie = replace(job(1), impressions=1, processing=7, size_kb=4)
-        (found,) = compare({"uuid-1": job(1)}, [], [zombie]).changed
+        (found,) = compare({"uuid-1": job(1)}, [], [zombie], 1_000_001).changed
         assert found.state == "aborted"
         assert printed_after_all(found).state == "completed"
-        assert compare({}, [], [job(1)]).changed == (job(1),)  # made after the sweep
+        assert compare({}, [], [job(1)], 1_000_000).changed == (job(1),)  # made after the sweep
 
     def test_a_spool_is_all_there_is(self) -> None:
         """Without a sweep, a job that it holds as open is open."""
-        assert compare({"uuid-1": job(1)}, None, [job(1)]) == Findings((), ())
-        assert compare({"uuid-1": job(1)}, None, []).missing == (job(1),)
+        assert compare({"uuid-1": job(1)}, None, [job(1)], 1_000_001) == Findings((), ())
+        assert compare({"uuid-1": job(1)}, None, [], 1_000_001).missing == (job(1),)
+
+    def test_a_job_that_was_moved_here_since_the_sweep_began_is_not_judged_by_it(self) -> None:
+        moved = {"uuid-1": job(1, "held")}
+        assert compare(moved, [], [job(1, "held")], 1_000_000) == Findings((), ())
+        assert compare(moved, [], [job(1, "completed")], 1_000_000).changed == (job(1, "completed"),)
+        assert compare(moved, [], [], 1_000_000) == Findings((), ())
 
     def test_what_the_node_knows_no_more_is_missing(self) -> None:
-        found = compare({"uuid-1": job(1)}, [], [])
+        found = compare({"uuid-1": job(1)}, [], [], 1_000_001)
         assert found.missing == (job(1),)
 
     @given(
@@ -159,7 +165,7 @@ class TestCompare:
             first = first_in_question({u: j for u, j in table.items() if j.open}, sweep, last)
             return [one for _, one in sorted(node.items()) if one.id >= first]
 
-        found = compare(table, sweep, told())
+        found = compare(table, sweep, told(), last)
         table |= {one.uuid: one for one in found.changed}
         table |= {one.uuid: replace(one, state="lost") for one in found.missing}
         last = max([last, *(one.id for one in node.values())])
@@ -167,7 +173,7 @@ class TestCompare:
             if one.open or number in known or number > last_known:
                 assert table[one.uuid] == one
         assert all(table[f"uuid-{n}"].state == "lost" for n in known if n not in real)
-        again = compare({u: j for u, j in table.items() if j.open}, sweep, told())
+        again = compare({u: j for u, j in table.items() if j.open}, sweep, told(), last)
         assert (again.changed, again.missing) == ((), ())
 
 
