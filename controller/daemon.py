@@ -41,6 +41,7 @@ from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
 from controller.notify import notify
 from controller.observe import Observer
+from controller.plan import Order
 from controller.ports import Ports
 from controller.snapshot import NodeState
 from controller.state import State
@@ -251,6 +252,8 @@ class Daemon:
         try:
             self._refresh()
             plan = self.cycle.run(self.configuration.settings, self._problems())
+            if any(isinstance(step, Order) for step in plan.steps):
+                self._wake_up()  # so that it is started now
             self._report_failure("")
             if not plan.idle:
                 log.info(plan.sentence())
