@@ -111,7 +111,7 @@ def _siblings(location: tuple[Any, ...]) -> list[str]:
 def _description(location: tuple[Any, ...]) -> str:
     model = _model_at(location[:-1])
     field = model.model_fields.get(str(location[-1])) if model else None
-    return (field.description or "").rstrip(".") if field else ""
+    return (field.description or "").replace("\n", " ").rstrip(".") if field else ""
 
 
 def _with_absolute_paths(settings: Settings, path: Path | None) -> Settings:

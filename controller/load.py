@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from controller.config import Settings
 from controller.jobs.demand import demands
-from controller.plan import Scale
+from controller.plan import ADMINISTRATOR, Scale
 from controller.snapshot import Demand, Load, Node, NodeState, Wish
 from controller.store import Store
 
@@ -52,12 +52,24 @@ class Wishes:
         return 0.0 if self._since is None else now - self._since
 
 
+def start_up(store: Store, driver: str) -> float:
+    """Seconds that a node of this driver takes from its order to its first job, as measured; 0 when none was seen.
+    Raises StoreError."""
+    return _slow((store.fact(STARTS) or {}).get(driver, []))
+
+
+def _slow(starts: list[float]) -> float:
+    return sorted(starts)[int(SLOW_SHARE * (len(starts) - 1))] if starts else 0.0
+
+
 @dataclass
 class LoadMemory:
     """All ages are monotonic; the time of day is for the timetable and the day's budget only."""
 
     store: Store
     wishes: Wishes = field(default_factory=Wishes)
+    added: Wishes = field(default_factory=Wishes)
+    """Of administrators, who need not say a thing again for as long."""
     _demands: tuple[Demand, ...] = ()
     _measured_at: float = float("-inf")
     _hours: tuple[str, float] | None = None
@@ -83,6 +95,7 @@ class LoadMemory:
             demands_age=now - self._measured_at,
             start_up=self._start_up(nodes, now, settings.nodes.driver),
             wishes=self.wishes.told(now, settings.scaling.cool_down),
+            added=self.added.told(now, settings.scaling.cool_down),
             known_for=self.wishes.known_for(now),
             paused_by=str(self.store.fact(PAUSED) or ""),
             node_hours=self._node_hours(nodes, gap, midnight.date().isoformat()),
@@ -92,7 +105,11 @@ class LoadMemory:
 
     def decided(self, scale: Scale) -> None:
         """Take in what the pass asked for."""
-        self.wishes.add(time.monotonic(), scale.wanted, scale.certain)
+        now = time.monotonic()
+        self.wishes.add(now, scale.wanted, scale.certain)
+        for ask in scale.asks:
+            if ask.rule == ADMINISTRATOR:
+                self.added.add(now, ask.nodes, certain=True)
 
     def _start_up(self, nodes: tuple[Node, ...], now: float, driver: str) -> float:
         """Seconds from order to service, measured on the nodes that come."""
@@ -106,8 +123,7 @@ class LoadMemory:
                 with self.store.transaction():
                     self.store.put_fact(STARTS, known)
         self._starting = {node.name: self._starting[node.name] for node in nodes if node.name in self._starting}
-        starts = sorted(known.get(driver, []))
-        return starts[int(SLOW_SHARE * (len(starts) - 1))] if starts else 0.0
+        return _slow(known.get(driver, []))
 
     def _node_hours(self, nodes: tuple[Node, ...], gap: float, day: str) -> float:
         """Counted while a controller looks. `keep` writes them, so that one that dies loses what came since."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from controller.config_file import ConfigError, load
+from controller.load import start_up as measured_start
 from controller.simulate.summary import plot, summary
 from controller.simulate.trace import MONDAY, campus, from_csv, from_store
 from controller.simulate.world import World
@@ -17,7 +18,7 @@ from controller.store import Store
 from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_json, say
 
 START_UP = 5.0
-"""Seconds that a node takes to start, unless it is told otherwise."""
+"""Seconds that a node takes to start, unless it is told otherwise or was measured."""
 _SINCE = re.compile(r"(\d+)([hdw])")
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -28,11 +29,16 @@ def simulate(
     since: Annotated[str, typer.Option(help="Jobs of this fleet that were printed since: 12h, 7d, 4w.")] = "7d",
     trace: Annotated[Path | None, typer.Option(help="CSV file with the columns arrival, pages, queue instead.")] = None,
     made_up: Annotated[int | None, typer.Option(help="A made-up week of a campus instead, by this seed.")] = None,
-    start_up: Annotated[float, typer.Option(min=0, help="Seconds that a node takes to start.")] = START_UP,
+    start_up: Annotated[
+        float | None,
+        typer.Option(min=0, max=86400, help=f"Seconds that a node takes to start; left out: as here, or {START_UP:g}."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """What would have been: waits, node-hours, actions and cost with another configuration. Nothing is changed."""
     settings = load(config.resolve() if config else None)
+    if trace and made_up is not None:
+        raise ConfigError("--trace and --made-up were given, allowed is one of them")
     begin = None
     if trace:
         arrivals = from_csv(trace)
@@ -41,6 +47,9 @@ def simulate(
     else:
         with Store(State(state.resolve()).database) as store:
             arrivals = from_store(store, _seconds(since))
+            measured = measured_start(store, settings.nodes.driver) or START_UP
+            start_up = measured if start_up is None else start_up
+    start_up = START_UP if start_up is None else start_up
     world = World(settings, arrivals, start_up, arrivals[0].at if begin is None else begin)
     outcome = world.run()
     found = summary(outcome, settings)

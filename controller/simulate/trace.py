@@ -13,12 +13,16 @@ from pathlib import Path
 
 from controller.store import Store
 
-MONDAY = datetime(2027, 1, 4, tzinfo=UTC).timestamp()
-"""When traces begin that are made up: midnight of a Monday."""
+MONDAY = datetime(2027, 1, 4).astimezone().timestamp()
+"""When traces begin that are made up: midnight of a Monday, local time."""
 SET_UP, PER_PAGE = 2.0, 1.5
 """Seconds of node time for a job, and for each of its pages, where no time was measured: a printer of 40 pages a
 minute."""
 DAY, HOUR = 86400.0, 3600.0
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""Beyond it times have no date."""
+MOST_DAYS = 366
+"""That a trace may last; each takes a second and more to simulate."""
 
 
 class TraceError(Exception):
@@ -67,7 +71,7 @@ def _moment(text: str) -> float:
         found = float(text)
     except ValueError:
         found = datetime.fromisoformat(text).timestamp()
-    if not math.isfinite(found):
+    if not 0 <= found < LATEST:  # NaN is neither
         raise ValueError
     return found
 
@@ -86,6 +90,8 @@ def from_store(store: Store, seconds: float) -> list[Arrival]:
 def _in_order(path: Path, arrivals: Iterable[Arrival]) -> list[Arrival]:
     if not (found := sorted(arrivals)):
         raise TraceError(f"{path}: there is no printed job to simulate with; allowed is one or more")
+    if (days := (found[-1].at - found[0].at) / DAY) > MOST_DAYS:
+        raise TraceError(f"{path}: there are {days:.0f} days between first and last job, allowed are {MOST_DAYS}")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from controller.config import Nodes, Scaling, Settings
 from controller.simulate.summary import percentile, plot, summary
 from controller.simulate.trace import MONDAY, PER_PAGE, SET_UP, Arrival, TraceError, campus, from_csv
 from controller.simulate.world import World
+
+FIXED: dict[str, Any] = {"policy": "threshold", "queue_depth_per_node": 1e9, "queue_depth_per_node_down": 1e8}
 
 
 def run(trace: list[Arrival], start_up: float = 2.0, minimum: int = 2, **scaling) -> World:
@@ -30,7 +33,7 @@ def burst(count: int = 60, seconds: float = 5.0) -> list[Arrival]:
 def test_a_campus_is_the_same_for_the_same_seed_and_as_published() -> None:
     week = campus(3, jobs_per_day=500)
     assert week == campus(3, jobs_per_day=500) != campus(4, jobs_per_day=500)
-    by_day = [sum(one.at // 86400 == (MONDAY // 86400) + day for one in week) for day in range(7)]
+    by_day = [sum((one.at - MONDAY) // 86400 == day for one in week) for day in range(7)]
     assert max(by_day) == by_day[0]
     pages = fmean((one.seconds - SET_UP) / PER_PAGE for one in week)
     assert 5 < pages < 7
@@ -43,7 +46,7 @@ def test_it_grows_for_a_burst_and_is_small_again(policy) -> None:
     assert world.outcome.sizes[-1][1] == 2
     assert len(world.outcome.waits) == 61
     assert world.outcome.undone == 0
-    fixed = run(burst(), queue_depth_per_node=1e9, queue_depth_per_node_down=1e8)
+    fixed = run(burst(), **FIXED)
     assert percentile(sorted(world.outcome.waits), 0.95) < percentile(sorted(fixed.outcome.waits), 0.95)
     assert fixed.outcome.sizes == []
 
@@ -57,7 +60,7 @@ def test_weights_by_work_help_where_one_job_is_long() -> None:
     """One of two nodes is taken up by a long job; round robin alone would put every other job behind it."""
     jobs = [Arrival(MONDAY, "office", 3000.0)]
     jobs += [Arrival(MONDAY + 60 + 20 * n, "office", 4.0) for n in range(100)]
-    late = sum(wait > 30 for wait in run(jobs, queue_depth_per_node=1e9, queue_depth_per_node_down=1e8).outcome.waits)
+    late = sum(wait > 30 for wait in run(jobs, **FIXED).outcome.waits)
     assert late < 25
 
 
@@ -75,9 +78,9 @@ class TestFiles:
         return path
 
     def test_a_csv_is_read(self, tmp_path) -> None:
-        path = self.write(tmp_path, "arrival,pages,queue\n2027-01-04T11:00:00+00:00,6,office\n5,1,lab\n")
+        path = self.write(tmp_path, f"arrival,pages,queue\n2027-01-04T11:00:00,6,office\n{MONDAY},1,lab\n")
         assert from_csv(path) == [
-            Arrival(5.0, "lab", SET_UP + PER_PAGE),
+            Arrival(MONDAY, "lab", SET_UP + PER_PAGE),
             Arrival(MONDAY + 39600, "office", SET_UP + 6 * PER_PAGE),
         ]
 
@@ -88,6 +91,11 @@ class TestFiles:
             ("arrival,pages,queue\n", "there is no printed job"),
             ("arrival,pages,queue\n1,many,office\n", "line 2: '1,many,office' was given"),
             ("arrival,pages,queue\nnan,1,office\n", "line 2"),
+            ("arrival,pages,queue\n1e300,1,office\n", "line 2"),
+            (
+                "arrival,pages,queue\n0,1,office\n2027-01-04,1,office\n",
+                "days between first and last job, allowed are 366",
+            ),
             ("arrival,pages,queue\n1,-1,office\n", "line 2"),
             ("arrival,pages,queue\n1\n", "line 2"),
         ],
