@@ -150,9 +150,10 @@ class Schedule(Section):
 class Scaling(Section):
     """When the fleet grows and shrinks between nodes.min and nodes.max."""
 
-    policy: Literal["threshold", "wait-target"] = "threshold"
-    """What says how many nodes the work needs: `threshold` counts open jobs for each node, `wait-target` has
-    `target_share` of the jobs begin to print within `target_wait`, by measured times."""
+    policy: Literal["wait-target", "threshold"] = "wait-target"
+    """What says how many nodes the work needs: `wait-target` has `target_share` of the jobs begin to print within
+    `target_wait`, by measured times; `threshold` counts open jobs for each node. Default wait-target: it waits less at
+    fewer node-hours (docs/benchmarks.md)."""
     queue_depth_per_node: Annotated[float, Field(gt=0)] = 4.0
     """threshold: more open jobs for each node than this add nodes. Jobs that are held, wait for paper or stand in a
     stopped queue are not counted. Default 4: three wait while one prints."""
@@ -164,8 +165,11 @@ class Scaling(Section):
     target_share: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """wait-target: share of the jobs that must make it."""
     cool_down: Annotated[Seconds, Field(ge=0)] = 300.0
-    """A node goes only when no look in this time asked for it. Default 5m: at least twice what a node takes to start,
-    because switching idle nodes off at once and on again costs more than it saves."""
+    """A node goes only when no look in this time asked for it; one that an administrator added stays for so long.
+    Default 5m: switching idle nodes off at once and on again costs more than it saves."""
+    cool_down_starts: Annotated[float, Field(ge=0)] = 10.0
+    """wait-target: where a node takes less than a tenth of that to start, as measured, so many starts are long enough
+    (at least 20 s): what is back soon may go early. 0 is always `cool_down`."""
     step: Annotated[int, Field(ge=1, le=200)] = 4
     """Nodes that may be on their way at once because of load."""
     max_node_hours_per_day: Annotated[float, Field(ge=0)] = 0.0

@@ -10,7 +10,7 @@ from controller.snapshot import Node, NodeState, ProxySight
 from haproxy.model import slot_of
 from probes.reading import Reading
 
-_PENDING, _IDLE = 3, 3
+_PENDING, _PROCESSING, _IDLE = 3, 5, 3
 """job-state and printer-state (RFC 8011 5.3.7, 5.4.11)."""
 
 
@@ -39,6 +39,8 @@ class Memory:
     """Such jobs of someone else's server that it had when it was first seen: they came past the door."""
     waiting: dict[int, float] = field(default_factory=dict)
     """Jobs that were pending in an idle queue at every look, by id: since when."""
+    printing: dict[int, float] = field(default_factory=dict)
+    """Jobs that print, by id: since when they were seen to."""
 
     def see(
         self,
@@ -80,6 +82,10 @@ class Memory:
     def stuck_for(self, now: float) -> float:
         return now - min(self.waiting.values(), default=now)
 
+    def printing_for(self, now: float) -> dict[int, float]:
+        """Seconds for which jobs have printed, by id."""
+        return {job: now - since for job, since in self.printing.items()}
+
     def finished(self, jobs: int) -> int:
         """How many jobs fewer it has than when it entered its state."""
         return max(0, (self.jobs_at_entry or 0) - jobs)
@@ -90,6 +96,8 @@ class Memory:
         idle = {queue.name.lower() for queue in reading.queues if queue.state == _IDLE}
         waiting = [job.id for job in reading.jobs if job.state == _PENDING and job.queue.lower() in idle]
         self.waiting = {job: self.waiting.get(job, now) for job in waiting}
+        printing = [job.id for job in reading.jobs if job.state == _PROCESSING]
+        self.printing = {job: self.printing.get(job, now) for job in printing}
 
     def _see_ids(self, node: Node, reading: Reading) -> None:
         strays = frozenset(job.id for job in reading.jobs if slot_of(job.id) != node.slot)

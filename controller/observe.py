@@ -127,7 +127,7 @@ class Observer:
             node=node,
             alive=self._alive(node),
             reading=reading,
-            backlog=backlog(reading, self.load.service()),
+            backlog=backlog(reading, self.load.service(), memory.printing_for(now)),
             idle_readings=memory.idle_readings,
             reading_age=reading.age(now) if reading else 0.0,
             silent_for=memory.silent_for,

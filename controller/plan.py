@@ -114,6 +114,10 @@ class Answer:
     node: str = ""
 
 
+ADMINISTRATOR = "administrator"
+"""The rule by which an added node counts."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """How many nodes a rule asks for, and why."""

@@ -128,6 +128,8 @@ class QueueWork:
     jobs: int
     seconds: float
     """Of node time, by the service time measured for this queue."""
+    current: float = 0.0
+    """Of these, the seconds that the job which is being printed takes yet."""
 
 
 @dataclass(frozen=True)
@@ -154,13 +156,15 @@ class Demand:
 
     queue: str
     rate: float
-    """Jobs accepted in a second, over the last minutes."""
+    """Jobs accepted in a second, over the last five minutes."""
     peak: float
     """The same in the busiest minute of the last hour."""
     service: float
     """Mean seconds from a job's first page to its end."""
     variation: float = 1.0
     """Squared coefficient of variation of that: 0 when all jobs are alike, 1 for exponential times."""
+    latest: float = 0.0
+    """Jobs accepted in a second, over the last minute if that was busier by more than chance."""
     forecast: float = 0.0
     """Jobs a second at this hour in the busiest of the last weeks, a start-up time ahead."""
 
@@ -185,6 +189,8 @@ class Load:
     """Seconds that a node of the configured driver takes from its order to its first job; 0 when none was seen."""
     wishes: tuple[Wish, ...] = ()
     """The largest ones, newest last: none that a newer and larger one outdoes."""
+    added: tuple[Wish, ...] = ()
+    """What administrators made it by adding a node."""
     known_for: float = 0.0
     """Seconds without a gap for which wishes were kept."""
     paused_by: str = ""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.config import WEEKDAYS, Scaling, Schedule
 from controller.plan import Ask
-from controller.snapshot import Backlog, Demand, Load
+from controller.snapshot import Backlog, Demand, Load, QueueWork
 
 MORE, FEWER = 1.6, 0.75
 """wait-target: in how many target waits the work that is there may be begun, before nodes are ordered and before one
@@ -61,20 +60,20 @@ def threshold(fleet: Fleet, scaling: Scaling) -> Ask:
 
 def wait_target(fleet: Fleet, scaling: Scaling) -> Ask:
     """The most that any queue needs: a node prints one job of each queue at a time, so queues share nodes."""
-    work: Counter[str] = Counter()
+    work: dict[str, list[QueueWork]] = {}
     for backlog in fleet.backlogs:
         for queue in backlog.work:
-            work[queue.queue] += queue.seconds  # type: ignore[assignment]
-    needs = [_queue_needs(demand, work.pop(demand.queue, 0.0), fleet, scaling) for demand in fleet.load.demands]
-    needs += [_backlog_needs(queue, seconds, 0.0, fleet, scaling) for queue, seconds in sorted(work.items())]
+            work.setdefault(queue.queue, []).append(queue)
+    needs = [_queue_needs(demand, work.pop(demand.queue, []), fleet, scaling) for demand in fleet.load.demands]
+    needs += [_backlog_needs(queue, there, 0.0, fleet, scaling) for queue, there in sorted(work.items())]
     return max(needs, key=lambda ask: ask.nodes, default=Ask("wait-target", 0, "no queue has work"))
 
 
-def _queue_needs(demand: Demand, seconds: float, fleet: Fleet, scaling: Scaling) -> Ask:
+def _queue_needs(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling: Scaling) -> Ask:
     late = fleet.load.start_up >= scaling.target_wait
     rate = max(demand.rate, demand.peak) if late else demand.rate
     steady = steady_nodes(rate, demand.service, demand.variation, scaling.target_wait, scaling.target_share)
-    backlog = _backlog_needs(demand.queue, seconds, demand.rate * demand.service, fleet, scaling)
+    backlog = _backlog_needs(demand.queue, work, max(demand.rate, demand.latest) * demand.service, fleet, scaling)
     if backlog.nodes > steady:
         return backlog
     said = f"{demand.queue}: {rate * 60:.1f} jobs a minute of {demand.service:.1f} s each"
@@ -83,19 +82,22 @@ def _queue_needs(demand: Demand, seconds: float, fleet: Fleet, scaling: Scaling)
     return Ask("wait-target", steady, f"{said}; {scaling.target_share:.0%} begin within {scaling.target_wait:.0f} s")
 
 
-def _backlog_needs(queue: str, seconds: float, offered: float, fleet: Fleet, scaling: Scaling) -> Ask:
+def _backlog_needs(queue: str, work: list[QueueWork], offered: float, fleet: Fleet, scaling: Scaling) -> Ask:
     """So many that what is there and what comes meanwhile has begun in time, or as soon as new nodes can.
 
     offered: seconds of work that arrive in a second. New nodes help only from their start on.
     """
-    few, enough = (_to_begin_within(part * scaling.target_wait, seconds, offered, fleet) for part in (MORE, FEWER))
+    few, enough = (_to_begin_within(part * scaling.target_wait, work, offered, fleet) for part in (MORE, FEWER))
     nodes = max(few, min(fleet.meant, enough))
+    seconds = sum(one.seconds for one in work)
     return Ask("wait-target", nodes, f"{queue}: {seconds:.0f} s of work wait, and {offered:.2g} s a second come")
 
 
-def _to_begin_within(horizon: float, seconds: float, offered: float, fleet: Fleet) -> int:
+def _to_begin_within(horizon: float, there: list[QueueWork], offered: float, fleet: Fleet) -> int:
+    """A job that prints for longer than the horizon takes one node, and no second one can help."""
     start = fleet.load.start_up
     horizon = max(horizon, 2 * start)
+    seconds = sum(one.seconds - max(0.0, one.current - horizon) for one in there)
     work = seconds + offered * horizon
     nodes = math.ceil(work / horizon - 1e-9)
     if nodes > fleet.ready:

@@ -1,11 +1,11 @@
 """How many nodes should serve.
 
-Growth is decided by what the rules ask now, shrinking by the most that they asked in the whole `cool_down`: doubt may
+Growth is decided by what the rules ask now, shrinking by the most that they asked for during the cool-down: doubt may
 add, never remove. What is not known asks for what is there.
 
 An administrator's word stands above the rules for a while. `add` counts as a wish of its own, so that the node stays
-for `cool_down`, then the rules decide. `retire` takes that node, and what was wished for before brings none in its
-place; only work that asks for it now, or nodes.min, orders another.
+for `scaling.cool_down`, then the rules decide. `retire` takes that node, and what was wished for before brings none in
+its place; only work that asks for it now, or nodes.min, orders another.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from controller.config import Settings
+from controller.config import Scaling, Settings
 from controller.decide.policies import Fleet, asks
-from controller.plan import Ask, Input, Scale
+from controller.plan import ADMINISTRATOR, Ask, Input, Scale
 from controller.snapshot import Goal, Load, Node, NodeSight, NodeState, Snapshot
 
+SHORTEST = 20.0
+"""Seconds that a cool-down by starts lasts at least: to look ten times and more, and to drain."""
 _GONE = {NodeState.RESCUING, NodeState.LEAVING}
 """States from which no node comes back, whatever it was wanted for."""
 _ABSENT = {NodeState.ORDERED, NodeState.STARTING, NodeState.STOPPED, NodeState.DEAD}
@@ -63,7 +65,7 @@ def scale(snapshot: Snapshot, settings: Settings, meant: int, coming: int, added
     if unknown:
         found.append(Ask("doubt", meant, f"the work of {', '.join(unknown)} is not known"))
     if added:
-        found.append(Ask("administrator", meant, f"an administrator wants {meant}"))
+        found.append(Ask(ADMINISTRATOR, meant, f"an administrator wants {meant}"))
     winner = max(found, key=lambda ask: ask.nodes)
     bounds = Bounds(meant, winner.nodes)
     bounds.at_most(nodes.max, f"nodes.max is {nodes.max}")
@@ -96,13 +98,24 @@ def _fleet(snapshot: Snapshot, meant: int, ready: int) -> Fleet:
 
 
 def _hold(bounds: Bounds, load: Load, settings: Settings) -> None:
-    """Nothing goes that was wished for in the whole `cool_down`, or when nobody knows what was."""
-    cool_down = settings.scaling.cool_down
-    wished = max((wish.nodes for wish in load.wishes if wish.age <= cool_down), default=0)
-    if load.known_for < cool_down:
-        bounds.at_least(bounds.meant, f"the work is known for {load.known_for:.0f} s of {cool_down:.0f} s only")
+    """Nothing goes that was wished for during the cool-down, or when nobody knows what was."""
+    window = cool_down(settings.scaling, load.start_up)
+    wished = max((wish.nodes for wish in load.wishes if wish.age <= window), default=0)
+    added = max((wish.nodes for wish in load.added if wish.age <= settings.scaling.cool_down), default=0)
+    if load.known_for < window:
+        bounds.at_least(bounds.meant, f"the work is known for {load.known_for:.0f} s of {window:.0f} s only")
     else:
-        bounds.at_least(min(bounds.meant, wished), f"so many were asked for in the last {cool_down:.0f} s")
+        bounds.at_least(min(bounds.meant, wished), f"so many were asked for in the last {window:.0f} s")
+        said = f"an administrator made them so many in the last {settings.scaling.cool_down:.0f} s"
+        bounds.at_least(min(bounds.meant, added), said)
+
+
+def cool_down(scaling: Scaling, start_up: float) -> float:
+    """Seconds for which nobody must have asked for a node before it goes: by what a start takes, once one was seen.
+    Counted jobs vary more than what measured times make of them, and get the whole time."""
+    if scaling.policy == "threshold" or not start_up or not scaling.cool_down_starts:
+        return scaling.cool_down
+    return min(scaling.cool_down, max(SHORTEST, scaling.cool_down_starts * start_up))
 
 
 def _afford(bounds: Bounds, load: Load, settings: Settings) -> None:

@@ -6,10 +6,11 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from controller.config import Settings
 from controller.decide import decide
+from controller.decide.backlog import UNMEASURED, left
 from controller.decide.weights import FULL, given
 from controller.jobs.demand import AHEAD, HOUR, MEASURED, WEEK, WEEKS, measure
 from controller.load import Wishes
@@ -50,19 +51,21 @@ class SimulatedNode:
     entered: float
     free_at: dict[str, float] = field(default_factory=dict)
     """When the last job of each queue is done."""
-    ends: dict[str, deque[float]] = field(default_factory=dict)
-    """Ends of its open jobs by queue, in order."""
+    jobs: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    """Its open jobs by queue, in order: when each begins to print, and when it is done."""
     share: float = 0.0
     """Its credit in the weighted round robin."""
     weight: int = 0
 
-    def forget(self, now: float) -> None:
-        for ends in self.ends.values():
-            while ends and ends[0] <= now:
-                ends.popleft()
+    def finish(self, now: float, times: Mapping[str, deque[float]]) -> None:
+        """Let go of what is printed by now, and add how long that took to the times of its queue."""
+        for queue, jobs in self.jobs.items():
+            while jobs and jobs[0][1] <= now:
+                begun, done = jobs.popleft()
+                times[queue].append(done - begun)
 
     def open_jobs(self) -> int:
-        return sum(map(len, self.ends.values()))
+        return sum(map(len, self.jobs.values()))
 
 
 @dataclass
@@ -121,10 +124,9 @@ class World:
         index, next_pass = 0, self.begin
         while index < len(due) or any(one.open_jobs() for one in self.nodes.values()):
             if index < len(due) and due[index].at <= next_pass:
-                waited = self._accept(due[index])
+                self._accept(due[index])
                 index += 1
-                if waited:
-                    next_pass = min(next_pass, self.now + self.settings.health.interval)
+                next_pass = min(next_pass, self.now + self.settings.health.interval)
                 continue
             self._advance(next_pass)
             next_pass = self.now + self._pass()
@@ -145,8 +147,8 @@ class World:
         self._day = (day, used + seconds * costing / 3600)
         self.now = to
 
-    def _accept(self, job: Arrival) -> bool:
-        """Give a job to a node, as HAProxy's round robin by weight does; whether it has to wait there."""
+    def _accept(self, job: Arrival) -> None:
+        """Give a job to a node, as HAProxy's round robin by weight does."""
         self._advance(max(self.now, job.at))
         ready = [one for one in self.nodes.values() if one.weight]
         total = sum(one.weight for one in ready)
@@ -157,15 +159,13 @@ class World:
         start = max(job.at, chosen.free_at.get(job.queue, job.at))
         end = start + job.seconds * self.slow.get(chosen.node.name, 1.0)
         chosen.free_at[job.queue] = end
-        chosen.ends.setdefault(job.queue, deque()).append(end)
+        chosen.jobs.setdefault(job.queue, deque()).append((start, end))
         self.outcome.waits.append(start - job.at)
-        self._done[job.queue].append(job.seconds)
-        return start > job.at
 
     def _pass(self) -> float:
         """One pass; seconds until the next one."""
         for one in self.nodes.values():
-            one.forget(self.now)
+            one.finish(self.now, self._done)
         settings = self.override(self.now, self, self.settings) if self.override else self.settings
         snapshot = self.snapshot(settings)
         plan = decide(snapshot, settings)
@@ -175,7 +175,7 @@ class World:
             one.weight = given(one.node, {} if self.even else plan.weights)
         interval = settings.health.interval
         settled = all(one.node.state is NodeState.READY for one in self.nodes.values())
-        if plan.steps or not settled or any(len(ends) > 1 for one in self.nodes.values() for ends in one.ends.values()):
+        if plan.steps or not settled or any(len(jobs) > 1 for one in self.nodes.values() for jobs in one.jobs.values()):
             return max(interval, WAITING) if not plan.steps and settled else interval
         return BUSY if len(self.nodes) > settings.nodes.min or any(n.open_jobs() for n in self.nodes.values()) else IDLE
 
@@ -198,7 +198,7 @@ class World:
             known_for=self._wishes.known_for(self.now) if self.override is None else DAY,
             node_hours=self._day[1],
             hours_left=day_left,
-            local=datetime.fromtimestamp(self.now, UTC),
+            local=datetime.fromtimestamp(self.now).astimezone(),
         )
         slots = {one.node.slot for one in self.nodes.values()}
         return Snapshot(
@@ -218,7 +218,7 @@ class World:
 
     def _sight(self, one: SimulatedNode, service: dict[str, float]) -> NodeSight:
         up = one.node.state is not NodeState.ORDERED and self.now >= one.answers_at
-        work = (QueueWork(queue, len(ends), len(ends) * service.get(queue, 5.0)) for queue, ends in one.ends.items())
+        work = (self._work(queue, jobs, service.get(queue, UNMEASURED)) for queue, jobs in one.jobs.items() if jobs)
         idle = not one.open_jobs()
         return NodeSight(
             one.node,
@@ -229,6 +229,10 @@ class World:
             in_state=self.now - one.entered,
             proxies=_PROXIES,
         )
+
+    def _work(self, queue: str, jobs: Sequence[tuple[float, float]], service: float) -> QueueWork:
+        current = left(self.now - jobs[0][0], service)
+        return QueueWork(queue, len(jobs), current + (len(jobs) - 1) * service, current)
 
     def _carry_out(self, plan: Plan) -> None:
         before = self.meant()

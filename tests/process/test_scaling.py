@@ -50,9 +50,9 @@ def test_a_burst_makes_it_grow_and_its_end_makes_it_shrink(fleet: Fleet) -> None
     scaling = fleet.status()["scaling"]
     assert (scaling["desired"], scaling["actual"]) == (2, 2)
     told = json.loads(fleet.done("explain", "--json", "--last", "100"))["scaling"]
-    (first, *_) = [passed for passed in reversed(told) if passed["rule"] == "threshold"]
+    (first, *_) = [passed for passed in reversed(told) if passed["rule"] == "wait-target"]
     assert any(action.startswith("order node-3") for action in first["actions"])
-    assert "more than 4 each" in first["reason"]
+    assert "s of work wait" in first["reason"]
     fleet.done("pause", "scaling")
     assert eventually(lambda: fleet.status()["scaling"]["paused_by"])
     fleet.done("resume", "scaling")

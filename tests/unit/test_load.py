@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from controller.config import Scaling
 from controller.decide import decide
 from controller.diary import Diary, in_words, told
 from controller.jobs.demand import WEEK, demands, measure
 from controller.jobs.table import Job, JobTable
-from controller.load import LoadMemory, Wishes
+from controller.load import LoadMemory, Wishes, start_up
 from controller.snapshot import Node, NodeState, Wish
 from controller.store import Store
 from tests.builders import settings, sight, snapshot
@@ -45,11 +46,16 @@ def test_what_is_in_doubt_begins_no_history() -> None:
 class TestDemand:
     NOW = 1.8e9
 
-    def test_the_busier_of_the_last_minute_and_the_last_minutes_counts(self) -> None:
+    def test_a_minute_that_was_busier_by_more_than_chance_is_told_apart(self) -> None:
         arrivals = [self.NOW - second for second in range(60, 0, -2)]
-        found = measure("office", arrivals, [4.0, 8.0], self.NOW)
-        assert (found.rate, found.peak, found.service) == (0.5, 0.5, 6.0)
+        found = measure("office", arrivals, [4.0, 8.0] * 5, self.NOW)
+        assert (found.rate, found.latest, found.peak, found.service) == (0.1, 0.5, 0.5, 6.0)
         assert found.variation == pytest.approx(1 / 9)
+        usual = [self.NOW - second for second in range(290, 0, -10)] + [self.NOW - 1.5]
+        assert measure("office", usual, [], self.NOW).latest == pytest.approx(0.1), "seven instead of six are chance"
+
+    def test_a_few_jobs_are_no_measure(self) -> None:
+        assert [measure("office", [], [0.0] * count, self.NOW).service for count in (0, 5, 10)] == [5.0, 2.5, 0.05]
 
     def test_one_that_waited_for_paper_counts_as_a_stray(self) -> None:
         assert measure("office", [], [5.0] * 99 + [1e6], self.NOW).service == pytest.approx(5.95)
@@ -57,7 +63,7 @@ class TestDemand:
     def test_the_same_hour_of_earlier_weeks_is_learned(self) -> None:
         last_week = [self.NOW - WEEK + second for second in range(900)]
         assert measure("office", last_week, [5.0], self.NOW).forecast == 1.0
-        holiday = datetime.fromtimestamp(self.NOW - WEEK, UTC).date()
+        holiday = datetime.fromtimestamp(self.NOW - WEEK).astimezone().date()
         assert measure("office", last_week, [5.0], self.NOW, holidays=(holiday,)).forecast == 0.0
 
     def test_it_is_read_from_the_table_of_jobs(self, store, monkeypatch) -> None:
@@ -66,8 +72,10 @@ class TestDemand:
         jobs = [Job(f"u{n}", n, "node-1", "office", "a", state="completed", created=at) for n in range(12)]
         with store.transaction():
             JobTable(store).put([replace(job, processing=at + 1, completed=at + 8) for job in jobs])
+            held = [replace(job, uuid=f"held{job.id}", state="held") for job in jobs]
+            JobTable(store).put([*held, replace(jobs[0], uuid="gone", state="canceled")])
         (found,) = demands(store)
-        assert (found.queue, found.service, found.rate) == ("office", 7.0, 0.2)
+        assert (found.queue, found.service, found.rate, found.latest) == ("office", 7.0, 0.04, 0.2)
 
 
 def test_start_up_time_and_node_hours_are_measured(store, monkeypatch) -> None:
@@ -80,11 +88,13 @@ def test_start_up_time_and_node_hours_are_measured(store, monkeypatch) -> None:
     assert found.start_up == 3.0
     assert found.node_hours == pytest.approx(3 / 3600)
     assert LoadMemory(store).look([], 0.0, settings()).start_up == 3.0, "a new controller knows it"
+    assert (start_up(store, "process"), start_up(store, "docker")) == (3.0, 0.0)
 
 
 def test_the_diary_keeps_what_changed_and_says_why_nothing_was_done(store) -> None:
-    diary, quiet = Diary(store), decide(snapshot(sight(1), sight(2)), settings())
-    busy = decide(snapshot(sight(1, jobs=9), sight(2, jobs=9)), settings())
+    counted = settings().model_copy(update={"scaling": Scaling(policy="threshold")})
+    diary, quiet = Diary(store), decide(snapshot(sight(1), sight(2)), counted)
+    busy = decide(snapshot(sight(1, jobs=9), sight(2, jobs=9)), counted)
     with store.transaction():
         for plan in (quiet, quiet, busy):
             diary.keep(plan)

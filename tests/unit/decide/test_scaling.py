@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.config import Nodes, Scaling, Schedule, Settings
@@ -23,7 +23,8 @@ FREE = tuple(range(20, 40))
 
 
 def with_scaling(minimum: int = 2, maximum: int = 8, **scaling) -> Settings:
-    return Settings(nodes=Nodes(min=minimum, max=maximum), scaling=Scaling(**scaling))
+    """By counted jobs, unless another policy is named: what holds for any is easier to see there."""
+    return Settings(nodes=Nodes(min=minimum, max=maximum), scaling=Scaling(**{"policy": "threshold", **scaling}))
 
 
 def loaded(slot: int, jobs: int, seconds: float | None = None, stuck: int = 0, **seen) -> NodeSight:
@@ -92,6 +93,11 @@ class TestBacklog:
     def test_nor_is_what_waits_for_paper_or_stands_in_a_stopped_queue(self, blocked) -> None:
         assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3)
 
+    def test_one_that_has_printed_for_long_goes_on_for_as_long_again(self) -> None:
+        jobs = (replace(job(0), state=5), job(1))
+        found = backlog(replace(reading("node-1"), jobs=jobs), {"office": 7.0}, {jobs[0].id: 100.0})
+        assert found == Backlog((QueueWork("office", 2, 107.0, current=100.0),))
+
     def test_silence_is_not_emptiness(self) -> None:
         assert backlog(reading("node-1", error="refused"), {}) is None
         assert backlog(None, {}) is None
@@ -113,6 +119,15 @@ class TestShrinking:
         found = plan(*four, load=asked)
         assert leaving(found) == []
         assert "so many were asked for in the last 300 s" in found.scale.reason
+
+    def test_that_window_is_ten_starts_where_starts_are_quick(self) -> None:
+        four, measured = [loaded(slot, 0) for slot in (1, 2, 3, 4)], with_scaling(policy="wait-target")
+        asked = replace(KNOWN, wishes=(Wish(200.0, 4), Wish(60.0, 3)), start_up=5.0)
+        assert leaving(plan(*four, load=asked, settings=measured)) == ["node-4"]
+        assert leaving(plan(*four, load=replace(asked, start_up=40.0), settings=measured)) == [], "cool_down bounds it"
+        always = with_scaling(policy="wait-target", cool_down_starts=0)
+        assert leaving(plan(*four, load=asked, settings=always)) == []
+        assert leaving(plan(*four, load=asked)) == [], "counted jobs get the whole time"
         assert leaving(plan(*four, load=replace(KNOWN, wishes=(Wish(301.0, 4), Wish(10.0, 3))))) == ["node-4"]
 
     def test_without_history_the_size_is_kept(self) -> None:
@@ -143,6 +158,14 @@ class TestAdministrators:
     def test_an_added_node_counts_as_a_wish_of_its_own(self) -> None:
         found = plan(loaded(1, 0), loaded(2, 0), commands=(command("add"),))
         assert (orders(found), found.scale.wanted, found.scale.rule) == (1, 3, "administrator")
+
+    def test_an_added_node_stays_for_the_whole_cool_down(self) -> None:
+        three = [loaded(slot, 0) for slot in (1, 2, 3)]
+        added = replace(KNOWN, start_up=2.0, added=(Wish(290.0, 3),))
+        measured = with_scaling(policy="wait-target")
+        assert leaving(plan(*three, load=added, settings=measured)) == []
+        later = replace(added, added=(Wish(301.0, 3),))
+        assert leaving(plan(*three, load=later, settings=measured)) == ["node-3"]
 
     def test_a_retired_node_is_not_ordered_again_by_old_wishes(self) -> None:
         asked = replace(KNOWN, wishes=(Wish(10.0, 3),))
@@ -225,6 +248,17 @@ class TestWaitTarget:
 
         assert [nodes(work) for work in (60.0, 70.0, 100.0, 190.0, 200.0)] == [3, 4, 4, 4, 5]
 
+    def test_queues_share_nodes_and_the_one_that_needs_most_counts(self) -> None:
+        works = Backlog((QueueWork("office", 60, 300.0), QueueWork("lab", 1, 5.0), QueueWork("hall", 1, 5.0)))
+        alone = Fleet(2, 2, (Backlog(works.work[:1]),), Load(start_up=2.0))
+        together = Fleet(2, 2, (works,), Load(start_up=2.0))
+        assert wait_target(together, self.SCALING) == wait_target(alone, self.SCALING)
+
+    def test_a_job_without_end_takes_one_node_and_asks_for_no_second_one(self) -> None:
+        endless = Backlog((QueueWork("office", 1, 5000.0, current=5000.0),))
+        fleet = Fleet(2, 2, (endless, Backlog()), self.fleet(rate=0.0).load)
+        assert wait_target(fleet, self.SCALING).nodes <= 2
+
     def test_where_a_start_takes_longer_than_the_target_headroom_is_kept_and_told(self) -> None:
         slow, fast = self.fleet(rate=0.2, start_up=120.0), self.fleet(rate=0.2)
         ask = wait_target(slow, self.SCALING)
@@ -232,37 +266,46 @@ class TestWaitTarget:
         assert "for a node takes 120 s to start" in ask.reason
 
 
-RATES = st.floats(0, 2)
-WORK = st.floats(0, 5000)
+POLICIES = st.sampled_from(["wait-target", "threshold"])
+AMOUNT = st.floats(0, 2000) | st.floats(0, 120)
+WORKS = st.tuples(st.floats(0, 2), st.floats(0, 2), AMOUNT, AMOUNT)
+"""Jobs a second over minutes and in the last one, seconds of work that wait, and of the job that prints."""
 
 
-@given(RATES, RATES, WORK, WORK, st.integers(1, 20), st.floats(0, 200))
-def test_more_load_never_asks_for_fewer(rate, more_rate, work, more_work, ready, start_up) -> None:
-    def asked(rate: float, work: float) -> int:
-        load = Load((Demand("office", rate, rate, 8.0, 1.5),), start_up=start_up)
-        fleet = Fleet(ready, ready, (Backlog((QueueWork("office", 1, work),)),), load)
-        return wait_target(fleet, Scaling(policy="wait-target")).nodes
+def asked_for(works, nodes: int, start_up: float, policy: str = "wait-target") -> int:
+    """What the policy asks for where so many nodes serve."""
+    rate, latest, waiting, current = works
+    load = Load((Demand("office", rate, rate, 8.0, 1.5, latest=latest),), start_up=start_up)
+    work = QueueWork("office", round((waiting + current) / 8.0), waiting + current, current)
+    fleet = Fleet(nodes, nodes, (Backlog((work,)),), load)
+    return (threshold if policy == "threshold" else wait_target)(fleet, Scaling()).nodes
 
-    assert asked(rate + more_rate, work + more_work) >= asked(rate, work)
+
+@given(WORKS, WORKS, st.integers(1, 20), st.floats(0, 200), POLICIES)
+@example((0.0, 0.0, 100.0, 47.0), (0.0, 0.0, 0.0, 10.0), 1, 2.0, "wait-target")
+def test_more_load_never_asks_for_fewer(works, more, nodes, start_up, policy) -> None:
+    larger = tuple(map(sum, zip(works, more, strict=True)))
+    assert asked_for(larger, nodes, start_up, policy) >= asked_for(works, nodes, start_up, policy)
 
 
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(0, 5), st.integers(0, 30))
-def test_more_jobs_never_lower_desired(jobs, where, more) -> None:
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(0, 5), st.integers(0, 30), POLICIES)
+def test_more_jobs_never_lower_desired(jobs, where, more, policy) -> None:
     larger = [count + more * (index == where % len(jobs)) for index, count in enumerate(jobs)]
 
     def desired(counts: list[int]) -> int:
-        return plan(*(loaded(slot, count) for slot, count in enumerate(counts, 1))).scale.desired
+        sights = (loaded(slot, count) for slot, count in enumerate(counts, 1))
+        return plan(*sights, settings=with_scaling(policy=policy)).scale.desired
 
     assert desired(larger) >= desired(jobs)
 
 
-@given(st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6))
-def test_missing_data_never_shrinks(jobs) -> None:
+@given(st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6), POLICIES)
+def test_missing_data_never_shrinks(jobs, policy) -> None:
     sights = [
         sight(slot, error="timed out", silent_for=1.0) if count is None else loaded(slot, count)
         for slot, count in enumerate([None, *jobs], 1)
     ]
-    found = plan(*sights)
+    found = plan(*sights, settings=with_scaling(policy=policy))
     assert found.scale.desired >= len(sights)
     assert leaving(found) == []
 
@@ -275,6 +318,15 @@ def test_a_constant_load_ends_in_a_constant_size(jobs, meant, up, share) -> None
         return threshold(Fleet(meant, meant, (Backlog((QueueWork("office", jobs, 1.0),)),), KNOWN), scaling).nodes
 
     assert asked(asked(meant)) == asked(meant)
+
+
+@given(WORKS, st.integers(1, 20), st.floats(0, 200))
+def test_so_does_one_by_measured_times(works, nodes, start_up) -> None:
+    """At most one step up, and one back: those on their way were needed until they served."""
+    sizes = [nodes]
+    for _ in range(4):
+        sizes.append(max(1, asked_for(works, sizes[-1], start_up)))
+    assert sizes[3] == sizes[4], sizes
 
 
 def test_a_node_that_goes_is_drained() -> None:

@@ -15,9 +15,9 @@ def with_work(slot: int, seconds: float, state: NodeState = NodeState.READY) -> 
     return sight(slot, state, backlog=Backlog((QueueWork("office", 1, seconds),)))
 
 
-def test_twice_the_work_is_half_of_the_new() -> None:
+def test_twice_the_work_is_a_quarter_of_the_share() -> None:
     found = weights([with_work(1, 7.0), with_work(2, 17.0), with_work(3, 10_000.0)])
-    assert found == {"node-1": 100, "node-2": 50, "node-3": 3}
+    assert found == {"node-1": 100, "node-2": 25, "node-3": 3}
 
 
 def test_idle_and_unknown_nodes_get_all() -> None:
