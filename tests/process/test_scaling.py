@@ -29,7 +29,7 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 def test_a_burst_makes_it_grow_and_its_end_makes_it_shrink(fleet: Fleet) -> None:
     document = encode(IppOperation.PRINT_JOB, {"document-format": "application/octet-stream"}) + b"a line of text\n"
     begun = time.time()
@@ -42,7 +42,7 @@ def test_a_burst_makes_it_grow_and_its_end_makes_it_shrink(fleet: Fleet) -> None
     print(f"from the first job to the first extra node serving: {grown:.1f} s")
 
     eventually(lambda: len(fleet.printed()) >= JOBS, deadline=150, pause=0.5)
-    eventually(lambda: len(fleet.status()["nodes"]) == 2, deadline=120, pause=0.5)
+    eventually(lambda: len(fleet.status()["nodes"]) == 2, deadline=200, pause=0.5)
     jobs = json.loads(fleet.done("jobs", "--which", "all", "--json"))
     assert [job["state"] for job in jobs] == ["completed"] * JOBS
     assert len(fleet.printed()) == JOBS, "each is printed once"
