@@ -150,10 +150,11 @@ class Schedule(Section):
 class Scaling(Section):
     """When the fleet grows and shrinks between nodes.min and nodes.max."""
 
-    policy: Literal["wait-target", "threshold"] = "wait-target"
-    """What says how many nodes the work needs: `wait-target` has `target_share` of the jobs begin to print within
-    `target_wait`, by measured times; `threshold` counts open jobs for each node. Default wait-target: it waits less at
-    fewer node-hours (docs/benchmarks.md)."""
+    policy: Literal["threshold", "wait-target"] = "threshold"
+    """What says how many nodes the work needs: `threshold` counts open jobs for each node, `wait-target` has
+    `target_share` of the jobs begin to print within `target_wait`, by measured times. Default threshold: it needs no
+    measurements, and `wait-target`, which waits less at fewer node-hours in simulated time, buys nodes for a few long
+    jobs."""
     queue_depth_per_node: Annotated[float, Field(gt=0)] = 4.0
     """threshold: more open jobs for each node than this add nodes. Jobs that are held, wait for paper or stand in a
     stopped queue are not counted. Default 4: three wait while one prints."""
