@@ -180,7 +180,7 @@ def test_the_old_id_of_a_moved_job_leads_to_it(own_fleet: Fleet) -> None:
         answer = ask(own_fleet, GET_JOB, integers("job-id", old))
         return ippwire.integers(answer, "job-id") if ippwire.integers(answer, "job-state") == [4] else []
 
-    assert eventually(led) == [new]
+    eventually(lambda: led() == [new])
     uri = attribute(0x45, "job-uri", f"ipp://localhost/jobs/{old}")
     body = ippwire.request(CANCEL_JOB, uri)
     assert status(own_fleet.ipp(body)[1]) == 0
