@@ -66,6 +66,9 @@ class WholeQueue:
 
     async def answer(self, asked: Request, host: str) -> Answer:
         """Raises Unanswerable, StoreError."""
+        if asked.message.request_id < 1:  # nodes are asked under ids of our own, and would not notice (RFC 8011, 4.1.1)
+            said = f"Bad request ID {asked.message.request_id}."
+            return Answer(merge.answer(asked.message.version, merge.BAD_REQUEST, said=said))
         asker = Asker(asked.user, host)
         ways: Mapping[int, Callable[[Request, Asker], Awaitable[Answer]]] = {
             request.GET_JOBS: self._get_jobs,

@@ -101,6 +101,13 @@ def test_a_success_means_that_no_job_is_left(operation: int, second: Reply, jobs
     assert outcome(operation, second, jobs) == code
 
 
+@pytest.mark.parametrize(("number", "code"), [(0, merge.BAD_REQUEST), (-1, merge.BAD_REQUEST), (1, merge.OK)])
+def test_a_request_id_below_one_is_refused_before_anything_is_done(number: int, code: int) -> None:
+    asked = request.read(wire.renumbered(ippwire.request(CANCEL_MY_JOBS, ippwire.printer()), number), "demo")
+    whole = WholeQueue(Fleet((said(ONE, merge.OK), said(TWO, merge.OK))), Table(), Moves())  # type: ignore[arg-type]
+    assert wire.split(asyncio.run(whole.answer(asked, "localhost")).body).code == code
+
+
 def test_a_refusal_in_http_is_passed_on() -> None:
     asked = request.read(ippwire.request(CANCEL_JOBS, ippwire.printer()), "demo")
     fleet = Fleet((said(ONE, merge.OK), Reply(TWO, http_status=401)))
