@@ -39,7 +39,7 @@ from controller.load import LoadMemory
 from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
-from controller.notify import notify
+from controller.notify import Patience, notify
 from controller.observe import Observer
 from controller.plan import Order
 from controller.ports import Ports
@@ -56,12 +56,6 @@ WATCH_INTERVAL = 0.5
 """Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
 STALL_INTERVALS = 5.0
 """Of its own intervals without a job after which the scheduler is taken to wait for a clock that was set back."""
-PATIENCE_SECONDS = 60.0
-"""So much longer whoever waits for the start should wait, each time."""
-MIGRATING = (
-    "the database is brought into the shape of this version, which takes a minute or two where it holds ten million "
-    "jobs; it may be interrupted, and begins anew at the next start"
-)
 HOUSEKEEPING_INTERVAL = 600.0
 """Seconds between two checkpoints of the database and clearings of old history."""
 
@@ -108,20 +102,6 @@ class Configuration:
         except OSError:
             return (0, 0)
         return (found.st_mtime_ns, found.st_size) if found else None
-
-
-@dataclass
-class Patience:
-    """Says, to whoever waits for the start, that the database of an older version is brought into shape first."""
-
-    _told: float = 0.0
-
-    def __call__(self) -> None:
-        if not self._told:
-            log.warning(MIGRATING)
-        if time.monotonic() - self._told > PATIENCE_SECONDS / 10:
-            self._told = time.monotonic()
-            notify(f"STATUS={MIGRATING}\nEXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000:.0f}")
 
 
 @dataclass

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from controller import cli, lifetime
-from controller.daemon import Patience
 from controller.decide import decide
-from controller.notify import Listener, notify
+from controller.notify import Listener, Patience, notify
 from controller.plan import Answer
 from controller.snapshot import Node, NodeState
 from controller.state import AlreadyRuns, State
