@@ -153,8 +153,8 @@ class Scaling(Section):
     policy: Literal["threshold", "wait-target"] = "threshold"
     """What says how many nodes the work needs: `threshold` counts open jobs for each node, `wait-target` has
     `target_share` of the jobs begin to print within `target_wait`, by measured times. Default threshold: it needs no
-    measurements, and `wait-target`, which waits less at fewer node-hours in simulated time, buys nodes for a few long
-    jobs."""
+    measurements. `wait-target` waits less at fewer node-hours in simulated time, but has let real fleets grow far for a
+    few jobs."""
     queue_depth_per_node: Annotated[float, Field(gt=0)] = 4.0
     """threshold: more open jobs for each node than this add nodes. Jobs that are held, wait for paper or stand in a
     stopped queue are not counted. Default 4: three wait while one prints."""
