@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from controller.config import ENV_PREFIX, Settings
+from controller.config_values import EVERYWHERE
 
 STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE_DIR", "CUPSFLEET_CONFIG"}
 """Read by the start script and the command line, not settings."""
@@ -136,7 +137,7 @@ def _with_absolute_paths(settings: Settings, path: Path | None) -> Settings:
 
 def _model(base: Path, place: str, model: str) -> str:
     """A PPD file's whole path, or what it was. A name such as `lsb/usr/x.ppd` may be a model that CUPS lists."""
-    if model in ("raw", "everywhere"):
+    if model in ("raw", EVERYWHERE):
         return model
     if (base / model).is_file():
         return str(base / model)

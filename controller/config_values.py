@@ -31,6 +31,9 @@ Seconds = Annotated[
 ]
 """A duration: written `30s` in the file, seconds in the code."""
 
+EVERYWHERE = "everywhere"
+"""The model of a printer that describes itself over IPP."""
+
 
 def is_duration(metadata: list[Any]) -> bool:
     """Whether a field with this metadata holds Seconds."""

@@ -249,8 +249,17 @@ def _declare_all(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...
         token = driver.token(spec)
         if left := queues.left_over(spec.host, spec.port, token, wanted, QUEUES_DEADLINE):
             raise NotYet(f"{', '.join(left)} is declared no longer and goes when its open jobs are done")
+        if silent := queues.undescribed(spec.host, spec.port, token, wanted, QUEUES_DEADLINE):
+            raise NodeError("; ".join(silent))
 
 
 def _prove(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:
+    """A queue that waits for its printer holds up no other one."""
     _declare(driver, spec, wanted)
-    return proof.prove(spec.host, spec.port, spec.slot, wanted[0].name, PROOF_DEADLINE)
+    server = spec.host, spec.port, driver.token(spec)
+    closed = queues.missing(*server, wanted, QUEUES_DEADLINE)
+    queue = next((one.name for one in wanted if one.name not in closed), None)
+    if queue is None:
+        why = queues.undescribed(*server, wanted, QUEUES_DEADLINE) or ("none of its queues takes jobs",)
+        raise NodeError("; ".join(why))
+    return proof.prove(spec.host, spec.port, spec.slot, queue, PROOF_DEADLINE)

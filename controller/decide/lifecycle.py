@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from controller.config import Settings
+from controller.config_values import EVERYWHERE
 from controller.decide.commands import take
 from controller.decide.draft import Draft
 from controller.decide.guards import guard
@@ -139,9 +140,20 @@ def _tend(sight: NodeSight, draft: Draft) -> Iterator[Step]:
 def _lasting_fault(sight: NodeSight, draft: Draft) -> str:
     """A queue of this node that should be started again now, in words; '' when there is none."""
     declared = sight.declared_ago is not None and sight.declared_ago < DECLARE_AGAIN
-    if declared or sight.bad_readings < draft.settings.health.fall:
+    if declared:
+        return ""
+    if waiting := _undescribed(sight, draft.settings):
+        return waiting
+    if sight.bad_readings < draft.settings.health.fall:
         return ""
     return next(queue_faults(sight, peers(draft.snapshot), draft.settings), "")
+
+
+def _undescribed(sight: NodeSight, settings: Settings) -> str:
+    """A queue that takes no jobs here until its driverless printer, which is asked again then, has described itself."""
+    closed = {queue.name.lower() for queue in sight.reading.queues if not queue.accepting} if sight.reading else set()
+    waiting = (printer.name for printer in settings.printers if printer.model == EVERYWHERE)
+    return next((f"the queue {name} waits for its printer" for name in waiting if name.lower() in closed), "")
 
 
 def _give_place(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from controller import processes
+from controller.config_values import EVERYWHERE
 from controller.nodes import ids, settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.queues import Queue
@@ -98,7 +99,7 @@ class ProcessDriver:
         """With the backend that stands in front of every device. A device with a password keeps it to itself: CUPS
         hides one only where it follows the scheme. `everywhere` asks the device itself, so it must be named plainly."""
         front = next((backend.name for backend in self.backends if backend.in_front), "")
-        if not front or queue.model == "everywhere" or "@" in queue.device.partition("://")[2].partition("/")[0]:
+        if not front or queue.model == EVERYWHERE or "@" in queue.device.partition("://")[2].partition("/")[0]:
             return queue
         return replace(queue, device=f"{front}:/{queue.device}")
 

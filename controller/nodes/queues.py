@@ -8,12 +8,14 @@ were set. The mark also tells our queues from others: only marked ones are ever 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyipp.enums import IppOperation
 
+from controller.config_values import EVERYWHERE
 from controller.nodes.driver import NodeError
 from probes import ipp
 from probes.attributes import Attributes, number, text
@@ -22,17 +24,21 @@ from probes.errors import ProbeError
 from probes.ipp import Request
 
 MARK = "cupsfleet"
+DESCRIBE_SECONDS = 5.0
+"""How long a declaration waits for such a printer; cupsd asks it beside, for up to 30 s."""
+_NO_MODEL = ("", "Local Raw Printer", "Remote Printer")
+"""What a queue without a PPD calls its printer (scheduler/printers.c, load_ppd)."""
 _STOPPED = 5
 _QUEUE_PATHS = ("/printers/", "/classes/")
 _ATTRIBUTES = (
     "printer-name device-uri printer-info printer-location printer-is-shared printer-state "
-    f"printer-is-accepting-jobs queued-job-count {MARK}-default"
+    f"printer-is-accepting-jobs queued-job-count printer-make-and-model printer-state-message {MARK}-default"
 ).split()
 
 
 @dataclass(frozen=True)
 class Queue:
-    """model: `raw`, `everywhere` (a driverless IPP printer), an absolute PPD path, or a name from `lpinfo -m`."""
+    """model: `raw`, EVERYWHERE (a driverless IPP printer), an absolute PPD path, or a name from `lpinfo -m`."""
 
     name: str
     device: str
@@ -49,8 +55,13 @@ class Queue:
         """Whether the device is another server's queue; CUPS shares such a one as DefaultShared says, and for good
         (scheduler/printers.c, load_ppd: CUPS_PRINTER_REMOTE)."""
         scheme, _, rest = self.device.partition("://")
-        path = "/" + rest.partition("/")[2]
-        return self.model == "raw" and scheme in ("ipp", "ipps", "http", "https") and path.startswith(_QUEUE_PATHS)
+        led = scheme in ("ipp", "ipps", "http", "https") and f"/{rest.partition('/')[2]}".startswith(_QUEUE_PATHS)
+        return led and self.model in ("raw", EVERYWHERE)
+
+    def described(self, now: Attributes) -> bool:
+        """Whether the server knows what it needs to convert documents: of a driverless printer it asks that itself,
+        after it has made the queue, and passes documents on as they come until then."""
+        return self.model != EVERYWHERE or text(now, "printer-make-and-model") not in _NO_MODEL
 
     @property
     def mark(self) -> str:
@@ -64,16 +75,49 @@ def declare(host: str, port: int, token: Token, queues: Sequence[Queue], deadlin
     """Make the server's queues as declared; returns what was changed, in words. Idempotent; cheap if all is right.
 
     Queues of ours that are declared no longer take no more jobs, and a later call removes them when they have none.
-    deadline: seconds for each of two exchanges. Raises NodeError.
+    One whose printer has not described itself takes no jobs, and a later call asks the printer again.
+    deadline: seconds for each exchange. Raises NodeError.
     """
     try:
         standing = _standing(host, port, token, deadline)
         calls, words = plan(queues, standing)
         if calls:
             call(host, port, token, calls, deadline)
+        if any(not queue.described(standing.get(queue.name, {})) for queue in queues):
+            words += _open_described(host, port, token, queues, deadline)
     except ProbeError as error:
         raise NodeError(f"the queues could not be set up: {error}") from error
     return words
+
+
+def _open_described(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> list[str]:
+    """Wait for printers that describe themselves, and let in jobs for those that did; what was done, in words."""
+    until = time.monotonic() + DESCRIBE_SECONDS
+    while True:
+        standing = _standing(host, port, token, deadline)
+        silent = [queue for queue in queues if not queue.described(standing.get(queue.name, {}))]
+        if not silent or time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    ready = [queue.name for queue in queues if queue not in silent]
+    closed = [name for name in ready if name in standing and not number(standing[name], "printer-is-accepting-jobs")]
+    if closed:
+        call(host, port, token, [Call("acceptJobs", (name,)) for name in closed], deadline)
+    return [f"{name}: accepts jobs" for name in closed]
+
+
+def undescribed(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> tuple[str, ...]:
+    """A sentence for each queue whose printer has not described itself. Raises NodeError."""
+    try:
+        standing = _standing(host, port, token, deadline)
+    except ProbeError as error:
+        raise NodeError(f"the queues could not be read: {error}") from error
+    return tuple(
+        f"{queue.name} takes no jobs yet, for its printer at {queue.device} has not described itself"
+        + (f" ({said})" if (said := text(standing.get(queue.name, {}), "printer-state-message")) else "")
+        for queue in queues
+        if not queue.described(standing.get(queue.name, {}))
+    )
 
 
 def missing(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> tuple[str, ...]:
@@ -135,21 +179,24 @@ def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], lis
     ]
     calls: list[Call] = []
     words: list[str] = []
+    described = queue.described(now)
     if remade:
         calls += [_add(queue, with_model=True), *_options(queue, old_mark)]
         words.append("made" if standing is None else "model and options set")
-    elif differing:
-        calls.append(_add(queue, with_model=False))
-        words += [f"{word} corrected" for word in differing]
+    elif differing or not described:
+        calls.append(_add(queue, with_model=queue.model == EVERYWHERE))
+        words += [f"{word} corrected" for word in differing] or ["its printer is asked again"]
     if not queue.leads_to_queue and (standing is None or bool(number(now, "printer-is-shared")) != queue.shared):
         calls.append(Call("setPrinterShared", (queue.name, queue.shared)))
         words += ["sharing corrected"] if standing else []
     if standing is None or number(now, "printer-state") == _STOPPED:
         calls.append(Call("enablePrinter", (queue.name,)))
         words += ["enabled"] if standing else []
-    if standing is None or not number(now, "printer-is-accepting-jobs"):
+    if described and (standing is None or not number(now, "printer-is-accepting-jobs")):
         calls.append(Call("acceptJobs", (queue.name,)))
         words += ["accepts jobs"] if standing else []
+    elif not described and number(now, "printer-is-accepting-jobs"):
+        calls.append(Call("rejectJobs", (queue.name,)))
     return calls, words
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.config import Health, Nodes, Settings
+from controller.config import Health, Nodes, Printer, Settings
 from controller.decide import decide
 from controller.plan import Admit, Declare, Drain, Leave, Order, Plan, Restart, Suspend, TakeOut
 from controller.snapshot import Goal, NodeSight, NodeState
@@ -46,6 +46,16 @@ class TestIllness:
         assert plan(unhealthy, sight(2), sight(3)).steps == (Declare("node-1", fault),)
         assert plan(replace(unhealthy, declared_ago=59.0), sight(2), sight(3)).steps == ()
         assert kinds(plan(replace(unhealthy, declared_ago=60.0), sight(2), sight(3))) == [Declare]
+
+    def test_a_queue_that_waits_for_its_driverless_printer_is_declared_again_now_and_then(self) -> None:
+        waiting = [sight(slot, reading=reading(f"node-{slot}", queues=(queue(accepting=False),))) for slot in (1, 2)]
+        printers = (Printer(name="office", device="ipp://10.0.0.1/ipp/print", model="everywhere"),)
+        driverless = settings().model_copy(update={"printers": printers})
+        assert plan(*waiting).steps == ()
+        step = Declare("node-1", "the queue office waits for its printer")
+        assert decide(snapshot(*waiting), driverless).steps == (step, replace(step, node="node-2"))
+        asked = [replace(one, declared_ago=59.0) for one in waiting]
+        assert decide(snapshot(*asked), driverless).steps == ()
 
     def test_it_dies_as_any_other(self) -> None:
         assert kinds(plan(sight(1, NodeState.UNHEALTHY, alive=False), sight(2), sight(3))) == [TakeOut]

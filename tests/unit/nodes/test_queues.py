@@ -25,6 +25,7 @@ def standing(queue: Queue, **changes: int | str) -> Attributes:
         "printer-state": 3,
         "printer-is-accepting-jobs": True,
         "queued-job-count": 0,
+        "printer-make-and-model": "Generic PDF Printer" if queue.model == "everywhere" else "Local Raw Printer",
         "cupsfleet-default": queue.mark,
     }
     return attributes | {name.replace("_", "-"): value for name, value in changes.items()}
@@ -63,6 +64,17 @@ def test_each_difference_is_corrected_and_said(change: dict[str, int | str], wor
     calls, said = plan([OFFICE], {"office": standing(OFFICE, **change)})
     assert said == [words]
     assert calls
+
+
+def test_a_driverless_queue_takes_no_jobs_until_its_printer_has_described_itself() -> None:
+    driverless = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere")
+    assert plan([driverless], {"office": standing(driverless)}) == ([], [])
+    calls, _ = plan([driverless], {})
+    assert "acceptJobs" not in {call.method for call in calls}
+    calls, words = plan([driverless], {"office": standing(driverless, printer_make_and_model="Local Raw Printer")})
+    assert words == ["office: its printer is asked again"]
+    assert [call.method for call in calls] == ["addPrinter", "rejectJobs"]
+    assert calls[0].options["ppdname"] == "everywhere"
 
 
 def test_queues_of_ours_take_no_more_jobs_before_they_are_removed() -> None:
