@@ -84,13 +84,14 @@ def ask_for(job: int) -> bytes:
 
 
 def small(client: Client, tally: Tally, ending: Event, pause: float) -> None:
-    """Print, ask for the job, read the printer's state, think."""
+    """Print, ask for the job, read the printer's state, list the open jobs of all nodes, think."""
     while not ending.is_set():
         made = tally.attempt("job", client, ippwire.print_job(ippwire.user("x" * 20), document=b"small" * 200))
         if made:
             job = ippwire.integers(made, "job-id")[0]
             tally.attempt("question about a job", client, ask_for(job), (job - 1) // 1_000_000)
         tally.attempt("read", client, read_request())
+        tally.attempt("list of jobs", client, ippwire.jobs_request())
         time.sleep(random.uniform(0.5, 1.5) * pause)
 
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from benchmarks.load import Tally, crowd
 from haproxy import old_workers, stats
 from haproxy.install import Proxy
 from haproxy.model import Edge, User
-from tests.process.edge.door import make_edge, password_hash
+from tests.process.edge.door import answering_for, make_edge, password_hash
 from tests.process.edge.nodes import Node, until
 
 SLOTS, STAYING = 5, 2
@@ -121,21 +121,18 @@ def connections(site: Site) -> Counter[int]:
 
 @contextmanager
 def running_site(slots: int = SLOTS) -> Iterator[Site]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         nodes = {slot: Node(folder, slot, stopped_queue=False, history=HISTORY) for slot in range(1, slots + 1)}
+        for node in nodes.values():
+            stack.callback(node.start().kill)
+        whole_port = stack.enter_context(answering_for(folder, nodes.values()))
         proxy = Proxy(folder / "haproxy")
-        try:
-            for node in nodes.values():
-                node.start()
-            edge = make_edge(folder, nodes.values())
-            proxy.start(edge)
-            yield Site(nodes, proxy, edge)
-        finally:
-            proxy.stop(grace=1)
-            for node in nodes.values():
-                node.kill()
+        edge = make_edge(folder, nodes.values(), whole_port=whole_port, moved_slots=(1,))
+        stack.callback(proxy.stop, grace=1)
+        proxy.start(edge)
+        yield Site(nodes, proxy, edge)
 
 
 def choose(site: Site, chance: random.Random) -> Callable[[], None] | None:

@@ -73,8 +73,10 @@ class Edge:
     """Loopback port on which the dashboard listens."""
     stats_port: int
     """Loopback port of the statistics page."""
+    whole_port: int
+    """Loopback port of the service that answers for the whole queue. While it is down, any one node does."""
     secret: str
-    """Proves to the dashboard that a request came through the door, and opens the statistics page."""
+    """Proves to dashboard and service that a request came through the door, and opens the statistics page."""
     listen: str = "*"
     """Local address: `*` for every IPv4 address, `::` for every address of both families."""
     host_header: str = "localhost"
@@ -85,8 +87,6 @@ class Edge:
     """Seconds between two IPP health checks of a server."""
     check_timeout: float = 3.0
     """Seconds within which a check must be answered. A busy node answers late, so keep it generous."""
-    whole_port: int | None = None
-    """Loopback port of the service that answers for the whole queue; None leaves such questions to a node."""
     moved_slots: tuple[int, ...] = ()
     """Slots from which jobs were moved to other nodes: that service knows where to, and leads requests on."""
     whole_timeout: float = 5.0

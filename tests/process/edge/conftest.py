@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from haproxy.install import Proxy
-from tests.process.edge.door import Site, make_edge
+from tests.process.edge.door import Site, answering_for, make_edge
 from tests.process.edge.nodes import Node, until
 
 
@@ -26,33 +26,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def running_site(
-    folder: Path, slots: int = 2, stopped: bool = True, folder_name: str = "haproxy", **more: object
+    folder: Path,
+    slots: int = 2,
+    stopped: bool = True,
+    folder_name: str = "haproxy",
+    with_service: bool = False,
+    **more: object,
 ) -> Iterator[Site]:
+    """with_service: of the whole queue, which is asked about the first slot's jobs too, as if some had been moved. Else
+    it is down."""
     folder.chmod(0o755)
     nodes = [Node(folder, slot, stopped_queue=stopped) for slot in range(1, slots + 1)]
     proxy = Proxy(folder / folder_name)
-    try:
+    with ExitStack() as stack:
         for node in nodes:
-            node.start()
+            stack.callback(node.start().kill)
+        if with_service:
+            more = {"whole_port": stack.enter_context(answering_for(folder, nodes)), "moved_slots": (1,), **more}
         edge = make_edge(folder, nodes, **more)
+        stack.callback(proxy.stop, grace=1)
         proxy.start(edge)
         yield Site(edge, proxy, nodes, folder)
-    finally:
-        proxy.stop(grace=1)
-        for node in nodes:
-            node.kill()
 
 
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A door with two nodes, shared by tests that leave it as they found it."""
-    with running_site(tmp_path_factory.mktemp("site")) as made:
+    """A door with two nodes and the service for the whole queue, shared by tests that leave it as they found it."""
+    with running_site(tmp_path_factory.mktemp("site"), with_service=True) as made:
         yield made
 
 
 @pytest.fixture
 def own_site(tmp_path: Path) -> Iterator[Site]:
-    """A door with two nodes that a test may break."""
+    """A door with two nodes that a test may break; the service for the whole queue is down."""
     with running_site(tmp_path) as made:
         yield made
 

@@ -7,16 +7,22 @@ import http.client
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from controller import snapshot
+from controller.state import State, write_private
+from controller.store import Store
 from haproxy.install import Proxy
 from haproxy.model import Edge, User
 from tests.process.edge import ippwire
-from tests.process.edge.nodes import Node, free_port
+from tests.process.edge.nodes import Node, free_port, listens, until
 
+READY = snapshot.NodeState.READY
 SECRET = "test-secret-0123456789"
 
 
@@ -122,10 +128,30 @@ def make_edge(folder: Path, nodes: Iterable[Node], **more: object) -> Edge:
         "max_slots": 5,
         "dashboard_port": free_port(),
         "stats_port": free_port(),
+        "whole_port": free_port(),  # nobody listens there, unless `answering_for` is told to
         "secret": SECRET,
         "listen": "127.0.0.1",
     }
     return Edge(**(given | more))  # type: ignore[arg-type]
+
+
+@contextmanager
+def answering_for(folder: Path, nodes: Iterable[Node]) -> Iterator[int]:
+    """The service for the whole queue, as the controller runs it; its port."""
+    state, port = State(folder / "state"), free_port()
+    state.prepare()
+    write_private(state.folder / "secret", SECRET)
+    with Store(state.database, create=True) as store, store.transaction():
+        for node in nodes:
+            store.put_node(snapshot.Node(node.spec.name, node.slot, "process", "127.0.0.1", node.port, READY))
+    command = [sys.executable, "-m", "controller.whole_queue", "--state", str(state.folder), "--port", str(port)]
+    service = subprocess.Popen(command)
+    try:
+        until("the service listens", lambda: listens(port))
+        yield port
+    finally:
+        service.terminate()
+        service.wait(20)
 
 
 @dataclass

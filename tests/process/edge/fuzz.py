@@ -2,6 +2,7 @@
 
     python -m tests.process.edge.fuzz --requests 100000 --seed 1
 
+The door has every rule of a running fleet: the service for the whole queue is there, and asked about moved jobs too.
 Two in three mutate the IPP inside sound HTTP, one in three the HTTP around it (fuzz_http). At the end: the worker is
 the one that was started, every job belongs to the user who logged in, every answer to the question it was given to, and
 no node ever saw a request that it could not parse. Exit status 1 with a sentence for each that does not hold.
@@ -196,7 +197,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended, too
-    with tempfile.TemporaryDirectory() as folder, running_site(Path(folder)) as site:
+    with tempfile.TemporaryDirectory() as folder, running_site(Path(folder), with_service=True) as site:
         start = time.monotonic()
         _, faults = fuzz(site, given.requests, given.seed)
         seconds = time.monotonic() - start

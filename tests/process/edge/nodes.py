@@ -10,45 +10,19 @@ import subprocess
 import time
 from pathlib import Path
 
+from controller.nodes.driver import NodeSpec
+from controller.nodes.settings import MAX_JOBS, render
 from haproxy.model import Server, first_id
 
-CUPSD_CONF = """
-Listen 127.0.0.1:{port}
-LogLevel info
-AccessLogLevel all
-MaxLogSize 0
-Browsing Off
-WebInterface No
-IdleExitTimeout 0
-DirtyCleanInterval 0
-MaxClients 400
-MaxJobs {history}
-PreserveJobFiles {keep}
-PreserveJobHistory Yes
-DefaultShared Yes
-ServerAlias *
-<Location />
-  Order allow,deny
-  Allow localhost
-</Location>
-<Location /admin>
-  Order allow,deny
-  Allow localhost
-</Location>
-<Policy default>
-  JobPrivateAccess all
-  JobPrivateValues none
-  SubscriptionPrivateAccess all
-  SubscriptionPrivateValues none
-  <Limit Cancel-Job Hold-Job Release-Job Restart-Job Set-Job-Attributes CUPS-Get-Document>
-    Require user @OWNER
-    Order deny,allow
-  </Limit>
-  <Limit All>
-    Order deny,allow
-  </Limit>
-</Policy>
-"""
+OPERATOR = "cupsfleet-operator"
+IN_TESTS = {
+    "AccessLogLevel none": "AccessLogLevel all",  # a line for each request, to see what got through
+    "LogLevel warn": "LogLevel info",
+    "MaxLogSize 2m": "MaxLogSize 0",
+    f"MaxJobs {MAX_JOBS}": "MaxJobs {history}",
+    "PreserveJobFiles No": "PreserveJobFiles {keep}",
+}
+"""Where these servers differ from those of a fleet, whose cupsd.conf they have."""
 
 FILES_CONF = """
 FileDevice Yes
@@ -87,6 +61,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def until(what: str, check, seconds: float = 30.0):
     """The first true answer of `check`; fails with `what` when none comes in time."""
     end = time.monotonic() + seconds
@@ -107,18 +87,21 @@ class Node:
         """history: finished jobs that are remembered, without their documents; 0 for all, with documents."""
         self.folder, self.slot = folder / f"n{slot}", slot
         self.port = port or free_port()
+        self.spec = NodeSpec(f"n{slot}", slot, first_id(slot), "127.0.0.1", self.port, self.folder)
         self.process: subprocess.Popen[bytes] | None = None
         self._write(stopped_queue, history)
 
     def _write(self, stopped_queue: bool, history: int) -> None:
-        for name in ("spool", "tmp", "cache", "state", "ssl", "ppd"):
+        for name in ("spool", "tmp", "cache", "state", "ssl", "ppd", "run"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "ssl").chmod(0o700)
         for name in ("spool", "tmp", "cache", "state"):
             shutil.chown(self.folder / name, "root", "lp")
-        (self.folder / "cupsd.conf").write_text(
-            CUPSD_CONF.format(port=self.port, history=history, keep="No" if history else "Yes")
-        )
+        settings = render(self.spec, self.folder, OPERATOR, allow=()).cupsd
+        for shipped, here in IN_TESTS.items():
+            assert f"\n{shipped}\n" in settings, shipped
+            settings = settings.replace(shipped, here.format(history=history, keep="No" if history else "Yes"))
+        (self.folder / "cupsd.conf").write_text(settings)
         (self.folder / "cups-files.conf").write_text(FILES_CONF.format(folder=self.folder))
         (self.folder / "printers.conf").write_text(PRINTERS_CONF.format(state="Stopped" if stopped_queue else "Idle"))
         (self.folder / "cache" / "job.cache").write_text(f"NextJobId {first_id(self.slot)}\n")
@@ -127,14 +110,11 @@ class Node:
     def start(self) -> Node:
         command = ["/usr/sbin/cupsd", "-f", "-c", f"{self.folder}/cupsd.conf", "-s", f"{self.folder}/cups-files.conf"]
         with (self.folder / "output").open("ab") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        until(f"node {self.slot} listens", self.listens)
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdout=output, stderr=output, start_new_session=True
+            )
+        until(f"node {self.slot} listens", lambda: listens(self.port))
         return self
-
-    def listens(self) -> bool:
-        with socket.socket() as client:
-            client.settimeout(1)
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def signal(self, number: int) -> None:
         assert self.process

@@ -15,7 +15,7 @@ import pytest
 
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
-from tests.process.edge.door import Site, basic, raw
+from tests.process.edge.door import Site, basic, context, raw
 from tests.process.edge.ippwire import attribute, user
 from tests.process.edge.nodes import until
 
@@ -230,6 +230,27 @@ def test_failed_logins_are_slowed_but_not_for_those_known(own_site: Site) -> Non
     assert good.send(ippwire.jobs_request()).status == 200
     # somebody else behind the same address still gets in, at one guess a second
     until("alice logs in", lambda: own_site.client("alice").send(ippwire.jobs_request()).status == 200, 20)
+
+
+def guesses(site: Site, addresses: list[str]) -> list[bytes]:
+    """The answer to a wrong password from each of these addresses; the front socket believes the one before it."""
+    statuses = []
+    for number, address in enumerate(addresses):
+        inner = socket.socket(socket.AF_UNIX)
+        inner.connect(str(site.proxy.folder / "tls.sock"))
+        to = "::1" if ":" in address else "127.0.0.1"
+        inner.sendall(f"PROXY TCP{6 if ':' in address else 4} {address} {to} 5000 631\r\n".encode())
+        with context().wrap_socket(inner) as connection:
+            login = basic("demo", f"guess{number}")
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {login}\r\n\r\n".encode())
+            statuses.append(connection.recv(4096)[9:12])
+    return statuses
+
+
+def test_failed_logins_count_for_a_whole_ipv6_network_and_for_one_ipv4_address(own_site: Site) -> None:
+    for pattern in ("::ffff:10.0.0.{}", "10.0.1.{}", "2001:db8:0:{}::1"):
+        assert guesses(own_site, [pattern.format(n) for n in range(1, 15)]) == [b"401"] * 14, pattern
+    assert b"429" in guesses(own_site, [f"2001:db8:1:1::{n}" for n in range(1, 15)])
 
 
 def test_the_log_names_who_did_what_and_no_secret(site: Site) -> None:

@@ -74,7 +74,9 @@ def test_a_validation_bears_the_login_however_often_it_came_before(own_site: Sit
     for node in own_site.nodes:
         settings = node.folder / "cupsd.conf"
         limit = "  <Limit Validate-Job>\n    Require user demo\n    Order deny,allow\n  </Limit>\n"
-        settings.write_text(settings.read_text().replace("  <Limit All>", limit + "  <Limit All>"))
+        shipped = settings.read_text()
+        assert " Validate-Job " in shipped
+        settings.write_text(shipped.replace(" Validate-Job ", " ").replace("  <Limit All>", limit + "  <Limit All>"))
         node.kill()
         node.start()
     demo = own_site.client()

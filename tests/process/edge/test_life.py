@@ -203,8 +203,13 @@ def test_a_renewed_certificate_is_loaded(own_site: Site) -> None:
     assert own_site.proxy.drift(own_site.edge) == []
 
 
-def test_a_node_joins_drains_and_leaves_at_runtime(own_site: Site) -> None:
-    site, worker = own_site, own_site.proxy.runtime.worker()
+def test_a_node_joins_drains_and_leaves_at_runtime(tmp_path: Path) -> None:
+    with running_site(tmp_path, with_service=True) as site:
+        joins_drains_and_leaves(site)
+
+
+def joins_drains_and_leaves(site: Site) -> None:
+    worker = site.proxy.runtime.worker()
     third = Node(site.folder, 3).start()
     try:
         joined = replace(site.edge, servers=(*site.edge.servers, third.server))

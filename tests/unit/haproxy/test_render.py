@@ -22,6 +22,7 @@ EDGE = Edge(
     max_slots=4,
     dashboard_port=8502,
     stats_port=8633,
+    whole_port=8634,
     secret="0123456789abcdef",
 )
 
