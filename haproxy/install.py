@@ -183,6 +183,8 @@ class Proxy:
         self.runtime.order_reload()
 
         def taken_over() -> bool:
+            if not self.running():  # whoever starts it again waits for our lock
+                raise ReloadFailed(f"HAProxy in {self.folder} ended while it was reloaded; start it again")
             now = self.runtime.processes()
             if now.failed > before.failed:
                 raise ReloadFailed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -301,6 +303,23 @@ def test_a_plan_that_a_death_interrupts_anywhere_is_finished_or_taken_back(own_s
             after.apply(then)
             assert after.drift(then) == []
             after.apply(old)
+    assert own_site.client().print()
+
+
+class Dying(Runtime):
+    def order_reload(self) -> None:
+        os.kill(self.processes().master, signal.SIGKILL)
+
+
+def test_a_death_in_the_middle_of_a_reload_is_seen_at_once(own_site: Site) -> None:
+    """Until then nobody else could start it again."""
+    folder, good = own_site.proxy.folder, (own_site.proxy.folder / CONFIG).read_text()
+    dying = Proxy(folder)
+    dying.runtime = Dying(folder)
+    with pytest.raises(ReloadFailed, match="ended while it was reloaded"):
+        dying.apply(replace(own_site.edge, users=own_site.edge.users[:1]))
+    assert (folder / CONFIG).read_text() == good
+    assert own_site.proxy.revive()
     assert own_site.client().print()
 
 
