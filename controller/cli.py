@@ -24,6 +24,7 @@ import typer
 from pydantic import ValidationError
 
 from controller import costs_cli, jobs_cli, lifetime, simulate_cli
+from controller.certificate import CertificateError
 from controller.config_file import ConfigError, load, schema
 from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
@@ -58,6 +59,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     sqlite3.Error: BAD_STATE,
     TraceError: BAD_CONFIG,
     UserError: FAILED,
+    CertificateError: FAILED,
     CostsError: FAILED,
     PeopleError: BAD_CONFIG,
     lifetime.NotRunning: NOT_RUNNING,

@@ -19,7 +19,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from controller import adopt, services
+from controller import adopt, certificate, services
+from controller.addresses import host_header
 from controller.apply import Applier
 from controller.config import Costs, Settings
 from controller.config_file import ConfigError, load
@@ -29,7 +30,7 @@ from controller.costs.collect import Charger, Meter
 from controller.costs.gate import Gate
 from controller.costs.people import People, Person, site_of
 from controller.cycle import Cycle
-from controller.door import Door, host_header, stop_proxies, trim_logs
+from controller.door import Door, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
 from controller.jobs.custody import Custody
 from controller.jobs.desk import Desk
@@ -46,7 +47,7 @@ from controller.ports import Ports
 from controller.snapshot import NodeState
 from controller.state import State
 from controller.store import Store, StoreError
-from controller.users import Users, ensure_certificate
+from controller.users import Users
 from controller.views import publish_stop
 from haproxy.errors import ProxyError
 
@@ -122,12 +123,12 @@ class Daemon:
     _failing: str = ""
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises StateError, StoreError or UserError when it can't begin."""
+        """Serve until SIGTERM or SIGINT. Raises StateError, StoreError or CertificateError when it can't begin."""
         lock = self.state.lock()
         settings = self.configuration.settings
         self.store = Store(self.state.database, create=True, migrating=Patience())
         if settings.front_door.certificate is None:
-            ensure_certificate(self.state.certificate, settings.front_door.name)
+            certificate.ensure(self.state.certificate, settings.front_door.name)
         self._assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
@@ -274,7 +275,7 @@ class Daemon:
             self.store.event("configuration", said)
         settings = self.configuration.settings
         if settings.front_door.certificate is None:
-            ensure_certificate(self.state.certificate, settings.front_door.name)
+            certificate.ensure(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
             for job in (self._pass, self._collect, self._move, self._charge):
                 job.reschedule("interval", seconds=settings.health.interval)
@@ -286,13 +287,10 @@ class Daemon:
     def _drain_news(self) -> list[str]:
         return [self._news.popleft() for _ in range(len(self._news))]
 
-    def _hindrances(self) -> list[str]:
-        """What keeps jobs from being printed."""
-        own = [said for said in (self.configuration.problem, self._people.problem) if said]
-        return [*own, *self.door.problems(), *self.services.problems()]
-
     def _problems(self) -> list[str]:
-        return [*self._hindrances(), *self.jobs.problems(), *adopt.problems(self.state, self.store)]
+        own = [said for said in (self.configuration.problem, self._people.problem) if said]
+        parts = [*self.door.problems(), *self.services.problems(), *self.jobs.problems()]
+        return [*own, *parts, *adopt.problems(self.state, self.store)]
 
     def _watch(self) -> None:
         self._begun[self._look.id] = time.monotonic()
@@ -349,10 +347,11 @@ class Daemon:
             log.error("old history and logs could not be cleared: %s", error)
 
     def _announce_when_ready(self) -> None:
-        """Jobs can be printed when as many nodes are ready as should be, and every proxy obeys."""
+        """Jobs can be printed when as many nodes are ready as should be, and every proxy obeys. A dashboard that does
+        not start, or a name that nodes can't be called by, keeps nobody from printing."""
         if self._ready:
             return
-        if problems := self._hindrances():
+        if problems := [*self.door.hindrances(), *self.services.hindrances()]:
             notify("STATUS=" + "; ".join(problems).replace("\n", " "))
             return
         ready = sum(1 for node in self.store.nodes() if node.state is NodeState.READY)

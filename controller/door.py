@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import pwd
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from controller import certificate
+from controller.addresses import LOCAL, every_address, host_header, own_address
 from controller.config import Settings
 from controller.decide.weights import given
 from controller.jobs.moves import MoveTable
@@ -29,7 +30,6 @@ from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
 from haproxy.stats import ServerStats, read
 
-LOCAL = "localhost"
 STATISTICS_DEADLINE = 1.0
 """Seconds to wait for a proxy's statistics in each pass."""
 DRIFT_INTERVAL = 30
@@ -58,28 +58,6 @@ def servers_of(nodes: Iterable[Node], settings: Settings, shares: Mapping[str, i
     )
 
 
-def host_header(settings: Settings) -> str:
-    """The name that nodes are called by, and that they call themselves in their answers."""
-    return settings.front_door.name if own_address(settings) else LOCAL
-
-
-def own_address(settings: Settings) -> str | None:
-    """The local address to reach loopback nodes from, when the door has a public name.
-
-    A cupsd takes only `localhost` for a name from a peer on 127/8 (scheduler/client.c, valid_host), and its answers
-    carry the name it was called by. From this machine's own outward address any name may be used.
-    """
-    if settings.front_door.name == LOCAL:
-        return None
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))  # chooses a route; a datagram socket sends nothing until told to
-            address = str(probe.getsockname()[0])
-    except OSError:
-        return None
-    return None if ipaddress.ip_address(address).is_loopback else address
-
-
 @dataclass
 class Door:
     """The proxies of one state folder. Safe to call from the loop and from the watch at once."""
@@ -104,6 +82,8 @@ class Door:
         name = settings.front_door.name
         unreachable = f"this machine has no address but loopback, so nodes tell clients {LOCAL} instead of {name}"
         self._note("name", unreachable if host_header(settings) != name else "")
+        pem, wrong = certificate.served(settings.front_door.certificate, self.state.certificate, time.time())
+        self._note("certificate", wrong)
         said: list[str] = []
         with self._lock:
             self._passes += 1
@@ -111,7 +91,7 @@ class Door:
             wanted = () if users is None else (settings.front_door.port, *settings.front_door.more_ports)
             for number, port in enumerate(wanted, 1):
                 try:
-                    edge = self._edge(settings, servers, users or (), number, port, ports)
+                    edge = self._edge(settings, pem, servers, users or (), number, port, ports)
                 except ValueError as error:
                     self._note(f"proxy {number}", f"proxy {number} can't be told: {error}")
                     continue
@@ -163,11 +143,16 @@ class Door:
         with self._lock:
             return list(self._problems.values())
 
+    def hindrances(self) -> list[str]:
+        """Those problems that keep people out, or leave a proxy with an old list of them."""
+        with self._lock:
+            return [said for subject, said in self._problems.items() if subject.startswith(("proxy ", "users"))]
+
     def known_users(self) -> str | None:
         """Stamp of the user list that every proxy has; None while one of them is behind."""
         with self._lock:
             stamps = {stamp(edge.users) for edge in self._edges.values()}
-            return stamps.pop() if len(stamps) == 1 and not self._problems else None
+            return stamps.pop() if len(stamps) == 1 and not self.hindrances() else None
 
     def _old_sessions(self, number: int, edge: Edge) -> dict[int, int] | None:
         """Connections by slot of workers that a reload left behind; None when they can't be seen."""
@@ -191,6 +176,7 @@ class Door:
     def _edge(
         self,
         settings: Settings,
+        pem: Path,
         servers: tuple[Server, ...],
         users: tuple[User, ...],
         number: int,
@@ -200,8 +186,8 @@ class Door:
         door = settings.front_door
         return Edge(
             port=port,
-            listen=_every_address() if door.listen == "*" else door.listen,
-            certificate=door.certificate or self.state.certificate,
+            listen=every_address() if door.listen == "*" else door.listen,
+            certificate=pem,
             users=users,
             servers=servers,
             max_slots=max([settings.slots, *(server.slot for server in servers)]),
@@ -315,16 +301,6 @@ def trim_logs(state: State) -> None:
 def _proxy_numbers(state: State) -> list[int]:
     names = (folder.name.removeprefix("proxy-") for folder in state.folder.glob("proxy-*"))
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def _every_address() -> str:
-    """`::` covers both families where this machine has IPv6."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return "*"
-    return "::"
 
 
 def _unprivileged() -> str | None:

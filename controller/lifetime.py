@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from controller import certificate
 from controller.config import Settings
 from controller.config_file import ConfigError
 from controller.daemon import Configuration, Daemon, stop_everything
@@ -67,11 +67,11 @@ def check_certificate(settings: Settings) -> None:
     """Raise ConfigError when the site's own certificate can't be used."""
     if path := settings.front_door.certificate:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
-        except (OSError, ssl.SSLError) as error:
+            certificate.check(path)
+        except certificate.CertificateError as error:
             raise ConfigError(
                 f"front_door.certificate was given {str(path)!r}, allowed: a PEM file with certificate chain and "
-                f"private key that this user can read ({error.strerror or error})"
+                f"private key that this user can read, without a pass phrase ({error})"
             ) from None
 
 

@@ -16,8 +16,8 @@ from importlib import resources
 from pathlib import Path
 
 from controller import processes
+from controller.addresses import own_address
 from controller.config import Printer, Settings
-from controller.door import own_address
 from controller.ports import Ports, free
 from controller.state import State
 
@@ -70,6 +70,10 @@ class Services:
 
     def problems(self) -> list[str]:
         return list(self._problems.values())
+
+    def hindrances(self) -> list[str]:
+        """Those problems that keep documents from being printed."""
+        return [said for name, said in self._problems.items() if name.startswith(_sink(""))]
 
     def ensure(self, settings: Settings, in_use: Iterable[str] = ()) -> list[str]:
         """Start what should run and does not, end what should not. Returns what was done, in words.

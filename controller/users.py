@@ -1,4 +1,4 @@
-"""People who may print, and the door's certificate: what the edge needs to know who it talks to."""
+"""People who may print: what the edge needs to know who it talks to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import secrets
-import socket
 import string
 import subprocess
 from collections.abc import Iterator
@@ -208,25 +207,3 @@ def ensure_first_users(state: State, with_demo: bool) -> list[tuple[str, str]]:
     made = [(name, generate_password()) for name in names]
     begun = Users(state.users).begin([(name, password, name == "admin") for name, password in made])
     return made if begun else []
-
-
-def ensure_certificate(path: Path, name: str) -> None:
-    """Make a self-signed certificate for the door, once. Raises UserError when openssl can't."""
-    if path.exists():
-        return
-    names = dict.fromkeys((name, "localhost", socket.gethostname()))
-    hosts = ",".join(f"DNS:{item}" for item in names)
-    key, chain = path.with_suffix(".key"), path.with_suffix(".crt")
-    run = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-days", "3650", "-subj", f"/CN={name}", "-addext", f"subjectAltName={hosts},IP:127.0.0.1,IP:::1"]
-        + ["-keyout", str(key), "-out", str(chain)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    if run.returncode:
-        raise UserError(f"openssl could not make the door's certificate: {run.stderr.strip()}")
-    write_private(path, chain.read_text() + key.read_text())
-    key.unlink()
-    chain.unlink()

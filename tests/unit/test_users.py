@@ -1,8 +1,7 @@
-"""The user list and the door's certificate."""
+"""The user list."""
 
 from __future__ import annotations
 
-import ssl
 import stat
 import subprocess
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controller.state import State, write_private
-from controller.users import UserError, Users, ensure_certificate, ensure_first_users, hash_password
+from controller.users import UserError, Users, ensure_first_users, hash_password
 
 
 @pytest.fixture
@@ -156,17 +155,3 @@ def test_kept_passwords_stay_true(tmp_path: Path) -> None:
     users.set_password("alice", "two", keep=True)
     users.remove("demo")
     assert state.passwords.read_text() == ""
-
-
-def test_the_certificate_is_good_for_every_name_of_the_door(tmp_path: Path) -> None:
-    path = tmp_path / "door.pem"
-    ensure_certificate(path, "print.example.org")
-    text = subprocess.run(["openssl", "x509", "-in", path, "-noout", "-text"], capture_output=True, text=True).stdout
-    for name in ("DNS:print.example.org", "DNS:localhost", "IP Address:127.0.0.1"):
-        assert name in text
-    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    before = path.read_bytes()
-    ensure_certificate(path, "print.example.org")
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["door.pem"]
