@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,47 @@ def _model(base: Path, place: str, model: str) -> str:
             f"{base}: {place} was given {model!r}, and there is no such file; allowed is a PPD file's path"
         )
     return model
+
+
+@dataclass
+class Configuration:
+    """The settings in force. A file that changed for the worse changes nothing but the list of problems."""
+
+    path: Path | None
+    port: int | None
+    settings: Settings = field(init=False)
+    problem: str = ""
+    _stamp: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        self._stamp = self._look()
+        self.settings = load(self.path, self.port)
+
+    def refresh(self) -> str:
+        """Read the file again when it changed; returns what to tell, or ''."""
+        if not self.changed():
+            return ""
+        self._stamp = self._look()
+        try:
+            self.settings = load(self.path, self.port)
+        except ConfigError as error:
+            self.problem = f"the last good settings stay in force: {error}"
+            return self.problem
+        self.problem = ""
+        return f"{self.path} was read again"
+
+    def changed(self) -> bool:
+        """Whether the file is another one than was read last."""
+        return self._look() != self._stamp
+
+    def _look(self) -> tuple[int, int] | None:
+        return stamp_of(self.path) if self.path else None
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Changes with the file; zeros while there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_mtime_ns, found.st_size

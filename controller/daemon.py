@@ -13,7 +13,6 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
@@ -23,7 +22,7 @@ from controller import adopt, certificate, services
 from controller.addresses import host_header
 from controller.apply import Applier
 from controller.config import Costs, Settings
-from controller.config_file import ConfigError, load
+from controller.config_file import Configuration, stamp_of
 from controller.costs import install
 from controller.costs.charge import Site
 from controller.costs.collect import Charger, Meter
@@ -70,42 +69,6 @@ def make_drivers(settings: Settings) -> Mapping[str, Driver]:
 
 
 @dataclass
-class Configuration:
-    """The settings in force. A file that changed for the worse changes nothing but the list of problems."""
-
-    path: Path | None
-    port: int | None
-    settings: Settings = field(init=False)
-    problem: str = ""
-    _stamp: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        self._stamp = self._look()
-        self.settings = load(self.path, self.port)
-
-    def refresh(self) -> str:
-        """Read the file again when it changed; returns what to tell, or ''."""
-        stamp = self._look()
-        if stamp == self._stamp:
-            return ""
-        self._stamp = stamp
-        try:
-            self.settings = load(self.path, self.port)
-        except ConfigError as error:
-            self.problem = f"the last good settings stay in force: {error}"
-            return self.problem
-        self.problem = ""
-        return f"{self.path} was read again"
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            found = self.path.stat() if self.path else None
-        except OSError:
-            return (0, 0)
-        return (found.st_mtime_ns, found.st_size) if found else None
-
-
-@dataclass
 class Daemon:
     """One controller for one state folder, from its start to the signal that ends it."""
 
@@ -119,6 +82,8 @@ class Daemon:
     _people: People = field(default_factory=People)
     _made: tuple[Costs, Mapping[str, Person], Site] | None = None
     """The rules about money, and what they were made of."""
+    _heard: tuple[int, int] = (0, 0)
+    """The user list that a pass was last woken for."""
     _ready: bool = False
     _failing: str = ""
 
@@ -191,7 +156,7 @@ class Daemon:
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
         """One thread each: a pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
         scheduler = BackgroundScheduler(
-            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "jobs", "moves", "costs")},
+            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "ear", "jobs", "moves", "costs")},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
             timezone="UTC",
         )
@@ -200,6 +165,7 @@ class Daemon:
             self._run_pass, "interval", seconds=interval, executor="pass", next_run_time=_now()
         )
         self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
+        self._listen = scheduler.add_job(self._hear, "interval", seconds=WATCH_INTERVAL, executor="ear")
         self._collect = scheduler.add_job(self._collect_jobs, "interval", seconds=interval, executor="jobs")
         self._move = scheduler.add_job(self._move_jobs, "interval", seconds=interval, executor="moves")
         self._serve = scheduler.add_job(self._serve_jobs, "interval", seconds=WATCH_INTERVAL, executor="moves")
@@ -211,7 +177,7 @@ class Daemon:
         return scheduler
 
     def _regular(self) -> tuple[Job, ...]:
-        return self._pass, self._look, self._collect, self._move, self._serve, self._charge
+        return self._pass, self._look, self._listen, self._collect, self._move, self._serve, self._charge
 
     def _keep_time(self) -> None:
         """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
@@ -296,6 +262,18 @@ class Daemon:
         self._begun[self._look.id] = time.monotonic()
         if not self._stop.is_set():
             self._news.extend(self.door.watch())
+
+    def _hear(self) -> None:
+        self._beside(self._listen, self._wake_when_asked, "commands could not be looked for")
+
+    def _wake_when_asked(self) -> None:
+        """The next pass may be a minute away, and whoever changes something waits for it before a screen."""
+        users, heard = stamp_of(self.state.users), self._heard
+        self._heard = users
+        with Store(self.state.database) as store:
+            asked = any(command.state == "asked" for command in store.open_commands(of_jobs=False))
+        if asked or users != heard or self.configuration.changed():
+            self._wake_up()
 
     def _collect_jobs(self) -> None:
         self._beside(self._collect, self.jobs.collector.collect, "the nodes' jobs could not be written down")

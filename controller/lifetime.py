@@ -14,8 +14,8 @@ from typing import Any
 
 from controller import certificate
 from controller.config import Settings
-from controller.config_file import ConfigError
-from controller.daemon import Configuration, Daemon, stop_everything
+from controller.config_file import ConfigError, Configuration
+from controller.daemon import Daemon, stop_everything
 from controller.notify import Listener
 from controller.processes import running, start_tick
 from controller.snapshot import Node, NodeState

@@ -69,7 +69,7 @@ def test_the_last_good_one_stays_when_the_sites_own_goes_or_breaks(tmp_path: Pat
 def test_a_key_with_a_pass_phrase_is_refused_and_not_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "own.pem"
     ensure(path, "print.example.org")
-    locked = ["openssl", "ec", "-in", path, "-aes128", "-passout", "pass:x"]
+    locked = ["openssl", "ec", "-in", str(path), "-aes128", "-passout", "pass:x"]
     key = subprocess.run(locked, capture_output=True, text=True, check=True).stdout
     path.write_text(path.read_text().partition("-----BEGIN PRIVATE KEY")[0] + key)
     with pytest.raises(CertificateError):

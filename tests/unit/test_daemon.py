@@ -1,0 +1,44 @@
+"""The loop between its passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controller.config_file import Configuration
+from controller.daemon import Daemon
+from controller.state import State
+from controller.store import Store
+
+
+class Job:
+    """A scheduler's, of which only the calls ahead of time are counted."""
+
+    calls = 0
+
+    def modify(self, **_: object) -> None:
+        self.calls += 1
+
+
+def test_whoever_asks_for_something_wakes_a_pass_that_may_be_a_minute_away(tmp_path: Path) -> None:
+    state, config = State(tmp_path / "state"), tmp_path / "fleet.toml"
+    state.prepare()
+    config.write_text('[health]\ninterval = "60s"\n')
+    daemon, passes = Daemon(state, Configuration(config, None), lambda: None), Job()
+    daemon._pass = passes
+    with Store(state.database, create=True) as store:
+        daemon._wake_when_asked()
+        assert passes.calls == 0
+        store.ask("cancel-job", "1", "demo")  # a job's command has its own loop
+        daemon._wake_when_asked()
+        assert passes.calls == 0
+        number = store.ask("add", "", "admin")
+        daemon._wake_when_asked()
+        assert passes.calls == 1
+        store.withdraw(number, "")
+    state.users.write_text("demo")
+    for _ in range(2):
+        daemon._wake_when_asked()
+    assert passes.calls == 2
+    config.write_text("")
+    daemon._wake_when_asked()
+    assert passes.calls == 3
