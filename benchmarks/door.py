@@ -8,7 +8,9 @@ is warmed up by a run in which every answer's IPP status is looked at, and refus
 Stock HAProxy is what an administrator would write: TLS in front, round robin, TLS to the nodes (without which cupsd
 hands out ipp:// URIs that clients can't use); no authentication, no routing by job, no log. Directly means one cupsd,
 over TLS. Small jobs are held, so that printing them is not measured, and purged after each run, so that no node comes
-near the number of jobs that it remembers. Questions about the whole queue are measured in benchmarks/whole_queue.py.
+near the number of jobs that it remembers. The door remembers what short requests say that come again byte for byte, as
+those of polling clients do; *each different* has rows of its own. Questions about the whole queue are measured in
+benchmarks/whole_queue.py.
 """
 
 from __future__ import annotations
@@ -59,6 +61,11 @@ class Request:
     seconds: int = 60
     """Longest run."""
 
+    @property
+    def distinct(self) -> bool:
+        """Whether no two are the same, byte for byte: PLACE is another word in each."""
+        return PLACE in self.body
+
 
 @dataclass(frozen=True)
 class Result:
@@ -82,6 +89,15 @@ def ipp(operation: int, *attributes: bytes, data: bytes = b"") -> bytes:
     return head + common + uri + b"".join(attributes) + b"\x03" + data
 
 
+PLACE = b"another in each ."
+"""For wrk: where a word of this length goes that no other request has."""
+DISTINCT = """
+local own, number = tostring({}):sub(-8), 0
+function request()
+  number = number + 1
+  return wrk.format(nil, nil, nil, before .. string.format("%s %08d", own, number % 100000000) .. after)
+end
+"""
 HELD = b"\x02" + attribute(0x44, "job-hold-until", "indefinite")
 CHECKED = """
 function response(status, headers, body)
@@ -93,13 +109,13 @@ function done() local n = 0; for _, t in ipairs(threads) do n = n + (t:get("refu
 """
 """For wrk: look at the status inside each answer, which costs wrk time."""
 NAME = attribute(0x42, "requesting-user-name", "steve_localadmin")
+STATE = attribute(0x44, "requested-attributes", "printer-state")
+TITLE = attribute(0x42, "job-name", PLACE)
 REQUESTS = (
-    Request(
-        "reads (Get-Printer-Attributes)",
-        0.8,
-        ipp(0x000B, NAME, attribute(0x44, "requested-attributes", "printer-state")),
-    ),
+    Request("reads (Get-Printer-Attributes)", 0.8, ipp(0x000B, NAME, STATE)),
     Request("stamped (Validate-Job)", 0.65, ipp(0x0004, NAME)),
+    Request("reads, each different", 0.8, ipp(0x000B, NAME, STATE, TITLE)),
+    Request("stamped, each different", 0.65, ipp(0x0004, NAME, TITLE)),
     Request("right name (Validate-Job)", 0.65, ipp(0x0004, attribute(0x42, "requesting-user-name", "demo"))),
     Request("small jobs (Print-Job, 1 KB)", 0.0, ipp(0x0002, NAME, HELD, data=b"x" * 1024), seconds=2),
 )
@@ -145,9 +161,11 @@ def purge(fleet: Fleet) -> None:
 
 def measure(url: str, request: Request, authorization: str, seconds: int, checked: bool = False) -> Result:
     """One run of wrk: 2 threads, 32 connections kept alive."""
-    body = "".join(f"\\{byte:03d}" for byte in request.body)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f'wrk.method = "POST"\nwrk.body = "{body}"\n')
+        script.write(f'wrk.method = "POST"\nwrk.body = {lua(request.body)}\n')
+        if request.distinct:
+            before, _, after = request.body.partition(PLACE)
+            script.write(f"local before, after = {lua(before)}, {lua(after)}\n{DISTINCT}")
         script.write('wrk.headers["Content-Type"] = "application/ipp"\n')
         if authorization:
             script.write(f'wrk.headers["Authorization"] = "Basic {authorization}"\n')
@@ -156,6 +174,11 @@ def measure(url: str, request: Request, authorization: str, seconds: int, checke
         command = ["wrk", "-t2", "-c32", f"-d{seconds}s", "--latency", "-s", script.name, url]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return parse(output)
+
+
+def lua(text: bytes) -> str:
+    """As a string of that language."""
+    return '"' + "".join(f"\\{byte:03d}" for byte in text) + '"'
 
 
 def parse(output: str) -> Result:

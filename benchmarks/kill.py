@@ -1,11 +1,12 @@
 """kill -9 of nodes of a whole fleet under printing clients: which requests fail, and how long until all is well again.
 
-    python -m benchmarks.kill [--kills 6] [--clients 20] [--nodes 3]
+    python -m benchmarks.kill [--kills 6] [--clients 20] [--nodes 3] [--proxy-kills 5]
 
 Every client prints distinct documents over a connection that it keeps. A failure is *in flight* when its request had
 been started before the node's process was gone, with all its connections, else *new*; after a kill the node's own
-jobs are asked for until it is back. At the end every accepted job has to be in the printer's output. Exit status 1
-when a new job failed or an accepted one is lost.
+jobs are asked for until it is back. At the end every accepted job has to be in the printer's output. Then HAProxy's
+master is killed, with and without a controller, until a new one answers a question. Exit status 1 when a new job
+failed, an accepted one is lost, or HAProxy was away for two seconds.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load import Tally, ask_for
+from benchmarks.load import Tally, ask_for, read_request
 from benchmarks.membership import Times, lost
 from haproxy import stats
 from haproxy.install import Proxy
-from haproxy.process import identity_of
+from haproxy.process import identity_of, recorded
 from tests.process.edge import ippwire
 from tests.process.edge.door import Client
 from tests.process.fleet import Fleet, eventually, free_port
@@ -176,6 +177,42 @@ def run(fleet: Fleet, clients: int, kills: int) -> Verdict:
     )
 
 
+PROXY_BACK = 2.0
+"""Seconds within which a killed HAProxy has to answer again."""
+
+
+def kill_proxies(fleet: Fleet, kills: int) -> Times:
+    """So many kills with a controller, which starts the proxy again, and as many without, where the keeper does."""
+    times = Times()
+    for alone, what in ((False, "HAProxy answers again, with a controller"), (True, "… without one")):
+        if alone:
+            os.kill(fleet.controller(), signal.SIGKILL)
+        for _ in range(kills):
+            times.note(what, kill_proxy(fleet))
+            time.sleep(2)
+    fleet.up()
+    return times
+
+
+def kill_proxy(fleet: Fleet) -> float:
+    """Seconds from the signal until a new connection led to an answer of another master's worker."""
+    folder = fleet.state / "proxy-1"
+    died = recorded(folder)
+    assert died is not None
+    killed = time.monotonic()
+    os.kill(died.pid, signal.SIGKILL)
+    eventually(lambda: recorded(folder) not in (None, died), 30, 0.01)
+    eventually(lambda: answers(fleet), 30, 0.01)
+    return time.monotonic() - killed
+
+
+def answers(fleet: Fleet) -> bool:
+    try:
+        return Client(fleet.port, "demo", fleet.password(), timeout=2).send(read_request()).status == 200
+    except OSError:
+        return False
+
+
 def marks(fleet: Fleet) -> Counter[str]:
     """How many times each document left the printer."""
     return Counter(found[1].decode() for text in fleet.printed() if (found := MARK.match(text)))
@@ -209,9 +246,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--proxy-kills", type=int, default=5, help="with a controller, and as many without")
     given = parser.parse_args()
     with running_fleet(given.nodes) as fleet:
         found = run(fleet, given.clients, given.kills)
+        proxies = kill_proxies(fleet, given.proxy_kills)
     twice = sum(1 for count in found.printed.values() if count > 1)
     print(f"{given.kills} kills of {given.nodes} nodes under {given.clients} clients\n{found.times.table()}")
     print(f"jobs sent: {found.tally.requests['job']}, accepted: {found.accepted}")
@@ -220,7 +259,9 @@ def main() -> int:
     print(f"new failures: {found.new or 'none'}")
     print(f"questions about jobs of the killed node: {dict(found.questions.statuses)}")
     print(f"accepted and not printed: {found.lost or 'none'}; on paper more than once: {twice}")
-    return 0 if found.sound else 1
+    print(proxies.table())
+    away = [seconds for taken in proxies.taken.values() for seconds in taken if seconds > PROXY_BACK]
+    return 0 if found.sound and not away else 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.process.edge import ippwire
-from tests.process.edge.door import Site, basic, raw
+from tests.process.edge.door import Answer, Site, basic, raw
 from tests.process.edge.ippwire import attribute, user
 from tests.process.edge.nodes import until
 
@@ -243,12 +243,22 @@ def test_two_logins_in_one_request_are_refused(site: Site) -> None:
         assert b" 400 " in connection.recv(100)
 
 
-def test_nobody_gets_in_without_the_password(site: Site) -> None:
-    answer = site.client(None).send(ippwire.print_job())
+def test_nobody_gets_in_without_the_password_and_no_node_hears_of_it(site: Site) -> None:
+    def asked() -> list[str]:
+        lines = [line for node in site.nodes for line in node.access_log().splitlines()]
+        return [line for line in lines if "without-password" in line]
+
+    def send(name: str | None, password: str) -> Answer:
+        return site.client(name, password).send(ippwire.print_job(), path="/printers/without-password")
+
+    answer = send(None, "")
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Basic")
-    assert site.client("demo", "wrong").send(ippwire.print_job()).status == 401
-    assert site.client("nobody", "demo").send(ippwire.print_job()).status == 401
+    assert send("demo", "wrong").status == 401
+    assert send("nobody", "demo").status == 401
+    assert send("demo", "demo").status == 200
+    until("a node hears of the one who may", asked)
+    assert len(asked()) == 1
 
 
 @pytest.mark.parametrize("operation", [0x10, 0x11, 0x12, 0x13, 0x22, 0x23, 0x4003, 0x4004, 0x4009, 0x400A, 0x400D])
