@@ -31,8 +31,6 @@ class Token:
     socket: Path | None = None
     """A domain socket of the server. The kernel tells it who connects, which proves administration rights
     (PeerCred) without a secret."""
-    password: str | None = field(default=None, repr=False)
-    """For Basic authentication as `user` instead."""
     host: str | None = None
     """Where the controller reaches the server, when that is not the address that proxies use."""
     tls: bool = False
@@ -57,7 +55,6 @@ def call(host: str, port: int, token: Token, calls: Sequence[Call], deadline: fl
         "host": f"/proc/self/cwd/{token.socket.name}" if token.socket else token.host or host,
         "port": port,
         "user": token.user,
-        "password": token.password,
         "tls": token.tls,
     }
     request = {"server": server, "calls": [[one.method, one.arguments, one.options] for one in calls]}

@@ -1,6 +1,6 @@
 """The process in which pycups runs: reads a request from standard input, prints one answer, ends.
 
-{"server": {host or socket, port, user, password, tls}, "calls": [[method, arguments, options], …]}
+{"server": {host or socket, port, user, tls}, "calls": [[method, arguments, options], …]}
 -> {"results": […]}  or  {"error": text, "kind": "refused|unreachable|wrong", "status": IPP status}
 """
 
@@ -42,9 +42,7 @@ def _connect(server: dict[str, Any]) -> Any:
     over_socket = server["host"].startswith("/")
     # Over a socket libcups proves who it is only under the name of the account that it runs as.
     cups.setUser(pwd.getpwuid(os.geteuid()).pw_name if over_socket else server["user"])
-    # Asked a second time, give up: each wrong one costs seconds. Without a callback pycups asks on the terminal.
-    passwords = iter([server["password"] or ""])
-    cups.setPasswordCB(lambda prompt: next(passwords, ""))
+    cups.setPasswordCB(lambda prompt: "")  # gives up; without a callback pycups asks on the terminal
     encryption = cups.HTTP_ENCRYPT_REQUIRED if server["tls"] else cups.HTTP_ENCRYPT_IF_REQUESTED
     cups.setEncryption(encryption)
     return cups.Connection(host=server["host"], port=server["port"], encryption=encryption)

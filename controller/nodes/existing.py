@@ -29,21 +29,19 @@ class ExistingDriver:
     """Implements controller.nodes.driver.Driver.
 
     host_header: the host that the edge sends. proxies: addresses that the server has to let in (for the steps only;
-    what is checked is the connection from here). user, password: an administrator of the server, if the fleet shall
-    make its queues. tls: whether the prober speaks it too; the edge does. verify: insist on a certificate that the
-    system's authorities vouch for.
+    what is checked is the connection from here). user: as whom it is asked. tls: whether the prober speaks it too; the
+    edge does. verify: insist on a certificate that the system's authorities vouch for.
     """
 
     host_header: str = "localhost"
     proxies: tuple[str, ...] = ()
     user: str = "cupsfleet"
-    password: str | None = None
     tls: bool = False
     verify: bool = False
 
     @property
     def owns_queues(self) -> bool:
-        return self.password is not None
+        return False
 
     def queue(self, queue: Queue) -> Queue:
         """As it is: the server has no backend of ours."""
@@ -74,7 +72,7 @@ class ExistingDriver:
         return False
 
     def token(self, spec: NodeSpec) -> Token:
-        return Token(self.user, password=self.password, tls=self.tls)
+        return Token(self.user, tls=self.tls)
 
     def highest_id(self, spec: NodeSpec) -> int:
         return 0
@@ -170,8 +168,7 @@ def _counter_step(file: str, word: str, value: int) -> str:
 def _queue_steps() -> list[str]:
     return [
         "lpadmin -p QUEUE -v DEVICE -m MODEL -o printer-is-shared=true -E, for each queue of the fleet (`lpinfo -v` "
-        "lists devices, `lpinfo -m` models; `everywhere` fits printers that speak IPP), or give the fleet an "
-        "administrator's name and password",
+        "lists devices, `lpinfo -m` models; `everywhere` fits printers that speak IPP)",
     ]
 
 
