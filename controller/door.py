@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from controller import certificate
@@ -16,15 +16,15 @@ from controller.addresses import LOCAL, every_address, host_header, own_address
 from controller.config import Settings
 from controller.decide.weights import given
 from controller.jobs.moves import MoveTable
-from controller.nodes.settings import HISTORY_SECONDS
+from controller.nodes.settings import HISTORY_SECONDS, MAX_CLIENTS, STOCK_MAX_CLIENTS
 from controller.ports import Ports, free
 from controller.snapshot import Node, NodeState, ProxySight
 from controller.state import State
 from controller.store import Store
 from controller.users import UserError, Users, stamp
 from haproxy import old_workers
+from haproxy.diff import BACKENDS, Reload, SetWeight
 from haproxy.diff import Plan as ProxyPlan
-from haproxy.diff import Reload, SetWeight
 from haproxy.errors import ProxyError
 from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
@@ -58,6 +58,13 @@ def servers_of(nodes: Iterable[Node], settings: Settings, shares: Mapping[str, i
     )
 
 
+def maxconn(nodes: Iterable[Node], proxies: int) -> int:
+    """For Edge.maxconn: a fifth of what a server takes is left to the prober, the service for the whole queue and those
+    who administer it."""
+    room = STOCK_MAX_CLIENTS if any(node.driver == "existing" for node in nodes) else MAX_CLIENTS
+    return max(1, min(Edge.maxconn, room * 4 // 5 // (len(BACKENDS) * proxies)))
+
+
 @dataclass
 class Door:
     """The proxies of one state folder. Safe to call from the loop and from the watch at once."""
@@ -78,6 +85,7 @@ class Door:
         self, settings: Settings, nodes: Iterable[Node], ports: Ports, shares: Mapping[str, int] = NO_SHARES
     ) -> list[str]:
         """Make every proxy match; returns what changed, in words. A proxy that refuses keeps its last good state."""
+        nodes = tuple(nodes)
         servers = servers_of(nodes, settings, shares)
         name = settings.front_door.name
         unreachable = f"this machine has no address but loopback, so nodes tell clients {LOCAL} instead of {name}"
@@ -91,7 +99,8 @@ class Door:
             wanted = () if users is None else (settings.front_door.port, *settings.front_door.more_ports)
             for number, port in enumerate(wanted, 1):
                 try:
-                    edge = self._edge(settings, pem, servers, users or (), number, port, ports)
+                    told = self._edge(settings, pem, servers, users or (), number, port, ports)
+                    edge = replace(told, maxconn=maxconn(nodes, len(wanted)))
                 except ValueError as error:
                     self._note(f"proxy {number}", f"proxy {number} can't be told: {error}")
                     continue

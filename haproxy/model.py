@@ -91,6 +91,9 @@ class Edge:
     """Slots from which jobs were moved to other nodes: that service knows where to, and leads requests on."""
     whole_timeout: float = 5.0
     """Seconds within which that service must answer; then a node is asked instead."""
+    maxconn: int = 90
+    """Connections to a node that each of the three backends may have at a time; what is more waits for its turn. A
+    cupsd that has reached its MaxClients answers nobody, so all backends of all proxies together stay below that."""
     run_as: str | None = None
     """User that the worker becomes after it has read its files, when the proxy is started by root."""
 

@@ -15,8 +15,8 @@ import jinja2
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.processes import MARK
 
-MAX_CLIENTS = 400
-"""Connections at a time. The proxies' `maxconn` per server, added up, must stay below; stock is 100."""
+MAX_CLIENTS, STOCK_MAX_CLIENTS = 400, 100
+"""Connections at a time to a server of ours, and to one that someone else runs, unless changed there."""
 MAX_JOBS = 2000
 """Jobs in memory, finished ones included. Each change of a job rewrites them all into job.cache, which costs the node
 2 ms with 2,000 jobs and 7 ms with 5,000 (measured). Beyond, finished ones are forgotten; were all open, a new job would

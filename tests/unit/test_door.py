@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from controller import addresses
 from controller.config import FrontDoor, Settings
-from controller.door import Door
+from controller.door import Door, maxconn
+from controller.snapshot import Node
 from controller.state import State
 from controller.users import stamp
+from haproxy.render import render
 from tests.unit.haproxy.test_render import EDGE
 
 PUBLIC = Settings(front_door=FrontDoor(name="print.example.org"))
@@ -48,6 +52,16 @@ def test_on_a_network_without_a_way_out_an_interface_lends_its_address() -> None
     command = ["unshare", "-n", sys.executable, "-c", LAN]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.stdout.split() == ["10.9.8.7", "print.example.org"], run.stderr
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("proxies", [1, 2, 4])
+def test_all_proxies_together_stay_below_what_a_cupsd_takes(proxies: int, existing: bool) -> None:
+    nodes = [Node("node-1", 1, "existing" if existing else "process", "127.0.0.1", 631)]
+    each = maxconn(nodes, proxies)
+    asked = re.findall(r"maxconn (\d+)", render(replace(EDGE, maxconn=each)))
+    assert asked == [str(each)] * 3
+    assert 0 < 3 * each * proxies <= (80 if existing else 320)
 
 
 def test_a_problem_that_keeps_nobody_out_does_not_hide_that_the_proxies_know_the_users(tmp_path: Path) -> None:
