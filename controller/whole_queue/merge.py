@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from controller.whole_queue.request import JobsQuestion
 from probes import wire
 from probes.wire import Group, Message
 
-OK, BAD_REQUEST, NOT_FOUND, TEMPORARY_ERROR = 0x0000, 0x0400, 0x0406, 0x0505
+OK, BAD_REQUEST, NOT_AUTHORIZED, NOT_FOUND, TEMPORARY_ERROR = 0x0000, 0x0400, 0x0403, 0x0406, 0x0505
 """Status codes (RFC 8011, appendix B)."""
 LONGEST_TEXT = 255
 """Bytes of a status-message (RFC 8011, 4.1.6.2)."""
 IDLE, PROCESSING = 3, 4
 _COUNT, _STATE, _REASONS = b"queued-job-count", b"printer-state", b"printer-state-reasons"
-PRINTER_SPOTS = frozenset({b"printer-name", _COUNT, _STATE, _REASONS})
+_MESSAGE = b"printer-state-message"
+PRINTER_SPOTS = frozenset({b"printer-name", _COUNT, _STATE, _REASONS, _MESSAGE})
+_MILD = (b"-warning", b"-report")
+"""How severe a reason is (RFC 8011, 5.4.12); one that does not say it is taken for an error."""
 
 
 def success(answer: Message) -> bool:
@@ -103,18 +107,24 @@ def notifications(ids: Sequence[int], answers: Sequence[Message], mine: frozense
     return answer(head.version, head.code, _prelude(head), ordered)
 
 
-def printers(answers: Sequence[Message], extras: Sequence[bytes] = ()) -> bytes:
-    """Queues with the fleet's counts: everything as the first node says it, but for the number of queued jobs (added
-    up), the state (processing where any node is, idle where any is) and its reasons (of the nodes in that state).
+def printers(
+    answers: Sequence[Message], extras: Sequence[bytes] = (), others: Mapping[str, int] = MappingProxyType({})
+) -> bytes:
+    """Queues with what is true of the fleet: everything as the first node says it, but for the number of queued jobs
+    (added up), the state (processing where any node is, idle where any is), its reasons and its message.
 
-    answers: at least one, all successes. extras: what was asked for only to know which queue is which.
+    answers: at least one, all successes. extras: what was asked for only to know which queue is which. others: queued
+    jobs by queue of nodes that did not answer, for lists show them.
     """
     by_name: dict[bytes, list[Group]] = {}
     for one in answers:
         for group in one.of(wire.PRINTER):
             by_name.setdefault(_name(group), []).append(group)
     first = answers[0]
-    shown = [_whole_printer(group, by_name[_name(group)], extras) for group in first.of(wire.PRINTER)]
+    shown = [
+        _whole_printer(group, by_name[_name(group)], extras, others.get(_name(group).decode(errors="replace"), 0))
+        for group in first.of(wire.PRINTER)
+    ]
     return answer(first.version, first.code, _prelude(first), shown)
 
 
@@ -123,29 +133,41 @@ def _name(group: Group) -> bytes:
     return spot.value if spot else b""
 
 
-def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[bytes]) -> bytes:
+def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[bytes], others: int) -> bytes:
     states = [group.number(_STATE) for group in everywhere if _STATE in group.spots]
     state = next((one for one in (PROCESSING, IDLE) if one in states), max(states, default=0))
+    agreeing = [group for group in everywhere if not states or group.number(_STATE) == state]
     new = dict.fromkeys(extras, b"")
     if states:
         new[_STATE] = wire.attribute(wire.ENUM, _STATE.decode(), state)
     if _COUNT in shown.spots:
-        new[_COUNT] = wire.attribute(wire.INTEGER, _COUNT.decode(), sum(group.number(_COUNT) for group in everywhere))
+        count = sum(group.number(_COUNT) for group in everywhere) + others
+        new[_COUNT] = wire.attribute(wire.INTEGER, _COUNT.decode(), count)
     if _REASONS in shown.spots:
-        agreeing = [group for group in everywhere if not states or group.number(_STATE) == state]
-        new[_REASONS] = wire.attribute(wire.KEYWORD, _REASONS.decode(), *_reasons(agreeing))
+        new[_REASONS] = wire.attribute(wire.KEYWORD, _REASONS.decode(), *_reasons(agreeing, state))
+    if _MESSAGE in shown.spots and shown not in agreeing:
+        new[_MESSAGE] = _raw(agreeing[0], _MESSAGE)
     return _replaced(shown, new)
 
 
-def _reasons(groups: Iterable[Group]) -> list[bytes]:
-    """Each reason once, without `none` where there is another."""
-    told = dict.fromkeys(
-        value
-        for group in groups
-        if (spot := group.spots.get(_REASONS))
-        for _, value in wire.attributes(b"\4" + group.raw[spot.start : spot.end])[0].values
-    )
-    return [reason for reason in told if reason != b"none"] or [b"none"]
+def _raw(group: Group, name: bytes) -> bytes:
+    spot = group.spots.get(name)
+    return group.raw[spot.start : spot.end] if spot else b""
+
+
+def _reasons(groups: Sequence[Group], state: int) -> list[bytes]:
+    """Each reason of the nodes in the queue's state once, without `none` where there is another. What keeps one node
+    from printing is true of the queue where it keeps all of them, or where nothing is printed at all."""
+    each = [_reasons_of(group) for group in groups]
+    told = dict.fromkeys(reason for reasons in each for reason in reasons if reason != b"none")
+    printing = state in (PROCESSING, IDLE)
+    kept = [one for one in told if not printing or one.endswith(_MILD) or all(one in reasons for reasons in each)]
+    return kept or [b"none"]
+
+
+def _reasons_of(group: Group) -> list[bytes]:
+    raw = _raw(group, _REASONS)
+    return [value for _, value in wire.attributes(bytes([wire.PRINTER]) + raw)[0].values] if raw else []
 
 
 def _replaced(group: Group, new: dict[bytes, bytes]) -> bytes:

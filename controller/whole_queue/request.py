@@ -111,6 +111,14 @@ def read(body: bytes, user: str) -> Request:
     return Request(message, user)
 
 
+CONFLICTING = (
+    ("which-jobs", wire.KEYWORD),
+    ("limit", wire.INTEGER),
+    ("first-index", wire.INTEGER),
+    ("first-job-id", wire.INTEGER),
+    ("my-jobs", wire.BOOLEAN),
+)
+"""What CUPS refuses beside job-ids."""
 ACTIVE = ("not-completed", "pending", "pending-held", "processing-stopped")
 OWNER = "job-originating-user-name"
 PRIVATE = ("job-name", OWNER, "job-originating-host-name")
@@ -232,3 +240,24 @@ def by_slot(ids: Iterable[int], slot_of: Callable[[int], int]) -> dict[int, list
     for one in ids:
         found.setdefault(slot_of(one), []).append(one)
     return found
+
+
+def jobs_of_all_queues(
+    asked: Request, wanted: Iterable[str], *, drop: Iterable[str] = (), add: Iterable[bytes] = ()
+) -> bytes:
+    """A Get-Jobs question of our own on all queues of a node, in the name of the one who asks."""
+    parts = [
+        bytes([wire.OPERATION]),
+        *(one.raw for one in asked.attributes[:2]),  # charset and language
+        wire.attribute(wire.URI, "printer-uri", "ipp://localhost/"),
+        wire.attribute(wire.NAME, "requesting-user-name", asked.user),
+        *add,
+        wire.attribute(wire.KEYWORD, "requested-attributes", *wanted),
+    ]
+    return wire.message(asked.message.version, GET_JOBS, 1, [b"".join(parts)])
+
+
+def my_jobs(asked: Request) -> bytes:
+    """Ids of all jobs of the one who asks, on one node: CUPS reads no job's file for that."""
+    add = [wire.attribute(wire.KEYWORD, "which-jobs", "all"), wire.attribute(wire.BOOLEAN, "my-jobs", 1)]
+    return jobs_of_all_queues(asked, ["job-id"], add=add)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -92,7 +93,7 @@ class WholeQueue:
     async def _get_jobs(self, asked: Request, asker: Asker) -> Answer:
         question = JobsQuestion(asked, self.moves.hidden(time.time() - HISTORY_SECONDS))
         ids = asked.numbers("job-ids")
-        if ids and not any(asked.find(name, tag) for name, tag in _CONFLICTING):
+        if ids and not any(asked.find(name, tag) for name, tag in request.CONFLICTING):
             return await self._get_named_jobs(question, ids, asker)
         if len(self._serving()) == 1 and not question.hidden and question.which in request.ACTIVE:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
@@ -126,14 +127,17 @@ class WholeQueue:
     async def _ask_owners(self, body: NamingJobs, ids: Iterable[int], asker: Asker) -> list[Reply]:
         """Ask each node about those of the jobs that it owns. Ids that no node owns go to the first one, whose `not
         found` is true."""
+        questions = {
+            node: body(drop=["job-ids"], add=[wire.attribute(wire.INTEGER, "job-ids", *own)])
+            for node, own in self._by_owner(ids).items()
+        }
+        return await self.nodes.ask_each(questions, asker.host, _JOBS)
+
+    def _by_owner(self, ids: Iterable[int]) -> dict[Node, list[int]]:
         named: dict[Node, list[int]] = {}
         for slot, own in by_slot(ids, slot_of).items():
             named.setdefault(self.nodes.directory.in_slot(slot) or self._first(), []).extend(own)
-        questions = {
-            node: body(drop=["job-ids"], add=[wire.attribute(wire.INTEGER, "job-ids", *own)])
-            for node, own in named.items()
-        }
-        return await self.nodes.ask_each(questions, asker.host, _JOBS)
+        return named
 
     def _serving(self) -> list[Node]:
         """Every node but those that only begin, whose one job is the proof that they work."""
@@ -181,7 +185,10 @@ class WholeQueue:
         good = merge.succeeded(answers(replies))
         if not good:
             return refused(replies)
-        return Answer(merge.printers(good, extras))
+        gone = [job for node in silent(replies) for job in self.table.search("open", node=node.name)]
+        waiting = Counter(job.queue for job in gone)
+        waiting[""] = waiting[asked.queue]  # of the one queue that is told of without its name
+        return Answer(merge.printers(good, extras, waiting))
 
     # Subscriptions
 
@@ -214,7 +221,7 @@ class WholeQueue:
     async def _owned(self, asked: Request, replies: list[Reply], asker: Asker) -> frozenset[int]:
         """Ids of the asker's jobs on the nodes that told of jobs."""
         telling = [reply.node for reply in replies if reply.answer and _tells_of_jobs(reply.answer.of(wire.EVENT))]
-        body = _my_jobs(asked)
+        body = request.my_jobs(asked)
         own = await self.nodes.ask_each(dict.fromkeys(telling, body), asker.host, _JOBS)
         return frozenset(job.number(b"job-id") for one in answers(own) for job in one.of(wire.JOB))
 
@@ -231,7 +238,7 @@ class WholeQueue:
             said = "one request can subscribe to jobs of one print server only"
             return Answer(merge.answer(asked.message.version, merge.BAD_REQUEST, said=said))
         node = self.nodes.directory.in_slot(slot_of(min(jobs, default=0))) or self._first()
-        own = await self.nodes.ask(node, _my_jobs(asked), asker.host, _JOBS)
+        own = await self.nodes.ask(node, request.my_jobs(asked), asker.host, _JOBS)
         if own.silent:
             raise Unanswerable("the print server that has this job does not answer; it is being restarted")
         mine = {job.number(b"job-id") for one in answers([own]) for job in one.of(wire.JOB)}
@@ -257,7 +264,9 @@ class WholeQueue:
 
     async def _not_all_mine(self, asked: Request, ids: list[int], asker: Asker) -> Answer | None:
         """What is said when one of these jobs is not there, or not the asker's; None when all are."""
-        replies = await self._ask_owners(partial(_get_jobs, asked, ("job-id", "job-originating-user-name")), ids, asker)
+        replies = await self._ask_owners(
+            partial(request.jobs_of_all_queues, asked, ("job-id", "job-originating-user-name")), ids, asker
+        )
         if any(reply.silent for reply in replies):
             raise Unanswerable("a print server that has one of these jobs does not answer; it is being restarted")
         if len(merge.succeeded(answers(replies))) < len(replies):
@@ -270,11 +279,18 @@ class WholeQueue:
 
     async def _cancel_jobs(self, asked: Request, asker: Asker) -> Answer:
         """Of everybody: the edge lets administrators only come here, and nodes obey their operator only."""
+        ids = asked.numbers("job-ids")
+        named = self._by_owner(ids)
         bodies = {
-            node: asked.as_asked(user=self.nodes.directory.operator(node)) for node in self.nodes.directory.nodes()
+            node: asked.as_asked(
+                user=self.nodes.directory.operator(node),
+                drop=["job-ids"],
+                add=[wire.attribute(wire.INTEGER, "job-ids", *named[node])] if ids else [],
+            )
+            for node in (named if ids else self.nodes.directory.nodes())
         }
         replies = await self.nodes.ask_each(bodies, asker.host, _NOTHING)
-        return self._cancelled(asked, replies, lambda _: True)
+        return self._cancelled(asked, replies, lambda job: not ids or job.id in ids)
 
     def _cancelled(self, asked: Request, replies: list[Reply], meant: Callable[[Job], bool]) -> Answer:
         """A client takes a success for the end of every job that was meant, so one node that does not do it speaks for
@@ -323,16 +339,6 @@ class WholeQueue:
         raise Unanswerable("no print server answers")
 
 
-_CONFLICTING = (
-    ("which-jobs", wire.KEYWORD),
-    ("limit", wire.INTEGER),
-    ("first-index", wire.INTEGER),
-    ("first-job-id", wire.INTEGER),
-    ("my-jobs", wire.BOOLEAN),
-)
-"""What CUPS refuses beside job-ids."""
-
-
 def _tells_of_jobs(events: Iterable[Group]) -> bool:
     return any(b"notify-job-id" in event.spots for event in events)
 
@@ -340,25 +346,6 @@ def _tells_of_jobs(events: Iterable[Group]) -> bool:
 def _owns(asker: Asker, job: Group) -> bool:
     spot = job.spots.get(b"job-originating-user-name")
     return spot is not None and spot.value.decode(errors="replace").lower() == asker.user.lower()
-
-
-def _get_jobs(asked: Request, wanted: Iterable[str], *, drop: Iterable[str] = (), add: Iterable[bytes] = ()) -> bytes:
-    """A Get-Jobs question of our own on all queues of a node, in the name of the one who asks."""
-    parts = [
-        bytes([wire.OPERATION]),
-        *(one.raw for one in asked.attributes[:2]),  # charset and language
-        wire.attribute(wire.URI, "printer-uri", "ipp://localhost/"),
-        wire.attribute(wire.NAME, "requesting-user-name", asked.user),
-        *add,
-        wire.attribute(wire.KEYWORD, "requested-attributes", *wanted),
-    ]
-    return wire.message(asked.message.version, request.GET_JOBS, 1, [b"".join(parts)])
-
-
-def _my_jobs(asked: Request) -> bytes:
-    """Ids of all jobs of the one who asks, on one node: CUPS reads no job's file for that."""
-    add = [wire.attribute(wire.KEYWORD, "which-jobs", "all"), wire.attribute(wire.BOOLEAN, "my-jobs", 1)]
-    return _get_jobs(asked, ["job-id"], add=add)
 
 
 def application(whole: WholeQueue, secret: str) -> web.Application:

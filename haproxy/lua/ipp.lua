@@ -51,9 +51,12 @@ local UNSTAMPED = { [0x000b] = true, [0x4001] = true }
 -- Operations about the whole queue, which no single node can answer.
 local GET_SUBSCRIPTIONS, GET_NOTIFICATIONS, CREATE_PRINTER_SUBSCRIPTIONS = 0x0019, 0x001c, 0x0016
 local WHOLE = { [0x000a] = true, [0x0038] = true, [0x0039] = true, [GET_NOTIFICATIONS] = true }
--- Reads of printers that are about the whole queue when they ask for these attributes by name.
-local COUNTS = { [0x000b] = { ["queued-job-count"] = true },
-    [0x4002] = { ["queued-job-count"] = true, ["printer-state"] = true } }
+-- Reads of printers that are about the whole queue when they ask for these attributes, or for all by naming none.
+-- What asks for the state of one printer and nothing else is a poll, and goes to a node.
+local COUNTS = { [0x000b] = {}, [0x4002] = { ["printer-state"] = true } }
+for name in ("all printer-description queued-job-count printer-state-reasons"):gmatch("%S+") do
+    COUNTS[0x000b][name], COUNTS[0x4002][name] = true, true
+end
 -- CUPS reads the job of a subscription from the subscription's group, and asks nobody whose job it is.
 local SUBSCRIBED = "notify-job-id"
 
@@ -120,7 +123,7 @@ function ipp.parse(body)
     if major > 2 then return bad("this IPP version is not known") end
     local creates, set, unbound = CREATES_JOB[op], op == SET_JOB_ATTRIBUTES, UNBOUND[op]
     local counts, whole = COUNTS[op], WHOLE[op]
-    local cuts, slot, cutting, operation_end = {}, nil, nil, nil
+    local cuts, slot, cutting, operation_end, chosen = {}, nil, nil, nil, false
     local group, name, tag_of, depth, stack = 0, nil, nil, 0, {}
     local i = 9
     local function close_cut(at)
@@ -186,8 +189,9 @@ function ipp.parse(body)
                 if slot and slot ~= found and not whole then return bad("the request names jobs of different nodes") end
                 slot = found
                 if name == SUBSCRIBED and op == CREATE_PRINTER_SUBSCRIPTIONS then whole = true end
-            elseif counts and name == "requested-attributes" and counts[sub(body, at, at + length - 1)] then
-                whole = true
+            elseif counts and depth == 0 and name == "requested-attributes" then
+                chosen = true
+                if counts[sub(body, at, at + length - 1)] then whole = true end
             end
             if tag == BEGIN_COLLECTION then
                 depth = depth + 1
@@ -197,7 +201,7 @@ function ipp.parse(body)
             i = at + length
         end
     end
-    if op == GET_SUBSCRIPTIONS and not slot then whole = true end
+    if op == GET_SUBSCRIPTIONS and not slot or counts and not chosen then whole = true end
     return { op = op, request_id = request_id, length = i, cuts = cuts, slot = slot, operation_end = operation_end,
         whole = whole }
 end

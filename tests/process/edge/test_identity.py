@@ -92,8 +92,9 @@ def test_a_validation_bears_the_login_however_often_it_came_before(own_site: Sit
 @pytest.mark.parametrize("operation", [0x0004, 0x000B])
 def test_a_beginning_that_is_known_opens_no_way_for_another_end(site: Site, operation: int) -> None:
     """What came before counts only when it is here as a whole."""
-    known = ippwire.request(operation, ippwire.printer(), attribute(0x42, "one", "x"))
-    other = ippwire.request(operation, ippwire.printer(), attribute(0x42, "one", "x"), attribute(0x37, "", b""))
+    poll = (attribute(0x44, "requested-attributes", "printer-state"), attribute(0x42, "one", "x"))
+    known = ippwire.request(operation, ippwire.printer(), *poll)
+    other = ippwire.request(operation, ippwire.printer(), *poll, attribute(0x37, "", b""))
     cut = len(known) - 1
     assert known[8:cut] == other[8:cut]
     for body, status in ((known, 200), (known, 200), (other, 400), (other, 400)):

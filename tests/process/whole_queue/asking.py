@@ -13,7 +13,7 @@ from tests.process.fleet import Fleet, eventually, with_password
 
 PEOPLE = ("demo", "alice", "bob")
 NODES = 5
-GET_JOBS, GET_JOB, CANCEL_MY_JOBS, CANCEL_JOB = 0x000A, 0x0009, 0x0039, 0x0008
+GET_JOBS, GET_JOB, CANCEL_MY_JOBS, CANCEL_JOB, CANCEL_JOBS = 0x000A, 0x0009, 0x0039, 0x0008, 0x0038
 HELD = b"\x02" + attribute(0x44, "job-hold-until", "indefinite")
 
 

@@ -12,6 +12,7 @@ from tests.process.edge.ippwire import attribute
 from tests.process.fleet import Fleet
 from tests.process.whole_queue.asking import (
     CANCEL_JOB,
+    CANCEL_JOBS,
     CANCEL_MY_JOBS,
     GET_JOBS,
     HELD,
@@ -83,11 +84,13 @@ class TestLists:
         assert ippwire.values(answer, "which-jobs") == [b"nonsense"]
 
     def test_counts_of_the_whole_queue(self, five: Fleet, held: dict[str, list[int]]) -> None:
-        wanted = keyword("requested-attributes", "queued-job-count", "printer-state", "printer-name")
-        for operation in (0x000B, 0x4002, 0x000B, 0x4002):  # again: what was read once may be remembered
-            answer = ask(five, operation, wanted)
-            assert ippwire.integers(answer, "queued-job-count") == [sum(map(len, held.values()))]
-            assert ippwire.values(answer, "printer-name") == [b"office"]
+        counts = keyword("requested-attributes", "queued-job-count", "printer-state", "printer-name")
+        groups = keyword("requested-attributes", "printer-description")
+        for wanted in (counts, groups, keyword("requested-attributes", "all"), b""):
+            for operation in (0x000B, 0x4002, 0x000B, 0x4002):  # again: what was read once may be remembered
+                answer = ask(five, operation, wanted)
+                assert ippwire.integers(answer, "queued-job-count") == [sum(map(len, held.values()))]
+                assert ippwire.values(answer, "printer-name") == [b"office"]
 
     @pytest.mark.parametrize("test", ["get-jobs.test", "get-completed-jobs.test"])
     def test_cups_own_tests(self, five: Fleet, held: dict[str, list[int]], test: str) -> None:
@@ -123,6 +126,12 @@ class TestCancelling:
         code, said = program(five, "cancel", "-a", user="admin")
         assert code == 0, said
         assert listed(five) == []
+
+    def test_administrators_cancel_anybodys_named_jobs(self, five: Fleet, held: dict[str, list[int]]) -> None:
+        named = [held["bob"][0], held["demo"][1], held["alice"][2]]
+        assert ask(five, CANCEL_JOBS, integers("job-ids", *named)) == b""
+        assert status(ask(five, CANCEL_JOBS, integers("job-ids", *named), user="admin")) == 0
+        assert set(listed(five)) == {job for jobs in held.values() for job in jobs} - set(named)
 
 
 class TestPhone:

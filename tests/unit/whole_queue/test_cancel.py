@@ -31,6 +31,8 @@ class Fleet:
     """Two nodes that answer what they are told to, as Nodes and as its directory."""
 
     replies: tuple[Reply, ...]
+    asked: dict[str, bytes] = field(default_factory=dict)
+    """What each node was asked, by its name."""
 
     @property
     def directory(self) -> Fleet:
@@ -39,11 +41,15 @@ class Fleet:
     def nodes(self) -> tuple[Node, ...]:
         return ONE, TWO
 
+    def in_slot(self, slot: int) -> Node | None:
+        return next((node for node in self.nodes() if node.slot == slot), None)
+
     def operator(self, node: Node) -> str:
         return f"operator of {node.name}"
 
     async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
         assert set(bodies) == {reply.node for reply in self.replies}
+        self.asked = {node.name: body for node, body in bodies.items()}
         return list(self.replies)
 
 
@@ -113,3 +119,13 @@ def test_a_refusal_in_http_is_passed_on() -> None:
     fleet = Fleet((said(ONE, merge.OK), Reply(TWO, http_status=401)))
     whole = WholeQueue(fleet, Table([job("bob")]), Moves())  # type: ignore[arg-type]
     assert asyncio.run(whole.answer(asked, "localhost")).status == 401
+
+
+def test_named_jobs_of_anybody_are_cancelled_by_their_nodes_in_the_operators_name() -> None:
+    fleet = Fleet((said(TWO, merge.OK),))
+    ids = ippwire.attribute(0x21, "job-ids", 2_000_001) + ippwire.attribute(0x21, "", 2_000_002)
+    asked = request.read(ippwire.request(CANCEL_JOBS, ippwire.printer(), ids), "admin")
+    answer = asyncio.run(WholeQueue(fleet, Table(), Moves()).answer(asked, "localhost"))  # type: ignore[arg-type]
+    assert ippwire.status(answer.body) == merge.OK
+    assert ippwire.integers(fleet.asked["node-2"], "job-ids") == [2_000_001, 2_000_002]
+    assert ippwire.values(fleet.asked["node-2"], "requesting-user-name") == [b"operator of node-2"]

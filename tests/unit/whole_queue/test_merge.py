@@ -165,10 +165,11 @@ def test_missing_nodes_are_named_within_the_length_of_a_status_message() -> None
     assert said.decode() == "ä" * 127
 
 
-def printer(name: str, state: int, count: int, *reasons: str) -> wire.Message:
+def printer(name: str, state: int, count: int, *reasons: str, said: str = "") -> wire.Message:
     body = bytes([wire.PRINTER]) + wire.attribute(wire.NAME, "printer-name", name)
     body += wire.attribute(wire.ENUM, "printer-state", state) + keyword("printer-state-reasons", *reasons)
     body += integer("queued-job-count", count) + wire.attribute(wire.TEXT, "printer-info", "kept")
+    body += wire.attribute(wire.TEXT, "printer-state-message", said)
     first = bytes([wire.OPERATION]) + ippwire.charset()
     return wire.split(wire.message(b"\2\0", 0, 1, [first, body]), merge.PRINTER_SPOTS)
 
@@ -187,6 +188,25 @@ def test_a_queue_is_stopped_only_where_all_are() -> None:
     both = [printer("a", 5, 0, "paused"), printer("a", 5, 0, "paused", "media-empty-error")]
     assert ippwire.integers(merge.printers(both), "printer-state") == [5]
     assert ippwire.values(merge.printers(both), "printer-state-reasons") == [b"paused", b"media-empty-error"]
+
+
+def test_what_stops_one_node_does_not_stop_the_queue() -> None:
+    jammed = printer("a", 4, 1, "media-jam-error", "toner-low-warning", said="jam")
+    told = merge.printers([jammed, printer("a", 4, 1, "none")])
+    assert ippwire.values(told, "printer-state-reasons") == [b"toner-low-warning"]
+    told = merge.printers([jammed, printer("a", 4, 1, "media-jam-error")])
+    assert ippwire.values(told, "printer-state-reasons") == [b"media-jam-error", b"toner-low-warning"]
+
+
+def test_the_message_is_of_a_node_in_the_state_that_is_told() -> None:
+    told = merge.printers([printer("a", 5, 1, "paused", said="Paused"), printer("a", 3, 0, "none", said="Ready")])
+    assert ippwire.integers(told, "printer-state") == [3]
+    assert ippwire.values(told, "printer-state-message") == [b"Ready"]
+
+
+def test_jobs_of_nodes_that_do_not_answer_are_counted() -> None:
+    told = merge.printers([printer("a", 3, 1, "none"), printer("a", 3, 1, "none")], others={"a": 3, "b": 9})
+    assert ippwire.integers(told, "queued-job-count") == [5]
 
 
 def event(subscription: int, sequence: int, job: int) -> bytes:
