@@ -232,7 +232,8 @@ def awaited(fleet: Fleet, accepted: set[str], patience: float = 20) -> set[str]:
 @contextmanager
 def running_fleet(nodes: int) -> Iterator[Fleet]:
     with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(Path(folder) / "state", free_port(), {"CUPSFLEET_NODES__MIN": str(nodes)})
+        size = {"CUPSFLEET_NODES__MIN": str(nodes), "CUPSFLEET_NODES__MAX": str(nodes)}
+        fleet = Fleet(Path(folder) / "state", free_port(), size)
         try:
             fleet.up()
             eventually(lambda: len(fleet.nodes()) >= nodes, 30)

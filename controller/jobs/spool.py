@@ -33,13 +33,15 @@ class Spool:
 
     folder: Path
 
-    def jobs(self, node: str) -> tuple[list[Job], list[int]]:
+    def jobs(self, node: str, after: int = 0) -> tuple[list[Job], list[int]]:
         """Every job that has a control file, ended ones too, and the ids of those that can't be read.
 
-        Raises SpoolError when the spool as a whole can't be.
+        after: only those with a higher id. Raises SpoolError when the spool as a whole can't be read.
         """
         found, broken = [], []
         for number in self._numbers():
+            if number <= after:
+                continue
             try:
                 found.append(from_attributes(node, _decoded(self._control(number))))
             except SpoolError:

@@ -18,6 +18,7 @@ from controller.state import State
 from controller.store import Store
 from controller.whole_queue.nodes import Directory, Nodes, Reach
 from controller.whole_queue.service import WholeQueue, application
+from controller.whole_queue.unseen import Known
 
 COLLECTIONS = (200_000, 20, 20)
 """For gc.set_threshold. Python's collector looks for cycles at each 700 new objects by default; an answer of 10,000
@@ -32,8 +33,9 @@ async def serve(state: State, port: int, reach: Reach) -> None:
     with Store(state.database) as store:
         timeout = aiohttp.ClientTimeout(total=None)  # each question has its own deadline
         async with aiohttp.ClientSession(connector=reach.connector(), timeout=timeout) as http:
-            nodes = Nodes(http, Directory(state, store), reach)
-            whole = WholeQueue(nodes, JobTable(store), MoveTable(store))
+            directory = Directory(state, store)
+            known = Known(JobTable(store), directory, state.nodes)
+            whole = WholeQueue(Nodes(http, directory, reach), known, MoveTable(store))
             runner = web.AppRunner(application(whole, state.secret()), access_log=None, handle_signals=False)
             await runner.setup()
             try:

@@ -1,4 +1,4 @@
-"""Jobs of a node that does not answer, as the jobs table knows them, written as a node would write them.
+"""Jobs of a node that does not answer, as they are known here, written as a node would write them.
 
 Who may see what is as in the nodes' policy (JobPrivateAccess @OWNER, JobPrivateValues default): a job's name and its
 owner are for the owner only.
@@ -35,11 +35,9 @@ MOST = 500
 
 
 class Table(Protocol):
-    """What is read of controller.jobs.table.JobTable."""
+    """What is asked of controller.whole_queue.unseen.Known."""
 
-    def search(
-        self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
-    ) -> list[Job]: ...
+    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]: ...
 
     def by_id(self, number: int) -> Job | None: ...
 

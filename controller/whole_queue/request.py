@@ -104,9 +104,14 @@ class Request:
 
 
 def read(body: bytes, user: str) -> Request:
-    """Raises wire.Malformed."""
+    """A request without any attribute has an empty operation group: what it lacks is for a node to say.
+
+    Raises wire.Malformed.
+    """
     message = wire.split(body)
-    if not message.groups or message.groups[0].tag != wire.OPERATION:
+    if not message.groups:
+        message = replace(message, groups=[Group(wire.OPERATION, bytes([wire.OPERATION]), {})])
+    if message.groups[0].tag != wire.OPERATION:
         raise wire.Malformed("the operation group must come first")
     return Request(message, user)
 

@@ -93,8 +93,12 @@ class Fleet:
         pid: int = self.status()["controller"]["pid"]
         return pid
 
+    def running_pid(self, node: str) -> int | None:
+        """None while it does not run."""
+        return processes.recorded_pid(self.state / "nodes" / node / "process")
+
     def pid_of(self, node: str) -> int:
-        pid = processes.recorded_pid(self.state / "nodes" / node / "process")
+        pid = self.running_pid(node)
         assert pid is not None
         return pid
 

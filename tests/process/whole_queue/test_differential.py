@@ -37,6 +37,9 @@ WHICH = (
     "not-completed", "pending", "pending-held", "processing", "processing-stopped", "completed", "canceled", "aborted",
     "all", "odd",
 )  # fmt: skip
+TOLD = (b"printer-name", b"printer-state", b"queued-job-count")
+"""What a queue says that is true of the fleet; its reasons come and go while a job is sent."""
+NAMED = tuple(name.decode() for name in TOLD)
 WANTED = ("job-id", "job-name", "job-state", "job-state-reasons", "job-priority", "job-originating-user-name")
 
 
@@ -298,10 +301,18 @@ class Both:
         assert self.jobs_in(one, 0) == self.jobs_in(other, 1)
 
     def count(self) -> None:
+        """What is said of the queue, asked for by name, by group, or as everything."""
         operation = self.rng.choice([0x000B, 0x4002])
-        wanted = keyword("requested-attributes", "printer-name", "printer-state", "queued-job-count")
-        one, other = (wire.split(answer).of(wire.PRINTER) for answer in self.ask(operation, "demo", [], wanted))
-        assert [group.raw for group in one] == [group.raw for group in other]
+        wanted = self.rng.choice([NAMED, NAMED, ("all",), ("printer-description",), ()])
+        attributes = [keyword("requested-attributes", *wanted)] if wanted else []
+        told = [
+            [[one.values for one in wire.attributes(group.raw) if one.name in TOLD] for group in groups]
+            for groups in (
+                wire.split(answer).of(wire.PRINTER) for answer in self.ask(operation, "demo", [], *attributes)
+            )
+        ]
+        assert told[0] == told[1]
+        assert [len(values) for values in told[0]] == [len(TOLD)]
 
     def jobs_in(self, answer: bytes, side: int) -> list[tuple[int, Told]]:
         """Each job's number and the attributes that do not differ between servers."""

@@ -57,9 +57,7 @@ class Fleet:
 class Table:
     open_jobs: list[Job] = field(default_factory=list)
 
-    def search(
-        self, which: str = "open", user: str = "", printer: str = "", node: str = "", limit: int | None = None
-    ) -> list[Job]:
+    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]:
         return [job for job in self.open_jobs if job.node == node]
 
     def by_id(self, number: int) -> Job | None:

@@ -18,7 +18,7 @@ JOBS = [
 
 
 class Table:
-    def search(self, which="open", user="", printer="", node="", limit=None):
+    def search(self, which="open", *, node, limit=None):
         return [job for job in JOBS if job.node == node and (which == "all" or job.open == (which == "open"))]
 
     def by_id(self, number):
