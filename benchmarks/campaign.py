@@ -11,7 +11,6 @@ way on a node that died, and a door was there; a fleet that is not whole again w
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import random
 import shutil
@@ -25,16 +24,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import faults
+from benchmarks import sandbox
 from benchmarks.faults import Fault, Faults, Site
 from benchmarks.kill import MARK
-from benchmarks.verdict import Death, Output, Told, Verdict, judge
+from benchmarks.verdict import Output, Told, Verdict, judge
+from benchmarks.watch import Watch, address_of, violent
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import Job, JobTable
 from controller.state import State
 from controller.store import Store
 from controller.views import Views
-from haproxy.process import identity_of
 from tests.process.edge import ippwire
 from tests.process.edge.door import Client
 from tests.process.fleet import Fleet, free_port
@@ -97,36 +96,6 @@ def _send_document(job: int, document: bytes) -> bytes:
 
 
 @dataclass
-class Watch:
-    """Looks at processes all the time, and notes when one was gone and when it was back."""
-
-    site: Site
-    deaths: list[Death] = field(default_factory=list)
-    doors: list[tuple[float, float]] = field(default_factory=list)
-    """From the death of a proxy until the next one takes connections."""
-    _alive: dict[str, int] = field(default_factory=dict)
-
-    def run(self, over: threading.Event) -> None:
-        door, gone = self.site.proxy(), 0.0
-        now = time.monotonic()
-        while not over.wait(0.05):
-            before, now = now, time.monotonic()
-            for name, pid in list(self._alive.items()):
-                if identity_of(pid) is None:
-                    self.deaths.append(Death(name, now, time.time(), lag=now - before))
-                    del self._alive[name]
-            for folder in (self.site.fleet.state / "nodes").iterdir():
-                if runs := self.site.pid(folder.name):
-                    self._alive[folder.name] = runs
-            if door and identity_of(door) is None:
-                gone, door = before, None
-            if door is None and self.site.listens() and (door := self.site.proxy()):
-                self.doors.append((gone, time.monotonic()))
-        if door is None:
-            self.doors.append((gone, math.inf))
-
-
-@dataclass
 class Printed:
     """Reads what the printer put out, each file once."""
 
@@ -173,7 +142,7 @@ def spoil(broken: Faults, people: list[Person], jobs: int, seconds: float, rate:
             if turn and not fault:
                 first.append(turn)
             if fault := fault or broken.begin(chance.choices(list(kinds), list(kinds.values()))[0]):
-                print(f"{now - begun:7.1f} s  {fault.said()}", file=sys.stderr, flush=True)
+                say(begun, fault.said())
             upcoming = now + chance.expovariate(rate)
         broken.end_due()
         time.sleep(0.05)
@@ -267,53 +236,83 @@ def charges(fleet: Fleet) -> Counter[str]:
         time.sleep(0.5)
 
 
+def slots(fleet: Fleet) -> dict[str, int]:
+    """Of every node that ever was."""
+    with Store(fleet.state / "cupsfleet.db") as store:
+        return {row["name"]: row["slot"] for row in store.rows("select name, slot from nodes")}
+
+
+def tried(fleet: Fleet) -> dict[str, set[str]]:
+    """The nodes that began to print each document, by their journals."""
+    found: dict[str, set[str]] = {}
+    with Store(fleet.state / "cupsfleet.db") as store:
+        for row in store.rows("select title, attempts.node from attempts join jobs on jobs.uuid = attempts.key"):
+            found.setdefault(row["title"], set()).add(row["node"])
+    return found
+
+
 def commands(fleet: Fleet) -> Counter[str]:
     """What became of the campaign's commands, by state."""
     with Store(fleet.state / "cupsfleet.db") as store:
         return Counter(row["state"] for row in store.rows("select state from commands"))
 
 
-def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
-    chance = random.Random(given.seed)
-    site = Site(fleet, chance)
-    broken, watch = Faults(site, faults.is_isolated()), Watch(site)
-    printed = Printed(fleet.state / "printed" / "office")
+def crowd(fleet: Fleet, given: argparse.Namespace) -> list[Person]:
     passwords = dict.fromkeys(USERS, PASSWORD) | {"demo": fleet.password()}
     people = []
     for number in range(given.clients):
         user = USERS[number % len(USERS)]
-        client = Client(fleet.port, user, passwords[user], timeout=90)
+        client = Client(fleet.port, user, passwords[user], timeout=90, source=address_of(number))
         people.append(Person(number, user, client, random.Random(f"{given.seed}-{number}")))
+    return people
+
+
+def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
+    site = Site(fleet, random.Random(given.seed))
+    broken, watch = Faults(site, sandbox.is_isolated()), Watch(site)
+    printed = Printed(fleet.state / "printed" / "office")
+    people = crowd(fleet, given)
     over, watched = threading.Event(), threading.Event()
     clients = [threading.Thread(target=person.work, args=(over, given.pause)) for person in people]
+    begun = time.monotonic()
     with working([threading.Thread(target=watch.run, args=(watched,))], watched):
-        begun = time.monotonic()
         with working(clients, over):
             untried = spoil(broken, people, given.jobs, given.seconds, given.rate)
         lasted = time.monotonic() - begun
         seconds, wrong = recover(fleet, site)
+        say(begun, "whole again" if not wrong else "; ".join(wrong))
         broken.wait()
         release(fleet, people)
+        say(begun, "held documents are released")
+    for person in people:
+        watch.follow(person.told, person.number)
     told = [one for person in people for one in person.told]
-    accepted = {one.name for one in told if one.accepted}
-    settle(printed, accepted)
-    jobs = known_jobs(fleet, len(accepted))
-    stops = [Death(fault.nodes[0], fault.begun, fault.wall) for fault in broken.done if fault.kind == "node stopped"]
-    jumps = broken.jumps if faults.takes_jumps_for_time() else []
+    settle(printed, {one.name for one in told if one.accepted})
+    say(begun, "printed")
+    verdict = compare(fleet, broken, watch, told, printed)
+    verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
+    verdict.missing = (*sandbox.missing(broken.isolated), *(f"{kind}, for no node could be spared" for kind in untried))
+    return verdict
+
+
+def say(begun: float, what: str) -> None:
+    print(f"{time.monotonic() - begun:7.1f} s  {what}", file=sys.stderr, flush=True)
+
+
+def compare(fleet: Fleet, broken: Faults, watch: Watch, told: list[Told], printed: Printed) -> Verdict:
     verdict = judge(
         told,
         printed.look(),
-        watch.deaths,
-        stops,
+        violent(watch.deaths, broken.done, slots(fleet)),
         watch.doors,
-        jumps,
+        broken.jumps if sandbox.takes_jumps_for_time() else [],
         unseen(broken.done),
-        jobs,
+        known_jobs(fleet, sum(one.accepted for one in told)),
         charges(fleet),
+        tried(fleet),
     )
-    verdict.lasted, verdict.recovery, verdict.wrong = lasted, seconds, tuple(wrong)
+    verdict.deaths = len(watch.deaths)
     verdict.faults, verdict.commands = Counter(fault.kind for fault in broken.done), commands(fleet)
-    verdict.missing = (*broken.missing(), *(f"{kind}, for no node could be spared" for kind in untried))
     return verdict
 
 
@@ -323,18 +322,20 @@ def running_fleet(nodes: int) -> Iterator[Fleet]:
         state = Path(folder) / "state"
         port = free_port()
         environment = {"CUPSFLEET_NODES__MIN": str(nodes), "CUPSFLEET_FRONT_DOOR__PORT": str(port)}
-        fleet = Fleet(state, port, SETTINGS | environment | faults.clock(state))
-        if faults.is_isolated():
-            faults.give_disk(state)
+        fleet = Fleet(state, port, SETTINGS | environment | sandbox.clock(state))
+        if sandbox.is_isolated():
+            sandbox.give_disk(state)
         try:
             fleet.done("up", "--detach")
             for user in USERS[1:]:
                 fleet.done("user", "add", user, stdin=PASSWORD + "\n")
             yield fleet
         finally:
+            begun = time.monotonic()
             fleet.run("down")
-            if faults.is_isolated():
-                faults.take_disk(state)
+            say(begun, "for `down`")
+            if sandbox.is_isolated():
+                sandbox.take_disk(state)
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -353,8 +354,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 def main(words: list[str]) -> int:
     given = arguments(words)
-    faults.isolate([sys.executable, "-m", "benchmarks.campaign", *words])
-    for what in faults.missing(faults.is_isolated()):
+    sandbox.isolate([sys.executable, "-m", "benchmarks.campaign", *words])
+    for what in sandbox.missing(sandbox.is_isolated()):
         print(f"NOT TRIED HERE: {what}", file=sys.stderr, flush=True)
     with running_fleet(given.nodes) as fleet:
         verdict = campaign(fleet, given)

@@ -1,8 +1,7 @@
 """Faults for benchmarks/campaign.py: each one is real, is begun by the name of a node, and is undone by `Fault.end`.
 
-Those of the network and of the disk need root and a network and mount namespace of our own, which the campaign makes;
-nothing outside of it is touched. The prober runs as root and HAProxy as its own account, so that a routing rule by
-account (ip-rule(8), uidrange) can blind the one and not the other.
+Those of the network and of the disk need what benchmarks/sandbox.py makes. The prober runs as root and HAProxy as its
+own account, so that a routing rule by account (ip-rule(8), uidrange) can blind the one and not the other.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ import shutil
 import signal
 import socket
 import sqlite3
-import struct
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from benchmarks import sandbox
+from benchmarks.sandbox import DISK, DISK_BYTES
 from controller import processes
 from controller.state import State
 from controller.store import Store, StoreError
@@ -31,14 +30,8 @@ from controller.views import Views
 from haproxy import process as proxy_process
 from tests.process.fleet import Fleet
 
-DISK = "node-1"
-"""The node whose folder is a small file system of its own."""
-DISK_BYTES = 24 << 20
 SETTLES = 5.0
 """Seconds after the end of a fault in which its node is not harmed again."""
-COMPILER = shutil.which("gcc")
-ROUTED = "100"
-"""Where the rule for local addresses goes, so that ours can come before it."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +41,12 @@ class Site:
     fleet: Fleet
     chance: random.Random
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """As the controller sees them; none while it has not looked for some seconds."""
+    def nodes(self) -> tuple[list[dict[str, Any]], bool]:
+        """As the controller saw them last, and whether it has looked within some seconds."""
         with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
             status = Views(State(self.fleet.state), store).status()
-            unseen = any("controller" in problem for problem in status["problems"])
-            return [] if unseen else list(status["nodes"])
-        return []
+            return list(status["nodes"]), not any("controller" in problem for problem in status["problems"])
+        return [], False
 
     def ask(self, verb: str, argument: str = "") -> None:
         """As an administrator's command; a database that is locked loses it."""
@@ -127,18 +119,15 @@ class Faults:
             "clock jumps": 2,
         }
         own = {"prober blind to one": 2, "prober blind to all": 1, "proxy cut off from one": 2, "disk full": 2}
-        if not COMPILER:
+        if not sandbox.COMPILER:
             del anywhere["clock jumps"]
         return anywhere | (own if self.isolated else {})
-
-    def missing(self) -> list[str]:
-        return missing(self.isolated)
 
     def begin(self, kind: str) -> Fault | None:
         """Begin one; None when no node may be harmed now."""
         fault = Fault(kind, seconds=self.site.chance.uniform(1, 15), begun=time.monotonic(), wall=time.time())
         if kind in _NEEDS_NODE:
-            victims = self._victims()
+            victims = self._victims(kind)
             if kind == "disk full":
                 victims = [name for name in victims if name == DISK]
             if kind in ("node retired", "node ruined"):  # the disk of its own can't be taken away
@@ -160,13 +149,15 @@ class Faults:
                     self.running.remove(fault)
                     self.done.append(fault)
 
-    def _victims(self) -> list[str]:
+    def _victims(self, kind: str) -> list[str]:
         """Nodes that serve and may be harmed: at least two others have to be well, as far as that is known now."""
         now = time.monotonic()
         late = [fault for fault in self.done[-20:] if fault.ended + SETTLES > now]
         harmed = {name for fault in [*self.running, *late] for name in fault.nodes}
-        well = [node["name"] for node in self.site.nodes() if node["state"] == "ready" and node["name"] not in harmed]
-        return well if len(well) > 2 else []
+        nodes, seen = self.site.nodes()
+        serving = [node["name"] for node in nodes if node["state"] == "ready" and self.site.pid(node["name"])]
+        well = [name for name in serving if name not in harmed]
+        return well if len(well) > 2 and (seen or kind in _ALONE) else []
 
     def _node_killed(self, fault: Fault) -> None:
         fault.seconds = 0.0
@@ -247,11 +238,8 @@ class Faults:
 
     def _jump(self, seconds: int) -> None:
         """To a clock that is wrong by so much."""
-        clock = clock_file(self.site.fleet.state)
-        (before,) = struct.unpack("=q", clock.read_bytes())
-        if seconds > before:
+        if seconds > sandbox.set_clock(self.site.fleet.state, seconds):
             self.jumps.append(time.monotonic())
-        _set_clock(clock, seconds)
 
     def _node_added(self, fault: Fault) -> None:
         fault.seconds = 0.0
@@ -279,13 +267,13 @@ class Faults:
         self._cut(fault, 0, list(fault.nodes))
 
     def _prober_blind_to_all(self, fault: Fault) -> None:
-        self._cut(fault, 0, [node["name"] for node in self.site.nodes()])
+        self._cut(fault, 0, [node["name"] for node in self.site.nodes()[0]])
 
     def _proxy_cut_off_from_one(self, fault: Fault) -> None:
         self._cut(fault, pwd.getpwnam("haproxy").pw_uid, list(fault.nodes))
 
     def _cut(self, fault: Fault, account: int, nodes: list[str]) -> None:
-        ports = [node["address"].rsplit(":", 1)[1] for node in self.site.nodes() if node["name"] in nodes]
+        ports = [node["address"].rsplit(":", 1)[1] for node in self.site.nodes()[0] if node["name"] in nodes]
         self._rule += 1
         place = str(self._rule)
         for port in ports:
@@ -338,77 +326,10 @@ _NEEDS_NODE = {
     "disk full",
 }
 
+_ALONE = {"node killed", "node stopped", "node slow", "node ruined", "proxy cut off from one"}
+"""What the proxies leave out by themselves: it is done as well while no controller looks."""
+
 
 def _kill(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def clock_file(state: Path) -> Path:
-    """Where the programs under test read by how many seconds their wall clock is wrong."""
-    return state.with_name("clock")
-
-
-def _set_clock(file: Path, seconds: int) -> None:
-    """In place: the file is mapped by those who read it."""
-    file.touch()
-    with file.open("r+b") as clock:
-        clock.write(struct.pack("=q", seconds))
-
-
-def takes_jumps_for_time() -> bool:
-    """Whether HAProxy here may end what it carries when the clock jumps forward: before 3.1 it goes by the wall clock,
-    and finds only the jumps that come while it waits for events (its commits ef8d8215d and 4150851ce)."""
-    said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
-    major, minor = said.split()[2].split(".")[:2]
-    return (int(major), int(minor)) < (3, 1)
-
-
-def missing(isolated: bool) -> list[str]:
-    """Kinds that can't be had here, with the reason."""
-    own = "network loss, a lying prober and a full disk: they need root, and leave to make namespaces"
-    return [*([] if isolated else [own]), *([] if COMPILER else ["clock jumps: they need gcc"])]
-
-
-def clock(state: Path) -> dict[str, str]:
-    """The environment of programs whose wall clock the campaign sets; the monotonic one stays right."""
-    if not COMPILER:
-        return {}
-    library = state.with_name("clock.so")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, Path(__file__).with_name("clock.c")], check=True)
-    _set_clock(clock_file(state), 0)
-    return {"LD_PRELOAD": str(library), "CAMPAIGN_CLOCK": str(clock_file(state))}
-
-
-def isolate(arguments: list[str]) -> None:
-    """Run the program again in a network and mount namespace of its own, as far as this user may. Returns inside."""
-    own = ["unshare", "--net", "--mount"]
-    if "CAMPAIGN_INSIDE" not in os.environ and _may(own):
-        os.environ["CAMPAIGN_INSIDE"] = "yes"
-        os.execvp(own[0], [*own, *arguments])
-    if is_isolated():
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        subprocess.run(["ip", "rule", "add", "pref", ROUTED, "lookup", "local"], check=True)
-        subprocess.run(["ip", "rule", "del", "pref", "0"], check=True)
-
-
-def _may(unshare: list[str]) -> bool:
-    """A container's root, for instance, may not."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip"))):
-        return False
-    return subprocess.run([*unshare, "true"], capture_output=True).returncode == 0
-
-
-def is_isolated() -> bool:
-    return os.geteuid() == 0 and "CAMPAIGN_INSIDE" in os.environ
-
-
-def give_disk(state: Path) -> None:
-    """Put one node's folder on a small file system of its own."""
-    folder = state / "nodes" / DISK
-    folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "none", str(folder)], check=True)
-
-
-def take_disk(state: Path) -> None:
-    subprocess.run(["umount", "--lazy", str(state / "nodes" / DISK)], check=False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.jobs.table import Job
+from haproxy.model import slot_of
 from tests.process.edge import ippwire
 from tests.process.edge.door import Answer
 
@@ -37,6 +38,8 @@ class Told:
     """Why it was not accepted, as the client saw it."""
     connected: float = 0.0
     """When its connection was last known to stand: the end of the answer before, or its own start for a new one."""
+    sent_to: frozenset[int] = frozenset()
+    """Slots of the nodes that the proxy sent its requests to, by the proxy's log."""
 
     def take(self, answer: Answer) -> None:
         """An answer of the door, to the last request that this document needs."""
@@ -47,6 +50,11 @@ class Told:
             self.why = f"IPP status {ippwire.status(answer.body):#06x}"
         else:
             self.accepted, self.job, self.why = True, ippwire.integers(answer.body, "job-id")[0], ""
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """Those of the nodes that had to do with it: one that answered with a job has that."""
+        return self.sent_to | ({slot_of(self.job)} if self.job else set())
 
     @property
     def answered(self) -> bool:
@@ -72,14 +80,15 @@ class Output:
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a node's cupsd, or of its being able to do anything."""
+    """The end of a node's cupsd."""
 
     node: str
     at: float
     """Monotonic seconds."""
     wall: float
     lag: float = 0.0
-    """It may have come so many seconds before: then it still ran when it was looked at last."""
+    """It may have come so many seconds before: then it still ran when it was looked at last, or was stopped."""
+    slot: int = 0
 
 
 @dataclass
@@ -88,7 +97,7 @@ class Verdict:
     accepted: int
     lost: list[str]
     twice_while_printing: list[str]
-    """Came out more than once, and a node died while it was printing."""
+    """Came out more than once, and its node died while it was printing."""
     twice: list[str]
     wrong_owner: list[str]
     unknown: list[str]
@@ -107,7 +116,7 @@ class Verdict:
     """Failed requests without such an excuse."""
     out_unasked: int
     """Documents that came out although their client was told of a failure."""
-    deaths: int
+    deaths: int = 0
     lasted: float = 0.0
     recovery: float = 0.0
     wrong: tuple[str, ...] = ()
@@ -183,24 +192,23 @@ def judge(
     told: Sequence[Told],
     outputs: Iterable[Output],
     deaths: Sequence[Death],
-    stops: Sequence[Death],
     doors: Sequence[tuple[float, float]],
     jumps: Sequence[float],
     unseen: Sequence[tuple[float, float]],
     jobs: Sequence[Job],
     charges: Mapping[str, int],
+    tried: Mapping[str, Container[str]],
 ) -> Verdict:
-    """deaths: of nodes. stops: when nodes were stopped, of which some were killed for their silence later. doors: from
-    when to when no proxy was there (monotonic seconds). jumps: when the clock jumped forward, where proxies may take
-    that for time that has passed. unseen: when a disk was full and nobody could look. charges: how often each document
-    was charged."""
+    """deaths: of nodes, by faults. doors: from when to when no proxy was there (monotonic seconds). jumps: when the
+    clock jumped forward, where proxies may take that for time that has passed. unseen: when a disk was full and nobody
+    could look. charges: how often each document was charged. tried: the nodes that began to print each."""
     copies: dict[str, list[Output]] = {}
     for output in outputs:
         copies.setdefault(output.name, []).append(output)
     accepted = [one for one in told if one.accepted]
     failed = [one for one in told if not one.accepted]
     many = {name: found for name, found in copies.items() if len(found) > 1}
-    excused = {name for name, found in many.items() if _all_but_one_excused(found, [*deaths, *stops])}
+    excused = {name for name, found in many.items() if _all_but_one_excused(found, _of(tried.get(name, ()), deaths))}
     rows = {job.title: job for job in jobs}
     flying = [one for one in failed if _in_flight(one, deaths)]
     shut = [one for one in failed if one not in flying and any(_without_door(one, *span) for span in doors)]
@@ -224,12 +232,19 @@ def judge(
         full_unseen=[_said(one) for one in full],
         refused=[_said(one) for one in others if one not in full],
         out_unasked=sum(one.name in copies for one in failed),
-        deaths=len(deaths),
     )
 
 
+def _of(nodes: Container[str], deaths: Iterable[Death]) -> list[Death]:
+    return [death for death in deaths if death.node in nodes]
+
+
 def _in_flight(one: Told, deaths: Iterable[Death]) -> bool:
-    return any(one.started - NOTICED < death.at and death.at - death.lag < one.ended + NOTICED for death in deaths)
+    """A node that had to do with it died meanwhile."""
+    return any(
+        one.started - NOTICED < death.at and death.at - death.lag < one.ended + NOTICED and death.slot in one.slots
+        for death in deaths
+    )
 
 
 def _overlap(one: Told, gone: float, back: float) -> bool:
@@ -248,7 +263,7 @@ def _jumped(one: Told, jumps: Iterable[float]) -> bool:
 
 
 def _all_but_one_excused(copies: Sequence[Output], deaths: Sequence[Death]) -> bool:
-    """Whether a node died during every printing but the last."""
+    """Whether one of these died during every printing but the last."""
     earlier = sorted(copies, key=lambda copy: copy.out)[:-1]
     return all(
         any(

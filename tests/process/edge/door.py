@@ -61,12 +61,16 @@ def context() -> ssl.SSLContext:
 
 
 class Client:
-    """One person at the door."""
+    """One person at the door. source: the address to come from, such as 127.0.1.1."""
 
-    def __init__(self, port: int, name: str | None = "demo", password: str = "demo", timeout: float = 30) -> None:
+    def __init__(
+        self, port: int, name: str | None = "demo", password: str = "demo", timeout: float = 30, source: str = ""
+    ) -> None:
         self.port = port
         self.authorization = basic(name, password) if name else None
-        self.connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context())
+        self.connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=timeout, context=context(), source_address=(source, 0) if source else None
+        )
 
     def __del__(self) -> None:
         self.connection.close()

@@ -9,7 +9,8 @@ from benchmarks.verdict import Death, Output, Told, Verdict, judge
 from controller.jobs.table import Job
 
 TOLD = Told("1-1", "demo", 100.0, 100.1, accepted=True, job=1_000_001)
-FAILED = Told("1-1", "demo", 100.0, 100.1, why="HTTP 503")
+FAILED = Told("1-1", "demo", 100.0, 100.1, why="HTTP 503", sent_to=frozenset({1}))
+DIED = Death("node-1", 100.05, 1000.1, slot=1)
 OUT = Output("1-1", 1000.0, 1000.2, whole=True)
 ROW = Job("uuid", 1_000_001, "node-1", "office", "demo", "1-1", "completed")
 
@@ -24,7 +25,7 @@ def verdict(
     jobs: Sequence[Job] = (ROW,),
     charged: int = 1,
 ) -> Verdict:
-    return judge([told], outputs, deaths, (), doors, jumps, unseen, jobs, {"1-1": charged})
+    return judge([told], outputs, deaths, doors, jumps, unseen, jobs, {"1-1": charged}, {"1-1": {"node-1"}})
 
 
 def test_all_is_well() -> None:
@@ -41,12 +42,14 @@ def test_a_lost_document() -> None:
 def test_a_document_that_came_out_twice() -> None:
     again = replace(OUT, arrived=1005.0, out=1005.2)
     assert verdict(outputs=[OUT, again]).twice
-    while_printing = verdict(outputs=[OUT, again], deaths=[Death("node-1", 100.0, 1000.1)])
+    while_printing = verdict(outputs=[OUT, again], deaths=[DIED])
     assert while_printing.kept
     assert while_printing.twice_while_printing == ["1-1, 2 times"]
-    assert verdict(outputs=[OUT, again], deaths=[Death("node-1", 100.0, 1003.0)]).twice
+    assert verdict(outputs=[OUT, again], deaths=[replace(DIED, wall=1003.0)]).twice
+    assert verdict(outputs=[OUT, again], deaths=[replace(DIED, wall=1003.0, lag=3.0)]).kept
+    assert verdict(outputs=[OUT, again], deaths=[replace(DIED, node="node-2")]).twice
     thrice = [OUT, again, replace(OUT, arrived=1009.0, out=1009.2)]
-    assert verdict(outputs=thrice, deaths=[Death("node-1", 100.0, 1000.1)]).twice
+    assert verdict(outputs=thrice, deaths=[DIED]).twice
 
 
 def test_a_wrong_owner_and_what_the_table_of_jobs_does_not_know() -> None:
@@ -57,10 +60,13 @@ def test_a_wrong_owner_and_what_the_table_of_jobs_does_not_know() -> None:
 
 def test_a_failed_request_needs_an_excuse() -> None:
     assert verdict(FAILED).refused
-    assert verdict(FAILED, deaths=[Death("node-1", 100.05, 0)]).in_flight
-    assert verdict(FAILED, deaths=[Death("node-1", 90.0, 0)]).refused
-    assert verdict(FAILED, deaths=[Death("node-1", 103.0, 0, lag=3.0)]).in_flight
-    assert verdict(FAILED, deaths=[Death("node-1", 103.0, 0, lag=1.0)]).refused
+    assert verdict(FAILED, deaths=[DIED]).in_flight
+    assert verdict(FAILED, deaths=[replace(DIED, at=90.0)]).refused
+    assert verdict(FAILED, deaths=[replace(DIED, at=103.0, lag=3.0)]).in_flight
+    assert verdict(FAILED, deaths=[replace(DIED, at=103.0, lag=1.0)]).refused
+    assert verdict(FAILED, deaths=[replace(DIED, slot=2)]).refused
+    assert verdict(replace(FAILED, sent_to=frozenset()), deaths=[DIED]).refused
+    assert verdict(replace(FAILED, sent_to=frozenset(), job=1_000_001), deaths=[DIED]).in_flight
     assert verdict(FAILED, doors=[(99.0, 101.0)]).without_door
     assert verdict(FAILED, doors=[(90.0, 99.0)]).refused
     full = replace(FAILED, why="HTTP 413 too large")
@@ -93,5 +99,5 @@ def test_what_is_charged_twice_or_never() -> None:
 
 def test_an_id_that_was_given_twice() -> None:
     outputs = [OUT, replace(OUT, name="1-2")]
-    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, (), (), (), (), (), [ROW], {"1-1": 1, "1-2": 1})
+    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, (), (), (), (), [ROW], {"1-1": 1, "1-2": 1}, {})
     assert found.ids_twice == [1_000_001]
