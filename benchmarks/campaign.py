@@ -212,14 +212,13 @@ def settle(printed: Printed, expected: set[str]) -> None:
         time.sleep(0.5)
 
 
-def known_jobs(fleet: Fleet, expected: int) -> list[Job]:
-    """The table of jobs, once nothing in it is open any more."""
+def known_jobs(fleet: Fleet, expected: set[str]) -> list[Job]:
+    """The table of jobs, once none of these documents is open there any more."""
     until = time.monotonic() + PATIENCE
     while True:
         with Store(fleet.state / "cupsfleet.db") as store:
             jobs = JobTable(store).search("all")
-        ended = sum(not job.open for job in jobs)
-        if (ended == len(jobs) and ended >= expected) or time.monotonic() > until:
+        if expected <= {job.title for job in jobs if not job.open} or time.monotonic() > until:
             return jobs
         time.sleep(0.5)
 
@@ -251,10 +250,13 @@ def tried(fleet: Fleet) -> dict[str, set[str]]:
     return found
 
 
-def commands(fleet: Fleet) -> Counter[str]:
-    """What became of the campaign's commands, by state."""
+def commands(fleet: Fleet) -> tuple[int, list[str]]:
+    """How many of the campaign's commands were carried out, and the others with the reason."""
     with Store(fleet.state / "cupsfleet.db") as store:
-        return Counter(row["state"] for row in store.rows("select state from commands"))
+        rows = store.rows("select verb, argument, state, outcome from commands order by id")
+    others = [row for row in rows if row["state"] != "done"]
+    said = ["{verb} {argument} ({state}): {outcome}".format(**row) for row in others]
+    return len(rows) - len(others), said
 
 
 def crowd(fleet: Fleet, given: argparse.Namespace) -> list[Person]:
@@ -307,12 +309,13 @@ def compare(fleet: Fleet, broken: Faults, watch: Watch, told: list[Told], printe
         watch.doors,
         broken.jumps if sandbox.takes_jumps_for_time() else [],
         unseen(broken.done),
-        known_jobs(fleet, sum(one.accepted for one in told)),
+        known_jobs(fleet, {one.name for one in told if one.accepted}),
         charges(fleet),
         tried(fleet),
     )
     verdict.deaths = len(watch.deaths)
-    verdict.faults, verdict.commands = Counter(fault.kind for fault in broken.done), commands(fleet)
+    verdict.faults = Counter(fault.kind for fault in broken.done)
+    verdict.commands_done, verdict.commands_left = commands(fleet)
     return verdict
 
 

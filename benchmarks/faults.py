@@ -48,11 +48,6 @@ class Site:
             return list(status["nodes"]), not any("controller" in problem for problem in status["problems"])
         return [], False
 
-    def ask(self, verb: str, argument: str = "") -> None:
-        """As an administrator's command; a database that is locked loses it."""
-        with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
-            store.ask(verb, argument, "campaign", "shell")
-
     def pid(self, node: str) -> int | None:
         return processes.recorded_pid(self.fleet.state / "nodes" / node / "process")
 
@@ -243,15 +238,15 @@ class Faults:
 
     def _node_added(self, fault: Fault) -> None:
         fault.seconds = 0.0
-        self.site.ask("add")
+        self._begin(self._done, "add")
 
     def _node_retired(self, fault: Fault) -> None:
         fault.seconds = 0.0
-        self.site.ask("retire", fault.nodes[0])
+        self._begin(self._done, "retire", fault.nodes[0])
 
     def _node_evacuated(self, fault: Fault) -> None:
         fault.seconds = 0.0
-        self.site.ask("evacuate", fault.nodes[0])
+        self._begin(self._done, "evacuate", fault.nodes[0])
 
     def _node_ruined(self, fault: Fault) -> None:
         """It dies, and its settings can't be written any more: it has to be given up, and its spool rescued."""

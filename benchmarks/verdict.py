@@ -121,8 +121,9 @@ class Verdict:
     recovery: float = 0.0
     wrong: tuple[str, ...] = ()
     faults: Counter[str] = field(default_factory=Counter)
-    commands: Counter[str] = field(default_factory=Counter)
-    """What became of the commands that were asked for, by state."""
+    commands_done: int = 0
+    commands_left: Sequence[str] = ()
+    """Commands that were not carried out, with the reason."""
     missing: tuple[str, ...] = ()
 
     @property
@@ -162,8 +163,8 @@ class Verdict:
             "failed requests, although a healthy node was there": len(self.refused),
             "printed although their client was told of a failure": self.out_unasked,
             "ends of a cupsd": self.deaths,
-            "commands that were carried out": self.commands["done"],
-            "commands that were refused, or failed": self.commands.total() - self.commands["done"],
+            "commands that were carried out": self.commands_done,
+            "commands that were refused, or failed": len(self.commands_left),
             "seconds until the fleet was whole again": f"{self.recovery:.0f}",
         }
         kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.faults.items()))
@@ -181,6 +182,8 @@ class Verdict:
                 *(f"Not tried: {what}." for what in self.missing),
                 "",
                 *(f"- printing while its node died: {one}" for one in self.twice_while_printing),
+                "",
+                *(f"- not carried out: {one}" for one in self.commands_left),
                 "",
                 *([f"BROKEN {one}" for one in self.broken] or ["Every promise was kept."]),
                 "",
