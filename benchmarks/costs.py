@@ -32,8 +32,9 @@ from controller.config import Price
 from controller.costs import install, journal, reports
 from controller.costs.charge import Site, facts
 from controller.costs.collect import Charger
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import Part, Printed, Tariff, micros
+from controller.costs.sums import number
 from controller.jobs.table import Job, JobTable
 from controller.migrations import fill_summaries
 from controller.nodes.process import ProcessDriver

@@ -16,7 +16,7 @@ import typer
 
 from controller.config_file import load
 from controller.costs import reports
-from controller.costs.ledger import Ledger, number
+from controller.costs.ledger import Ledger
 from controller.costs.people import site_of
 from controller.costs.rates import micros, shown
 from controller.costs.refunds import refund as give_back
@@ -24,6 +24,7 @@ from controller.costs.reports import ENTRY_COLUMNS, SUM_COLUMNS, CostsError, day
 from controller.costs.rules import Rules, published
 from controller.costs.standing import LIMIT_COLUMNS
 from controller.costs.standing import limits as limits_of
+from controller.costs.sums import number
 from controller.jobs.table import JobTable
 from controller.state import State
 from controller.store import Store

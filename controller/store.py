@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -131,13 +131,14 @@ class Store:
         with self._errors("read"):
             return list(self._db.query(sql, values if isinstance(values, Mapping) else list(values)))
 
-    def execute(self, sql: str, values: Iterable[Any] = ()) -> int:
+    def execute(self, sql: str, values: Iterable[Any] | Mapping[str, Any] = ()) -> int:
         """Change rows, within `transaction`; returns how many. Raises StoreError."""
         with self._writing():
-            return int(self._db.conn.execute(sql, list(values)).rowcount)
+            named = values if isinstance(values, Mapping) else list(values)
+            return int(self._db.conn.execute(sql, named).rowcount)
 
-    def execute_many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """The same change for each row of named values. Raises StoreError."""
+    def execute_many(self, sql: str, rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> None:
+        """The same change for each row of values, named or in their order. Raises StoreError."""
         with self._writing():
             self._db.conn.executemany(sql, rows)
 

@@ -20,8 +20,9 @@ from controller.config import SharedAccount
 from controller.costs import count
 from controller.costs.attempts import Attempt
 from controller.costs.count import media
-from controller.costs.ledger import Entry, number
+from controller.costs.ledger import Entry
 from controller.costs.rates import Part, Printed, Tariff, micros
+from controller.costs.sums import number
 from controller.jobs.table import Job
 
 _DUPLEX = {"duplexnotumble": "two-sided-long-edge", "duplextumble": "two-sided-short-edge", "none": "one-sided"}

@@ -20,9 +20,10 @@ from typing import Any
 from controller.costs import journal
 from controller.costs.attempts import Attempt, put_together
 from controller.costs.charge import Site, correction, decided, entry
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.people import Person
 from controller.costs.rates import micros
+from controller.costs.sums import number
 from controller.jobs.table import Job, JobTable
 from controller.store import Store
 

@@ -7,30 +7,25 @@ imported once more changes nothing:
     import:SERVER:JOB:AT     a line of an old page_log    refund:KEY:N             the Nth time that an administrator
     deposit:NAME             money paid in                                         gave something of it back
 
-Sums are kept in the transaction that adds the entries: costs_by_day and costs_by_month by all who have to do with them,
-costs_by_name by one name each, also of years, and costs_by_time by the quarter of an hour. The controller and the
-command line both write here, each in a transaction that waits for the other.
+Sums (sums.py) are kept in the transaction that adds the entries. The controller and the command line both write here,
+each in a transaction that waits for the other.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, timedelta
+from datetime import date
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
+from controller.costs.sums import ADDING, QUARTER, SUMS, number, query
 from controller.store import Store
 
 BATCH = 5_000
 """Entries written in one transaction."""
-GROUPS = {"user": "user", "department": "department", "account": "account", "printer": "printer", "month": "period"}
-"""What reports can be grouped by, and the column that has it."""
-QUARTER = 900
-"""Seconds of a row in costs_by_time."""
-_SUMS = ("jobs", "pages", "sheets", "colour_pages", "amount")
-_WHO = ("user", "department", "account", "printer")
 _KEYS_AT_ONCE = 500
 
 
@@ -63,8 +58,8 @@ class Entry:
 
 
 _COLUMNS = tuple(field.name for field in fields(Entry))
-_NAMED = ", ".join(f":{name}" for name in _COLUMNS)
-_INSERT = f"insert into ledger ({', '.join(_COLUMNS)}, written) values ({_NAMED}, :written)"
+_values = attrgetter(*_COLUMNS)
+_INSERT = f"insert into ledger ({', '.join(_COLUMNS)}, written) values ({', '.join('?' * (len(_COLUMNS) + 1))})"
 
 
 @dataclass(frozen=True)
@@ -74,14 +69,12 @@ class Ledger:
     def write(self, entries: Iterable[Entry]) -> int:
         """Add those whose key is not there yet; returns how many. Call within `store.transaction()`."""
         new = self._new(list(entries))
-        now = int(time.time())
-        self.store.execute_many(_INSERT, [{**vars(entry), "written": now} for entry in new])
-        for table, divisor in (("costs_by_day", 1), ("costs_by_month", 100)):
-            self.store.execute_many(_upsert(table, ("period", *_WHO)), _summed(new, divisor))
-        self.store.execute_many(_upsert("costs_by_name", ("period", "by", "name")), _named(new))
-        self.store.execute_many(
-            _upsert("costs_by_time", ("at",)), _rows(("at",), (((_quarter(one.at),), one) for one in new))
-        )
+        if new:
+            now = int(time.time())
+            last = {"last": self.store.rows("select max(id) as id from ledger")[0]["id"] or 0}
+            self.store.execute_many(_INSERT, ((*_values(entry), now) for entry in new))
+            for sql in ADDING:
+                self.store.execute(sql, last)
         return len(new)
 
     def write_many(self, entries: Iterable[Entry]) -> int:
@@ -118,22 +111,18 @@ class Ledger:
         theirs, so that the answer does not grow with the number of jobs.
         """
         begin, end = self._widened(begin, end)
-        spans = _spans(begin, end, years=by != "month")
-        parts = [part for span in spans for part in _part(by, span, names or {})]
-        sums = ", ".join(f"sum({name}) as {name}" for name in _SUMS)
         order = "name" if by == "month" else "amount desc, pages desc, name"
-        union = " union all ".join(parts) or f"select '' as name, {', '.join('0 as ' + name for name in _SUMS)} where 0"
-        sql = f"select name, {sums} from ({union}) group by name order by {order} limit :limit"
+        sql = f"select * from ({query(by, begin, end, names or {})}) order by {order} limit :limit"
         return self.store.rows(sql, {**(names or {}), "limit": limit})
 
     def total(self, begin: date, end: date) -> dict[str, int]:
         """The sum of everything from `begin` to before `end`."""
         found = self.sums("month", begin, end)
-        return {name: sum(row[name] for row in found) for name in _SUMS}
+        return {name: sum(row[name] for row in found) for name in SUMS}
 
     def over_time(self, since: float, until: float) -> list[dict[str, int]]:
         """Sums by the quarter of an hour, in which every day of every zone begins; at: when it begins, since 1970."""
-        sql = f"select at, {', '.join(_SUMS)} from costs_by_time where at >= ? and at < ? order by at"
+        sql = f"select at, {', '.join(SUMS)} from costs_by_time where at >= ? and at < ? order by at"
         return self.store.rows(sql, [_quarter(since), until])
 
     def charged(self, user: str, begin: date, end: date) -> dict[str, int]:
@@ -193,127 +182,9 @@ class Ledger:
         return list({entry.key: entry for entry in reversed(entries) if entry.key not in known}.values())[::-1]
 
 
-def number(day: date) -> int:
-    """20261122."""
-    return day.year * 10_000 + day.month * 100 + day.day
-
-
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(**{name: row[name] for name in _COLUMNS})
 
 
 def _quarter(at: float) -> int:
     return int(at // QUARTER * QUARTER)
-
-
-def _upsert(table: str, place: Sequence[str]) -> str:
-    columns = (*place, *_SUMS)
-    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
-    return (
-        f"insert into {table} ({', '.join(columns)}) values ({', '.join(':' + name for name in columns)}) "
-        f"on conflict ({', '.join(place)}) do update set {added}"
-    )
-
-
-def _summed(entries: Iterable[Entry], divisor: int) -> list[dict[str, Any]]:
-    return _rows(
-        ("period", *_WHO),
-        (((one.day // divisor, one.user, one.department, one.account, one.printer), one) for one in entries),
-    )
-
-
-def _named(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """For costs_by_name. Its period is a day, a month or a year by the number of its digits."""
-    return _rows(
-        ("period", "by", "name"),
-        (
-            ((one.day // divisor, by, getattr(one, by, "")), one)
-            for one in entries
-            for by, divisors in _NAMED_BY.items()
-            for divisor in divisors
-        ),
-    )
-
-
-def _rows(names: Sequence[str], placed: Iterable[tuple[tuple[Any, ...], Entry]]) -> list[dict[str, Any]]:
-    """The sum of the entries at each place."""
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    for place, entry in placed:
-        if entry.kind == "deposit":
-            continue  # what was paid in is no cost
-        total = sums.setdefault(place, [0, 0, 0, 0, 0])
-        jobs = entry.kind in ("job", "import")
-        values = (jobs, entry.pages, entry.sheets, entry.colour_pages, entry.amount)
-        for at, value in enumerate(values):
-            total[at] += value
-    return [dict(zip((*names, *_SUMS), (*place, *total), strict=True)) for place, total in sums.items()]
-
-
-_DAY, _MONTH, _YEAR = 1, 100, 10_000
-"""What a day, 20261122, is divided by."""
-_EVERY = (_DAY, _MONTH, _YEAR)
-_NAMED_BY = {"user": (_MONTH, _YEAR), "department": _EVERY, "account": _EVERY, "printer": _EVERY, "all": _EVERY}
-"""Whose sums are in costs_by_name, and over which periods. Those of a person and a day would be as many as jobs."""
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Whole periods in a row."""
-
-    divisor: int
-    first: int
-    end: int
-    """The one after the last."""
-
-
-def _part(by: str, span: _Span, names: Mapping[str, str]) -> Iterator[str]:
-    """The query for one span."""
-    group, conditions = GROUPS[by], [f"period >= {span.first} and period < {span.end}"]
-    if not names and span.divisor in _NAMED_BY.get("all" if by == "month" else by, ()):
-        table, group = "costs_by_name", "name"
-        conditions.append(f"by = '{'all' if by == 'month' else by}'")
-    elif span.divisor == _YEAR:
-        yield from _part(by, _Span(_MONTH, span.first * 100, span.end * 100), names)
-        return
-    else:
-        table = "costs_by_day" if span.divisor == _DAY else "costs_by_month"
-        conditions += [f"{name} = :{name}" for name in names]
-        conditions += ["account != ''"] if names.get("account") else []  # it has an index for those
-    if by == "month":
-        group = f"period / {_MONTH // span.divisor}"  # 202611, from 20261122 or itself
-    yield f"select {group} as name, {', '.join(_SUMS)} from {table} where {' and '.join(conditions)}"
-
-
-def _spans(begin: date, end: date, years: bool = True) -> Iterator[_Span]:
-    """Whole years, months around them, and days around those."""
-    grains = (_YEAR, _MONTH, _DAY) if years else (_MONTH, _DAY)
-    yield from _within(begin, end, grains)
-
-
-def _within(begin: date, end: date, grains: Sequence[int]) -> Iterator[_Span]:
-    if begin >= end:
-        return
-    grain, *finer = grains
-    if grain == _DAY:
-        yield _Span(_DAY, number(begin), number(end))
-        return
-    first = begin if begin == _begin_of(begin, grain) else _next(begin, grain)
-    last = _begin_of(end, grain)
-    if first >= last:
-        yield from _within(begin, end, finer)
-        return
-    yield from _within(begin, first, finer)
-    yield _Span(grain, number(first) // grain, number(last) // grain)
-    yield from _within(last, end, finer)
-
-
-def _begin_of(day: date, grain: int) -> date:
-    return day.replace(month=1, day=1) if grain == _YEAR else day.replace(day=1)
-
-
-def _next(day: date, grain: int) -> date:
-    return date(day.year + 1, 1, 1) if grain == _YEAR else _next_month(day)
-
-
-def _next_month(day: date) -> date:
-    return (day.replace(day=28) + timedelta(days=4)).replace(day=1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import shown
 from controller.costs.reports import CostsError
+from controller.costs.sums import number
 
 
 def refund(ledger: Ledger, key: str, amount: int | None, words: str, at: int, today: date) -> Entry:

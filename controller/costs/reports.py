@@ -15,8 +15,9 @@ import jinja2
 
 from controller.costs.charge import Site, facts, printed_of, remark_of
 from controller.costs.count import ESTIMATED, media
-from controller.costs.ledger import GROUPS, Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import MICROS, Part, Printed, Tariff, micros, money, shown
+from controller.costs.sums import GROUPS, number
 from controller.store import Store
 
 SUM_COLUMNS = ("name", "jobs", "pages", "sheets", "colour_pages", "amount")

@@ -158,7 +158,10 @@ class JobTable:
 
     def known(self, uuids: Iterable[str]) -> dict[str, Job]:
         """Those of these jobs that the table has, by uuid."""
-        return {uuid: job for uuid in uuids if (job := self.by_uuid(uuid))}
+        wanted = list(uuids)
+        sql = "select * from jobs where uuid in (select value from json_each(?))"
+        found = {row["uuid"]: _job(row) for row in self.store.rows(sql, [json.dumps(wanted)])}
+        return {uuid: found[uuid] for uuid in wanted if uuid in found}
 
     def by_uuid(self, uuid: str) -> Job | None:
         rows = self.store.rows("select * from jobs where uuid = ?", [uuid])

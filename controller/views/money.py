@@ -7,10 +7,11 @@ from datetime import date, datetime, tzinfo
 from typing import Any
 
 from controller.costs.charge import remark_of
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import money
 from controller.costs.rules import Rules, published
 from controller.costs.standing import Standing, limits
+from controller.costs.sums import number
 from controller.store import Store
 
 HOUR, DAY = 3600.0, 86_400.0

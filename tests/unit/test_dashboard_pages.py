@@ -14,8 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from controller.config import Costs, Quota, SharedAccount
 from controller.costs import rules
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.people import site_of
+from controller.costs.sums import number
 from controller.decide import decide
 from controller.diary import Diary
 from controller.jobs.table import Job, JobTable

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from controller.config import Settings
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
+from controller.costs.sums import number
 from controller.decide import decide
 from controller.diary import Diary
 from controller.jobs.table import Job, JobTable

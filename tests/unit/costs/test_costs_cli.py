@@ -18,10 +18,11 @@ import pytest
 from controller.cli import main
 from controller.config import Costs, Price, Quota
 from controller.costs.charge import facts
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.people import Person, site_of
 from controller.costs.rates import Part, Printed
 from controller.costs.rules import Rules, publish
+from controller.costs.sums import number
 from controller.store import Store
 
 AT = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp())

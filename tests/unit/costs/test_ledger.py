@@ -22,8 +22,9 @@ from controller.costs.attempts import Attempt
 from controller.costs.charge import Site, correction, decided, entry, printed_of
 from controller.costs.collect import Charger
 from controller.costs.count import Count
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import Tariff
+from controller.costs.sums import number
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import Job, JobTable
 from controller.store import Store, StoreError

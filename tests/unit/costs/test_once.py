@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -47,11 +47,11 @@ class Mortal(Store):
         self._live()
         return super().rows(sql, values)
 
-    def execute(self, sql: str, values: Iterable[Any] = ()) -> int:
+    def execute(self, sql: str, values: Iterable[Any] | Mapping[str, Any] = ()) -> int:
         self._live()
         return super().execute(sql, values)
 
-    def execute_many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    def execute_many(self, sql: str, rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> None:
         self._live()
         super().execute_many(sql, rows)
 

@@ -17,9 +17,10 @@ from controller.config import Costs, Price, Quota, SharedAccount
 from controller.costs.charge import Site
 from controller.costs.collect import Charger
 from controller.costs.gate import Gate
-from controller.costs.ledger import Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
 from controller.costs.people import People, PeopleError, read, site_of
 from controller.costs.quota import FAILED, LIMIT, NEEDED, Used, Wish, period, refusal
+from controller.costs.sums import number
 from controller.jobs.table import Job, JobTable
 from controller.store import Store
 

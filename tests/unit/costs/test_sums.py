@@ -13,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from controller.costs.ledger import GROUPS, Entry, Ledger, number
+from controller.costs.ledger import Entry, Ledger
+from controller.costs.sums import GROUPS, number
 from controller.migrations import fill_summaries, migrations
 from controller.store import Store
 
 FIRST = date(2024, 10, 20)
 SUMS = ("jobs", "pages", "sheets", "colour_pages", "amount")
 days = st.integers(0, 900).map(lambda count: FIRST + timedelta(count))
+months = days.map(lambda day: (day.replace(day=1), (day.replace(day=1) + timedelta(32)).replace(day=1)))
+periods = st.one_of(st.tuples(days, days), months, days.map(lambda day: (day, day + timedelta(1))))
 
 
 @st.composite
@@ -58,8 +61,9 @@ def values(row: dict[str, Any]) -> tuple[int, ...]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(entries=ledgers(), begin=days, end=days, parts=st.integers(1, 4))
-def test_every_sum_is_the_ledgers(entries: list[Entry], begin: date, end: date, parts: int) -> None:
+@given(entries=ledgers(), period=periods, parts=st.integers(1, 4))
+def test_every_sum_is_the_ledgers(entries: list[Entry], period: tuple[date, date], parts: int) -> None:
+    begin, end = period
     within = [one for one in entries if number(begin) <= one.day < number(end)]
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "db", create=True) as store:
         ledger = Ledger(store)
