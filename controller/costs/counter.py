@@ -6,6 +6,7 @@ Runs on the node inside the CUPS backend, so it imports little.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -195,8 +196,6 @@ def scratch(account: Account) -> int:
 
 def die_with_parent() -> None:
     """Whoever ends the parent, even by SIGKILL, ends this process too (prctl(2))."""
-    import ctypes
-
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
