@@ -94,6 +94,7 @@ def test_a_node_that_cannot_be_started_again_gives_its_jobs_to_another(own_fleet
     eventually(lambda: not (own_fleet.state / "nodes" / lost).exists(), 30)
     eventually(lambda: own_fleet.status()["problems"] == [], 30)
     assert [one["state"] for one in jobs(own_fleet, "--which", "all")] == ["completed"]
+    assert charged(own_fleet) == [(f"job:{job['uuid']}", "demo", 1)]
 
 
 def test_waiting_jobs_are_moved_by_command(own_fleet: Fleet) -> None:
@@ -107,6 +108,15 @@ def test_waiting_jobs_are_moved_by_command(own_fleet: Fleet) -> None:
     )
     assert moved["node"] != before["node"]
     assert (moved["state"], moved["size_kb"]) == ("held", before["size_kb"])
+    own_fleet.ipp(encode(IppOperation.RELEASE_JOB, {"job-id": moved["id"]}))
+    eventually(lambda: own_fleet.printed() == [b"held\n"])
+    assert charged(own_fleet) == [(f"job:{before['uuid']}", "demo", 1)]
+
+
+def charged(fleet: Fleet) -> list[tuple[str, str, int]]:
+    """Key, user and pages of each entry in the ledger, as soon as there is one."""
+    entries = eventually(lambda: json.loads(fleet.done("costs", "jobs", "--json")))
+    return [(one["key"], one["user"], one["pages"]) for one in entries]
 
 
 def held_document(fleet: Fleet) -> int:
