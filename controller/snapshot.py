@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -163,10 +164,21 @@ class Demand:
     """Mean seconds from a job's first page to its end."""
     variation: float = 1.0
     """Squared coefficient of variation of that: 0 when all jobs are alike, 1 for exponential times."""
+    longest: float = math.inf
+    """A job that has printed for less than so many seconds is taken to have as long to go; one that prints on may wait
+    for something else, and counts as so long."""
     latest: float = 0.0
     """Jobs accepted in a second, over the last minute if that was busier by more than chance."""
+    contention: float = 0.0
+    """By what share of itself a job takes longer for each other one of the queue that prints meanwhile: 0 where they
+    print side by side, 1 where all wait for one device."""
     forecast: float = 0.0
     """Jobs a second at this hour in the busiest of the last weeks, a start-up time ahead."""
+
+    @property
+    def offered(self) -> float:
+        """Seconds of work that arrive in a second now."""
+        return max(self.rate, self.latest) * self.service
 
 
 @dataclass(frozen=True)

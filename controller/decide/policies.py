@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.config import WEEKDAYS, Scaling, Schedule
+from controller.decide.backlog import UNMEASURED
 from controller.plan import Ask
 from controller.snapshot import Backlog, Demand, Load, QueueWork
 
-MORE, FEWER = 1.6, 0.75
+MORE, FEWER = 2.0, 0.6
 """wait-target: in how many target waits the work that is there may be begun, before nodes are ordered and before one
 goes. More than one, since what is given to a node first waits least; between both nothing changes, so that nothing is
 undone. Found by benchmarks/scaling.py on three seeds, and looked at on two others."""
+WORTH = 0.25
+"""What another node must add, in nodes, to be worth its price."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,35 @@ def wait_target(fleet: Fleet, scaling: Scaling) -> Ask:
         for queue in backlog.work:
             work.setdefault(queue.queue, []).append(queue)
     needs = [_queue_needs(demand, work.pop(demand.queue, []), fleet, scaling) for demand in fleet.load.demands]
-    needs += [_backlog_needs(queue, there, 0.0, fleet, scaling) for queue, there in sorted(work.items())]
+    needs += [_backlog_needs(nothing_known(queue), there, fleet, scaling) for queue, there in sorted(work.items())]
     return max(needs, key=lambda ask: ask.nodes, default=Ask("wait-target", 0, "no queue has work"))
 
 
 def _queue_needs(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling: Scaling) -> Ask:
+    """Where its jobs wait for each other at one device, only so many as help."""
+    ask = _asked_by_time(demand, work, fleet, scaling)
+    if (useful := worth(ask.nodes, demand.contention)) == ask.nodes:
+        return ask
+    said = f"{ask.reason}; more than {useful} would print hardly faster, for jobs of this queue wait for each other"
+    return Ask(ask.rule, useful, said)
+
+
+def worth(nodes: int, contention: float) -> int:
+    """So many of these nodes that each adds WORTH, if n do as much as n / (1 + contention * (n - 1)) that are alone."""
+
+    def added(others: int) -> float:
+        return (1 - contention) / ((1 + contention * (others - 1)) * (1 + contention * others))
+
+    while nodes > 1 and added(nodes - 1) < WORTH:
+        nodes -= 1
+    return nodes
+
+
+def _asked_by_time(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling: Scaling) -> Ask:
     late = fleet.load.start_up >= scaling.target_wait
     rate = max(demand.rate, demand.peak) if late else demand.rate
-    steady = steady_nodes(rate, demand.service, demand.variation, scaling.target_wait, scaling.target_share)
-    backlog = _backlog_needs(demand.queue, work, max(demand.rate, demand.latest) * demand.service, fleet, scaling)
+    steady = _steady(demand, rate, scaling)
+    backlog = _backlog_needs(demand, work, fleet, scaling)
     if backlog.nodes > steady:
         return backlog
     said = f"{demand.queue}: {rate * 60:.1f} jobs a minute of {demand.service:.1f} s each"
@@ -82,23 +105,28 @@ def _queue_needs(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling: S
     return Ask("wait-target", steady, f"{said}; {scaling.target_share:.0%} begin within {scaling.target_wait:.0f} s")
 
 
-def _backlog_needs(queue: str, work: list[QueueWork], offered: float, fleet: Fleet, scaling: Scaling) -> Ask:
+def nothing_known(queue: str) -> Demand:
+    return Demand(queue, rate=0.0, peak=0.0, service=UNMEASURED, longest=0.0)
+
+
+def _backlog_needs(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling: Scaling) -> Ask:
     """So many that what is there and what comes meanwhile has begun in time, or as soon as new nodes can.
 
-    offered: seconds of work that arrive in a second. New nodes help only from their start on.
+    New nodes help only from their start on.
     """
-    few, enough = (_to_begin_within(part * scaling.target_wait, work, offered, fleet) for part in (MORE, FEWER))
+    few, enough = (_to_begin_within(part * scaling.target_wait, work, demand, fleet) for part in (MORE, FEWER))
     nodes = max(few, min(fleet.meant, enough))
     seconds = sum(one.seconds for one in work)
-    return Ask("wait-target", nodes, f"{queue}: {seconds:.0f} s of work wait, and {offered:.2g} s a second come")
+    said = f"{demand.queue}: {seconds:.0f} s of work wait, and {demand.offered:.2g} s a second come"
+    return Ask("wait-target", nodes, said)
 
 
-def _to_begin_within(horizon: float, there: list[QueueWork], offered: float, fleet: Fleet) -> int:
+def _to_begin_within(horizon: float, there: list[QueueWork], demand: Demand, fleet: Fleet) -> int:
     """A job that prints for longer than the horizon takes one node, and no second one can help."""
     start = fleet.load.start_up
     horizon = max(horizon, 2 * start)
-    seconds = sum(one.seconds - max(0.0, one.current - horizon) for one in there)
-    work = seconds + offered * horizon
+    most = min(horizon, max(demand.service, demand.longest))
+    work = sum(one.seconds - max(0.0, one.current - most) for one in there) + demand.offered * horizon
     nodes = math.ceil(work / horizon - 1e-9)
     if nodes > fleet.ready:
         nodes = fleet.ready + math.ceil((work - fleet.ready * horizon) / (horizon - start) - 1e-9)
@@ -108,10 +136,7 @@ def _to_begin_within(horizon: float, there: list[QueueWork], offered: float, fle
 def forecast(load: Load, scaling: Scaling) -> Ask | None:
     """What the same hour of earlier weeks would need."""
     needs = [
-        (
-            steady_nodes(demand.forecast, demand.service, demand.variation, scaling.target_wait, scaling.target_share),
-            demand,
-        )
+        (worth(_steady(demand, demand.forecast, scaling), demand.contention), demand)
         for demand in load.demands
         if demand.forecast
     ]
@@ -120,6 +145,10 @@ def forecast(load: Load, scaling: Scaling) -> Ask | None:
     nodes, demand = max(needs, key=lambda need: need[0])
     said = f"{demand.queue}: {demand.forecast * 60:.1f} jobs a minute came at this hour of an earlier week"
     return Ask("forecast", nodes, said)
+
+
+def _steady(demand: Demand, rate: float, scaling: Scaling) -> int:
+    return steady_nodes(rate, demand.service, demand.variation, scaling.target_wait, scaling.target_share)
 
 
 def steady_nodes(rate: float, service: float, variation: float, wait: float, share: float) -> int:

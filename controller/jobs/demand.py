@@ -6,16 +6,21 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from statistics import fmean, median
 
 from controller.decide.backlog import UNMEASURED
+from controller.jobs.contention import Printed, contention
 from controller.snapshot import Demand
 from controller.store import Store
 
 NOW, LATELY, HOUR = 60.0, 300.0, 3600.0
 """Seconds over which arrivals are counted."""
+CHANCE = 3.0
+"""Roots by which a minute must be busier to count as such. With one, every sixth minute of a steady stream does, and by
+benchmarks/scaling.py that costs 3 % of its node-hours."""
 MINUTE = 60.0
 WEEK = 7 * 86400.0
 WEEKS = 4
@@ -24,8 +29,8 @@ AHEAD = 900.0
 """Seconds of an earlier week over which its arrivals are averaged, from now on."""
 MEASURED = 200
 """Jobs of a queue whose time to print is averaged, the last ones."""
-FEW = 10
-"""So many are wanted for a mean; those that are missing count as UNMEASURED."""
+BELIEVED = 2.0
+"""Jobs that it takes until what was measured of a queue counts as much as what was believed of it before."""
 STRAY = 20.0
 """A job that took more than this many times the median waited for somebody, and counts as so long."""
 _WORK = "(processing > 0 or state in ('pending', 'processing'))"
@@ -33,12 +38,34 @@ SHORTEST = 0.05
 """Seconds that any job takes; the table knows whole seconds only."""
 
 
+def measured(
+    arrivals: Mapping[str, Sequence[float]],
+    services: Mapping[str, Sequence[float]],
+    now: float,
+    holidays: Collection[date] = (),
+) -> tuple[Demand, ...]:
+    """Of every queue that has arrivals, both as for `measure`. A queue is believed to print as the others do."""
+    means = {queue: fmean(_kept(times)) for queue, times in services.items() if times}
+    found = []
+    for queue, moments in sorted(arrivals.items()):
+        others = [mean for other, mean in means.items() if other != queue]
+        believed = median(others or [UNMEASURED])
+        found.append(measure(queue, moments, services.get(queue, ()), now, holidays, believed))
+    return tuple(found)
+
+
 def measure(
-    queue: str, arrivals: Sequence[float], services: Sequence[float], now: float, holidays: Collection[date] = ()
+    queue: str,
+    arrivals: Sequence[float],
+    services: Sequence[float],
+    now: float,
+    holidays: Collection[date] = (),
+    believed: float = UNMEASURED,
 ) -> Demand:
     """arrivals: when jobs were accepted, in order, seconds since 1970: of the last hour and at least the next AHEAD
-    seconds of each earlier week. services: seconds that jobs took to print."""
-    service, variation = _spread([*services, *[UNMEASURED] * (FEW - len(services))])
+    seconds of each earlier week. services: seconds that jobs took to print. believed: what one is taken to take as long
+    as none was measured."""
+    service, variation, longest = _spread(services, believed)
 
     def rate(begin: float, seconds: float) -> float:
         return (bisect_left(arrivals, begin + seconds) - bisect_left(arrivals, begin)) / seconds
@@ -53,25 +80,43 @@ def measure(
         peak=max(minutes.values(), default=0) / MINUTE,
         service=service,
         variation=variation,
+        longest=longest,
         forecast=max((rate(week, AHEAD) for week in learned), default=0.0),
     )
 
 
 def _latest(usual: float, latest: float) -> float:
-    """The last minute's rate where it is more than chance: arrivals at random vary by the root of their number."""
-    return latest if (latest - usual) * NOW > math.sqrt(usual * NOW) else usual
+    """The last minute's rate where it is no chance: arrivals at random vary by the root of their number."""
+    return latest if (latest - usual) * NOW > CHANCE * math.sqrt(usual * NOW) else usual
 
 
-def _spread(services: Sequence[float]) -> tuple[float, float]:
-    """Mean and squared coefficient of variation. What is measured in whole seconds is right on average."""
-    limit = STRAY * max(1.0, median(services))
-    kept = [min(service, limit) for service in services]
-    mean = max(SHORTEST, fmean(kept))
-    return mean, fmean((service - mean) ** 2 for service in kept) / mean**2
+def _spread(services: Sequence[float], believed: float) -> tuple[float, float, float]:
+    """Mean, squared coefficient of variation, and the age up to which a job that prints counts as having as long to go.
+
+    Credibility (Buhlmann): the mean of a queue moves from what is believed to what was measured as jobs of it end, by
+    the weight that a gamma prior gives both. Believed are exponential times, so that a queue nobody knows has a wide
+    spread, and no long jobs: one that prints and prints may as well wait for a printer that says nothing.
+    """
+    kept = _kept(services)
+    jobs = BELIEVED + len(kept)
+    mean = max(SHORTEST, (BELIEVED * believed + sum(kept)) / jobs)
+    square = (BELIEVED * 2 * believed**2 + sum(service**2 for service in kept)) / jobs
+    return mean, max(0.0, square / mean**2 - 1), _stray(services) * len(kept) / jobs
+
+
+def _kept(services: Sequence[float]) -> list[float]:
+    """With what strays take beyond that left out. What is measured in whole seconds is right on average."""
+    limit = _stray(services)
+    return [min(service, limit) for service in services]
+
+
+def _stray(services: Sequence[float]) -> float:
+    return STRAY * max(1.0, median(services or (0.0,)))
 
 
 def demands(store: Store, holidays: Collection[date] = ()) -> tuple[Demand, ...]:
-    """Of every queue that a job came for in the last hour, or in this hour of an earlier week. Raises StoreError.
+    """Of every queue that has an open job, that one came for in the last hour, or in this hour of an earlier week.
+    Raises StoreError.
 
     Jobs that are held, and those that ended without being printed, are nothing that a node had to do.
     """
@@ -80,16 +125,24 @@ def demands(store: Store, holidays: Collection[date] = ()) -> tuple[Demand, ...]
     where = " or ".join("created >= ? and created < ?" for _ in periods)
     values = [moment for begin, end in periods for moment in (begin, end)]
     arrivals: dict[str, list[float]] = {}
+    for row in store.rows("select distinct queue from jobs where open = 1"):
+        arrivals[row["queue"]] = []
     for row in store.rows(f"select queue, created from jobs where ({where}) and {_WORK} order by created", values):
         arrivals.setdefault(row["queue"], []).append(row["created"])
-    measured = ((queue, moments, _services(store, queue)) for queue, moments in sorted(arrivals.items()))
-    return tuple(measure(queue, moments, services, now, holidays) for queue, moments, services in measured)
+    prints = {queue: _prints(store, queue) for queue in arrivals}
+    services = {queue: [one.end - one.begin for one in jobs] for queue, jobs in prints.items()}
+    found = measured(arrivals, services, now, holidays)
+    return tuple(replace(demand, contention=_contention(prints[demand.queue], demand)) for demand in found)
 
 
-def _services(store: Store, queue: str) -> list[float]:
+def _contention(prints: Sequence[Printed], demand: Demand) -> float:
+    return contention([one for one in prints if one.end - one.begin <= demand.longest])
+
+
+def _prints(store: Store, queue: str) -> list[Printed]:
     rows = store.rows(
-        "select completed - processing as seconds from jobs where queue = ? and state = 'completed' "
+        "select processing, completed, impressions from jobs where queue = ? and state = 'completed' "
         "and processing > 0 order by created desc limit ?",
         [queue, MEASURED],
     )
-    return [max(0.0, row["seconds"]) for row in rows]
+    return [Printed(row["processing"], max(row["processing"], row["completed"]), row["impressions"]) for row in rows]

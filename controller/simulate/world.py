@@ -12,8 +12,8 @@ from controller.config import Settings
 from controller.decide import decide
 from controller.decide.backlog import UNMEASURED, left
 from controller.decide.weights import FULL, given
-from controller.jobs.demand import AHEAD, HOUR, MEASURED, WEEK, WEEKS, measure
-from controller.load import Wishes
+from controller.jobs.demand import AHEAD, HOUR, MEASURED, WEEK, WEEKS, measured
+from controller.load import MEASURE_INTERVAL, Wishes
 from controller.plan import Admit, Aim, Drain, Leave, Order, Pause, Plan, Prove, Remove, Scale, Start, Step
 from controller.simulate.trace import Arrival
 from controller.snapshot import (
@@ -34,7 +34,6 @@ from probes.reading import Reading
 WAITING, BUSY, IDLE = 3.0, 10.0, 60.0
 """Seconds between two passes while jobs wait, while they print and none waits, and while there is nothing to do. While
 a node comes or goes, passes come at the configured interval."""
-MEASURE_INTERVAL = 30.0
 DAY = 86400.0
 _ANSWER = Reading("simulated", 0.0, latency=0.01)
 _PROXIES = (ProxySight(1, True, 0, "L7OK"),)
@@ -183,11 +182,8 @@ class World:
         """What a controller would see now."""
         if self.now - self._measured_at >= MEASURE_INTERVAL:
             self._measured_at = self.now
-            self._demands = tuple(
-                measure(queue, self._past(times), self._done[queue], self.now, settings.scaling.holidays)
-                for queue, times in self._times.items()
-                if self._done[queue]
-            )
+            arrivals = {queue: self._past(times) for queue, times in self._times.items()}
+            self._demands = measured(arrivals, self._done, self.now, settings.scaling.holidays)
         service = {demand.queue: demand.service for demand in self._demands}
         day_left = (DAY - self.now % DAY) / 3600
         load = Load(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from controller.config import Nodes, Scaling, Schedule, Settings
 from controller.decide import decide
 from controller.decide.backlog import backlog
-from controller.decide.policies import Fleet, runs, steady_nodes, threshold, wait_target
+from controller.decide.policies import Fleet, runs, steady_nodes, threshold, wait_target, worth
+from controller.jobs.demand import measure
 from controller.plan import Aim, Drain, Order, Pause, Plan
 from controller.snapshot import Backlog, Cause, Demand, Goal, Load, NodeSight, NodeState, QueueWork, Wish
 from tests.builders import command, job, queue, reading, sight, snapshot
@@ -222,6 +223,7 @@ class TestTimetable:
 
 class TestWaitTarget:
     SCALING = Scaling(policy="wait-target")
+    NOW = 1.8e9
 
     def fleet(
         self, rate: float, service: float = 10.0, work: float = 0.0, start_up: float = 2.0, ready: int = 2
@@ -238,15 +240,15 @@ class TestWaitTarget:
         assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.408) == 11
 
     def test_work_that_waits_is_begun_within_the_target(self) -> None:
-        """300 s of work; two nodes do 96 of it in 48 s, the 1.6 waits that it may take, new ones 46 each."""
-        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 5
+        """300 s of work; two nodes do 120 of it in 60 s, the two waits that it may take, new ones 58 each."""
+        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 4
 
     def test_between_what_orders_a_node_and_what_lets_one_go_nothing_changes(self) -> None:
         def nodes(work: float) -> int:
             fleet = Fleet(4, 4, self.fleet(rate=0.0, work=work).backlogs, self.fleet(rate=0.0).load)
             return wait_target(fleet, self.SCALING).nodes
 
-        assert [nodes(work) for work in (60.0, 70.0, 100.0, 190.0, 200.0)] == [3, 4, 4, 4, 5]
+        assert [nodes(work) for work in (50.0, 60.0, 100.0, 235.0, 245.0)] == [3, 4, 4, 4, 5]
 
     def test_queues_share_nodes_and_the_one_that_needs_most_counts(self) -> None:
         works = Backlog((QueueWork("office", 60, 300.0), QueueWork("lab", 1, 5.0), QueueWork("hall", 1, 5.0)))
@@ -258,6 +260,37 @@ class TestWaitTarget:
         endless = Backlog((QueueWork("office", 1, 5000.0, current=5000.0),))
         fleet = Fleet(2, 2, (endless, Backlog()), self.fleet(rate=0.0).load)
         assert wait_target(fleet, self.SCALING).nodes <= 2
+
+    def test_a_job_that_prints_and_prints_where_none_ever_did_is_no_reason_for_another_node(self) -> None:
+        """Two that hang at a printer which says nothing, in a queue whose jobs took half a second, or a new one."""
+        hangs = (Backlog((QueueWork("office", 1, 200.0, current=200.0),)),) * 2
+
+        def nodes(services: list[float], queue: str = "office") -> int:
+            load = Load((measure(queue, [self.NOW - 200] * 2, services, self.NOW),), start_up=2.0)
+            return wait_target(Fleet(2, 2, hangs, load), self.SCALING).nodes
+
+        assert max(nodes([0.5] * 20), nodes([]), nodes([], "lab")) <= 2
+        assert nodes([30.0] * 20) == 3, "here jobs are long at times, and the next one would wait"
+
+    def test_a_few_quick_jobs_of_a_new_queue_ask_for_nothing(self) -> None:
+        """As many as a handful of tests print, of which one stood still for a while."""
+        arrivals = [self.NOW - 10 * number for number in range(30, 0, -1)]
+        for services in ([], [0.5], [0.5] * 8 + [100.0], [0.1] * 4 + [60.0]):
+            load = Load((measure("office", arrivals, services, self.NOW),), start_up=2.0)
+            fleet = Fleet(2, 2, (Backlog((QueueWork("office", 2, 10.0, current=5.0),)), Backlog()), load)
+            assert wait_target(fleet, self.SCALING).nodes <= 2, services
+
+    def test_where_jobs_wait_for_each_other_only_nodes_that_help_are_asked_for(self) -> None:
+        fleet = self.fleet(rate=1.0, work=2000.0)
+        (demand,) = fleet.load.demands
+        shared = replace(fleet, load=replace(fleet.load, demands=(replace(demand, contention=0.5),)))
+        ask = wait_target(shared, self.SCALING)
+        assert (wait_target(fleet, self.SCALING).nodes > 20, ask.nodes) == (True, 2)
+        assert "more than 2 would print hardly faster" in ask.reason
+
+    @pytest.mark.parametrize(("contention", "most"), [(0.0, 16), (0.1, 10), (0.2, 5), (0.5, 2), (0.9, 1), (1.0, 1)])
+    def test_a_node_is_worth_a_quarter_of_one(self, contention, most) -> None:
+        assert worth(16, contention) == most
 
     def test_where_a_start_takes_longer_than_the_target_headroom_is_kept_and_told(self) -> None:
         slow, fast = self.fleet(rate=0.2, start_up=120.0), self.fleet(rate=0.2)
