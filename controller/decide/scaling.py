@@ -142,6 +142,8 @@ def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[In
     yield Input("work", f"{seconds:.0f} s of node time", _most(ages))
     for demand in load.demands:
         said = f"{demand.rate * 60:.1f} jobs a minute of {demand.service:.1f} s, at most {demand.peak * 60:.1f}"
+        if demand.contention:
+            said += f"; each takes {demand.contention:.0%} longer for another one beside it"
         yield Input(f"demand of {demand.queue}", said, load.demands_age)
     yield Input("start-up", f"{load.start_up:.1f} s", 0.0)
     wished = max((wish.nodes for wish in load.wishes), default=0)

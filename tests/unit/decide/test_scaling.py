@@ -287,6 +287,8 @@ class TestWaitTarget:
         ask = wait_target(shared, self.SCALING)
         assert (wait_target(fleet, self.SCALING).nodes > 20, ask.nodes) == (True, 2)
         assert "more than 2 would print hardly faster" in ask.reason
+        told = plan(loaded(1, 1), loaded(2, 1), load=shared.load).scale.inputs
+        assert any("each takes 50% longer for another one beside it" in one.value for one in told)
 
     @pytest.mark.parametrize(("contention", "most"), [(0.0, 16), (0.1, 10), (0.2, 5), (0.5, 2), (0.9, 1), (1.0, 1)])
     def test_a_node_is_worth_a_quarter_of_one(self, contention, most) -> None:
