@@ -201,6 +201,8 @@ def explain(
     if not at:
         print_table(decisions, ("at", "decided"))
         print_table(events, ("at", "kind", "node", "text"))
+    if at and not scalings:
+        say(f"nothing was decided until {at:%Y-%m-%d %H:%M:%S}, or it is no longer kept (state.keep_events)")
     for passed in reversed(scalings):
         out.print(lifetime.readable("at", passed["at"]))
         for line in in_words(passed):

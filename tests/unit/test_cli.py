@@ -84,6 +84,10 @@ class TestText:
 
 
 class TestMistakes:
+    def test_a_time_before_anything_was_decided_is_told(self, run, state, capsys) -> None:
+        assert run("explain", "--at", "2020-01-01 00:00:00", "--state", state.folder) == 0
+        assert "nothing was decided until 2020-01-01 00:00:00" in capsys.readouterr().err
+
     @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
     @pytest.mark.parametrize("command", ["status", "nodes", "jobs", "explain"])
     def test_a_broken_database(
