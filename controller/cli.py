@@ -188,7 +188,7 @@ def explain(
     state: StateOption = VAR,
     as_json: JsonOption = False,
     last: Annotated[int, typer.Option("--last", "--limit", min=1, help="How many decisions.")] = 10,
-    at: Annotated[datetime | None, typer.Option(help="What was decided until this moment, local time.")] = None,
+    at: Annotated[datetime | None, typer.Option(help="What was decided until 2027-01-04T11:00, local time.")] = None,
 ) -> None:
     """What was decided last, and why; why nothing was done when nothing was done."""
     until = at.astimezone().timestamp() if at else None

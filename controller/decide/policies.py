@@ -12,7 +12,7 @@ from controller.decide.backlog import UNMEASURED
 from controller.plan import Ask
 from controller.snapshot import Backlog, Demand, Load, QueueWork
 
-MORE, FEWER = 2.0, 0.6
+MORE, FEWER = 1.7, 0.75
 """wait-target: in how many target waits the work that is there may be begun, before nodes are ordered and before one
 goes. More than one, since what is given to a node first waits least; between both nothing changes, so that nothing is
 undone. Found by benchmarks/scaling.py on three seeds, and looked at on two others."""
