@@ -62,7 +62,7 @@ def simulate(
     out.print(f"{found['actions']} times a node came or went, {found['undone']} of them in vain")
     out.print(plot(outcome, settings.nodes.min, world.begin, world.now))
     if settings.scaling.policy == "wait-target" and share < settings.scaling.target_share:
-        say(f"the target of {settings.scaling.target_share:.0%} is missed; a start takes {start_up:g} s")
+        say(f"the target of {settings.scaling.target_share:.0%} is missed; a start takes {start_up:.1f} s")
     return None
 
 

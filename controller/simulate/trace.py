@@ -48,8 +48,10 @@ def from_csv(path: Path) -> list[Arrival]:
             if missing := {"arrival", "pages", "queue"} - set(rows.fieldnames or ()):
                 raise TraceError(f"{path}: the column {sorted(missing)[0]} is missing; allowed: arrival, pages, queue")
             found = [_arrival(path, number, row) for number, row in enumerate(rows, 2)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: can't be read ({error})") from None
+    except OSError as error:
+        raise TraceError(f"{path}: can't be read ({error.strerror}); it must be a CSV file") from None
+    except UnicodeDecodeError:
+        raise TraceError(f"{path}: is not text in UTF-8, as a CSV file must be") from None
     return _in_order(path, found)
 
 

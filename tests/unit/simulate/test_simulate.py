@@ -104,6 +104,13 @@ class TestFiles:
         with pytest.raises(TraceError, match=said):
             from_csv(self.write(tmp_path, text))
 
+    def test_one_that_is_missing_or_no_text_is_told(self, tmp_path) -> None:
+        with pytest.raises(TraceError, match=r"none.csv: can't be read \(No such file or directory\)"):
+            from_csv(tmp_path / "none.csv")
+        (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff")
+        with pytest.raises(TraceError, match="is not text in UTF-8"):
+            from_csv(tmp_path / "picture.csv")
+
     def test_the_command_prints_waits_and_node_hours(self, tmp_path, capsys) -> None:
         path = self.write(tmp_path, "arrival,pages,queue\n0,6,office\n1,2,office\n")
         app(["simulate", "--trace", str(path), "--json"], standalone_mode=False)
