@@ -9,7 +9,8 @@ again (`MoveTable.now`).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from controller.jobs.table import Job
@@ -41,6 +42,18 @@ class Move:
     reason: str
     failure: str
     """What last went wrong, '' when nothing did."""
+
+
+@dataclass(frozen=True)
+class Doubles:
+    """What a list has to know of jobs that are at two nodes at once. A job is shown by one id only.
+
+    counts: by the id that does not count, the one that does, which is the old one until the old job is ended. copied:
+    ids of jobs that are being copied; their copies' ids are not known yet, but they bear the same job-uuid.
+    """
+
+    counts: Mapping[int, int] = field(default_factory=dict)
+    copied: frozenset[int] = frozenset()
 
 
 _COLUMNS = tuple(Move.__annotations__)
@@ -101,14 +114,14 @@ class MoveTable:
         limit = time.time() - older_than
         self.store.execute("delete from moves where phase in ('done', 'abandoned') and changed_at < ?", [limit])
 
-    def hidden(self, since: float) -> frozenset[int]:
-        """Ids that no list should show, for a moved job has two: the copy's, and once the old one is cancelled, that.
-
-        Of moves that changed since this moment (wall clock, seconds).
-        """
-        counts = "case when phase in ('ending', 'ended', 'done') then old_id else new_id end"
-        rows = self.store.rows(f"select {counts} as id from moves where new_id > 0 and changed_at > ?", [since])
-        return frozenset(row["id"] for row in rows)
+    def doubles(self, since: float) -> Doubles:
+        """Of moves that changed since this moment (wall clock, seconds)."""
+        over = "phase in ('ending', 'ended', 'done')"
+        known = f"select old_id, new_id, {over} as over from moves where new_id > 0 and changed_at > ?"
+        pairs = [(row["old_id"], row["new_id"]) if row["over"] else (row["new_id"], row["old_id"])
+                 for row in self.store.rows(known, [since])]  # fmt: skip
+        copied = self.store.rows("select old_id from moves where phase = 'copying'")
+        return Doubles(dict(pairs), frozenset(row["old_id"] for row in copied))
 
     def slots_left(self, since: float) -> tuple[int, ...]:
         """Slots that jobs have been moved away from since this moment: what is asked about them has to be led on."""

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -15,18 +16,22 @@ from aiohttp import web
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import JobTable
 from controller.state import State
-from controller.store import Store
+from controller.store import Store, StoreError
+from controller.whole_queue.application import application
 from controller.whole_queue.nodes import Directory, Nodes, Reach
-from controller.whole_queue.service import WholeQueue, application
+from controller.whole_queue.service import WholeQueue
 from controller.whole_queue.unseen import Known
 
 COLLECTIONS = (200_000, 20, 20)
 """For gc.set_threshold. Python's collector looks for cycles at each 700 new objects by default; an answer of 10,000
 jobs makes ten times as many, none of which is a cycle, and takes a third longer for it."""
+LOOK = 1.0
+"""Seconds between two looks whether the database was replaced."""
 
 
 async def serve(state: State, port: int, reach: Reach) -> None:
-    """Listen on loopback until SIGTERM or SIGINT."""
+    """Listen on loopback until SIGTERM or SIGINT, or until another database lies there: whoever keeps this running
+    starts it again, with that one."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -40,9 +45,20 @@ async def serve(state: State, port: int, reach: Reach) -> None:
             await runner.setup()
             try:
                 await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-                await stop.wait()
+                while not stop.is_set() and _is_ours(store):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), LOOK)
             finally:
                 await runner.cleanup()
+
+
+def _is_ours(store: Store) -> bool:
+    try:
+        store.stands()
+    except StoreError as error:
+        logging.warning("%s", error)
+        return False
+    return True
 
 
 def main() -> None:

@@ -32,10 +32,8 @@ def as_it_came(reply: Reply) -> Answer:
 
 
 def refused(replies: Iterable[Reply]) -> Answer:
-    """The refusal that says most, as its node wrote it."""
-    spoken = [reply for reply in replies if not reply.silent]
-    if not spoken:
+    """The refusal that says most, as its node wrote it. Raises Unanswerable when nobody refused."""
+    said = [reply for reply in replies if not reply.silent and not is_success(reply)]
+    if not said:
         raise Unanswerable("no print server answers")
-    not_found = [reply for reply in spoken if reply.answer and reply.answer.code == merge.NOT_FOUND]
-    others = [reply for reply in spoken if not is_success(reply)]
-    return as_it_came(next((reply for reply in others if reply not in not_found), (not_found or spoken)[0]))
+    return as_it_came(next((one for one in said if not one.answer or one.answer.code != merge.NOT_FOUND), said[0]))

@@ -37,7 +37,9 @@ MOST = 500
 class Table(Protocol):
     """What is asked of controller.whole_queue.unseen.Known."""
 
-    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]: ...
+    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]:
+        """node: '' for the jobs of all."""
+        ...
 
     def by_id(self, number: int) -> Job | None: ...
 
@@ -58,17 +60,30 @@ class Asker:
 def jobs(table: Table, nodes: Iterable[str], question: JobsQuestion, asker: Asker) -> list[Group]:
     """The jobs of these nodes that belong into the answer, unsorted; unlimited but for finished ones."""
     kept = _kept(table, nodes, question.which)
+    return _shown(kept, question, asker)
+
+
+def departed(table: Table, present: Iterable[str], since: float, question: JobsQuestion, asker: Asker) -> list[Group]:
+    """Jobs that ended on nodes that have left the fleet. present: names of those in it; since: wall clock, seconds."""
+    if question.which not in (*FINISHED, "all"):
+        return []
+    here = frozenset(present)
+    ended = table.search("ended", node="", limit=MOST)
+    return _shown((job for job in ended if job.node not in here and job.completed > since), question, asker)
+
+
+def _shown(known: Iterable[Job], question: JobsQuestion, asker: Asker) -> list[Group]:
     first = question.request.number("first-job-id")
     mine = question.request.true("my-jobs")
-    shown = (
-        job
-        for job in kept
+    wanted = (*question.requested, *question.ordered_by, *(["job-uuid"] if question.with_uuid else []))
+    return [
+        described(job, asker, wanted)
+        for job in known
         if _is_asked_for(job, question.which)
         and job.id >= first
-        and (not question.request.queue or job.queue == question.request.queue)
+        and question.request.concerns(job.queue)
         and (not mine or asker.owns(job))
-    )
-    return [described(job, asker, (*question.requested, *question.ordered_by)) for job in shown]
+    ]
 
 
 def _kept(table: Table, nodes: Iterable[str], which: str) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -16,6 +17,11 @@ LONGEST_TEXT = 255
 IDLE, PROCESSING = 3, 4
 _COUNT, _STATE, _REASONS = b"queued-job-count", b"printer-state", b"printer-state-reasons"
 _MESSAGE = b"printer-state-message"
+EVENT_SPOTS = frozenset(
+    {b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name", b"notify-text"}
+)
+_TOKEN = re.compile(rb"fleet-[0-9a-f]{32}")
+"""A node's operator (controller/nodes/process.py). Its name is a secret, and cupsd tells who cancelled a job."""
 PRINTER_SPOTS = frozenset({b"printer-name", _COUNT, _STATE, _REASONS, _MESSAGE})
 _MILD = (b"-warning", b"-report")
 """How severe a reason is (RFC 8011, 5.4.12); one that does not say it is taken for an error."""
@@ -61,11 +67,9 @@ def jobs(question: JobsQuestion, answers: Sequence[Message], others: Iterable[Gr
     that is expensive) is the limit of the whole.
     """
     head = next((one for one in answers if b"limit" in one.groups[0].spots), answers[0])
-    limit = head.groups[0].number(b"limit") or question.limit
-    found = [group for one in answers for group in one.of(wire.JOB)]
-    found += others
-    if question.hidden:
-        found = [job for job in found if job.number(b"job-id") not in question.hidden]
+    limits = [limit for limit in (head.groups[0].number(b"limit"), question.limit) if limit]
+    limit = min(limits, default=0)
+    found = question.once([*(group for one in answers for group in one.of(wire.JOB)), *others])
     found.sort(key=question.key)
     end = question.skipped + limit if limit else None
     shown = [job.without(question.unwanted(job)) for job in found[question.skipped : end]]
@@ -83,17 +87,18 @@ def named_jobs(
     return answer(question.request.message.version, OK, prelude, shown)
 
 
-def subscriptions(limit: int, answers: Sequence[Message]) -> bytes:
+def subscriptions(limit: int, answers: Sequence[Message], said: str = "") -> bytes:
     """Get-Subscriptions, in the order of their ids. answers: at least one, all successes."""
     found = [group for one in answers for group in one.of(wire.SUBSCRIPTION)]
     found.sort(key=lambda group: group.number(b"notify-subscription-id"))
     shown = [group.raw for group in found[: limit or None]]
-    return answer(answers[0].version, OK, _prelude(answers[0]), shown)
+    return answer(answers[0].version, OK, _prelude(answers[0]), shown, said)
 
 
 def notifications(ids: Sequence[int], answers: Sequence[Message], mine: frozenset[int]) -> bytes:
     """Get-Notifications: events in the order of the subscriptions asked for; the client comes back when the first node
-    wants it to. The name of a job that is not among `mine` is left out: CUPS would tell it to any subscriber.
+    wants it to. Of a job that is not among `mine` its name and who did something to it are left out: CUPS would tell
+    them to any subscriber.
     """
     # no interval means that nothing more will come, for which CUPS needs only one of the subscriptions
     head = min(answers, key=lambda one: one.groups[0].number(b"notify-get-interval"))
@@ -101,10 +106,22 @@ def notifications(ids: Sequence[int], answers: Sequence[Message], mine: frozense
     for one in answers:
         for event in one.of(wire.EVENT):
             job = event.number(b"notify-job-id")
-            raw = event.without([b"job-name"] if job and job not in mine else [])
+            raw = _told(event, foreign=job != 0 and job not in mine)
             events.setdefault(event.number(b"notify-subscription-id"), []).append(raw)
     ordered = [raw for one in dict.fromkeys(ids) for raw in events.get(one, [])]
     return answer(head.version, head.code, _prelude(head), ordered)
+
+
+def _told(event: Group, foreign: bool) -> bytes:
+    text = event.spots.get(b"notify-text")
+    if foreign:
+        job = event.number(b"notify-job-id")
+        plain = wire.attribute(wire.TEXT, "notify-text", f"There is news of job {job}.") if text else b""
+        return _replaced(event, {b"job-name": b"", b"notify-text": plain})
+    if text and _TOKEN.search(text.value):
+        plain = wire.attribute(wire.TEXT, "notify-text", _TOKEN.sub(b"the fleet", text.value))
+        return _replaced(event, {b"notify-text": plain})
+    return event.raw
 
 
 def printers(
@@ -114,17 +131,18 @@ def printers(
     (added up), the state (processing where any node is, idle where any is), its reasons and its message.
 
     answers: at least one, all successes. extras: what was asked for only to know which queue is which. others: queued
-    jobs by queue of nodes that did not answer, for lists show them.
+    jobs of nodes that did not answer, by queue in small letters, for lists show them.
     """
     by_name: dict[bytes, list[Group]] = {}
     for one in answers:
         for group in one.of(wire.PRINTER):
             by_name.setdefault(_name(group), []).append(group)
     first = answers[0]
-    shown = [
-        _whole_printer(group, by_name[_name(group)], extras, others.get(_name(group).decode(errors="replace"), 0))
-        for group in first.of(wire.PRINTER)
-    ]
+    shown = []
+    for group in first.of(wire.PRINTER):
+        name = _name(group)
+        elsewhere = others.get(name.decode(errors="replace").lower(), 0)
+        shown.append(_whole_printer(group, by_name[name], extras, elsewhere))
     return answer(first.version, first.code, _prelude(first), shown)
 
 
@@ -137,7 +155,7 @@ def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[b
     states = [group.number(_STATE) for group in everywhere if _STATE in group.spots]
     state = next((one for one in (PROCESSING, IDLE) if one in states), max(states, default=0))
     agreeing = [group for group in everywhere if not states or group.number(_STATE) == state]
-    new = dict.fromkeys(extras, b"")
+    new = {}
     if states:
         new[_STATE] = wire.attribute(wire.ENUM, _STATE.decode(), state)
     if _COUNT in shown.spots:
@@ -147,7 +165,7 @@ def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[b
         new[_REASONS] = wire.attribute(wire.KEYWORD, _REASONS.decode(), *_reasons(agreeing, state))
     if _MESSAGE in shown.spots and shown not in agreeing:
         new[_MESSAGE] = _raw(agreeing[0], _MESSAGE)
-    return _replaced(shown, new)
+    return _replaced(shown, new | dict.fromkeys(extras, b""))
 
 
 def _raw(group: Group, name: bytes) -> bytes:

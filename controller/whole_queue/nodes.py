@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ FRESH = 0.3
 """Seconds for which the list of nodes is believed."""
 CONNECTIONS = 16
 """To one node at a time: cupsd answers one after another, and more of them would only be more handshakes."""
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes. 10,000 jobs with all that CUPS knows of them are 20 MB."""
 SUSPECT_PATIENCE = 0.25
 """Seconds that a node gets which missed its last deadline: one that hangs must not slow every answer down."""
 _NAME_URIS = {code.to_bytes(2, "big") for code in (GET_PRINTER_ATTRIBUTES, CUPS_GET_PRINTERS)}
@@ -128,21 +131,24 @@ class Nodes:
     directory: Directory
     reach: Reach
     _suspects: set[str] = field(default_factory=set)
+    _turns: defaultdict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(CONNECTIONS))
+    )
 
     async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
         return list(await asyncio.gather(*(self.ask(node, body, host, wanted) for node, body in bodies.items())))
 
     async def ask(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes] = frozenset()) -> Reply:
-        """One question to one node. Raises nothing: silence is a reply too.
-
-        A connection that the node closed in the moment of the question is the HTTP client's to try again.
-        """
+        """One question to one node. Raises nothing: silence is a reply too."""
         patience = SUSPECT_PATIENCE if node.name in self._suspects else self.reach.deadline
+        asked = False
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(patience), self._turns[node.name]:
+                asked = True
                 reply = await self._exchange(node, body, host, wanted)
         except TimeoutError:
-            self._suspects.add(node.name)
+            if asked:  # that others were before us says nothing of the node
+                self._suspects.add(node.name)
             return Reply(node)
         except (aiohttp.ClientError, OSError, wire.Malformed) as error:
             log.info("%s does not answer: %s", node.name, error)
@@ -153,11 +159,25 @@ class Nodes:
     async def _exchange(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
         headers = {"Content-Type": "application/ipp", "Host": host}
         url = self.reach.url(node, uris=body[2:4] in _NAME_URIS)
-        async with self.http.post(url, data=body, headers=headers, ssl=self.reach.tls(node)) as response:
-            said = await response.read()
+        asking = self.http.post(url, data=body, headers=headers, ssl=self.reach.tls(node), allow_redirects=False)
+        async with asking as response:
+            said = await _all_of(response.content)
             if response.status != 200:
                 return Reply(node, http_status=response.status)
-            return Reply(node, wire.split(said, wanted), said)
+            answer = wire.split(said, wanted)
+            if not answer.groups or answer.groups[0].tag != wire.OPERATION:
+                raise wire.Malformed("it does not begin with the operation group")
+            return Reply(node, answer, said)
+
+
+async def _all_of(content: aiohttp.StreamReader) -> bytes:
+    """Raises wire.Malformed for what no sound server sends."""
+    said = bytearray()
+    async for some in content.iter_any():
+        said += some
+        if len(said) > LARGEST_ANSWER:
+            raise wire.Malformed(f"it has more than {LARGEST_ANSWER} bytes")
+    return bytes(said)
 
 
 def answers(replies: Iterable[Reply]) -> list[Message]:
@@ -169,9 +189,6 @@ def silent(replies: Iterable[Reply]) -> list[Node]:
     return [reply.node for reply in replies if reply.silent]
 
 
-def missing_sentence(nodes: Sequence[Node]) -> str:
+def missing_sentence(nodes: Sequence[Node], consequence: str) -> str:
     """What an answer says of nodes that it is made without; '' when there are none."""
-    if not nodes:
-        return ""
-    names = ", ".join(node.name for node in nodes)
-    return f"{names} did not answer in time; its jobs are shown as they were last seen"
+    return f"{', '.join(node.name for node in nodes)} did not answer in time; {consequence}" if nodes else ""

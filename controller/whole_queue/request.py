@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias
+from urllib.parse import unquote
 
+from controller.jobs.moves import Doubles
 from probes import wire
 from probes.wire import Attribute, Group, Message
 
@@ -67,9 +69,13 @@ class Request:
 
     @property
     def queue(self) -> str:
-        """The queue that is asked about; '' for all of them."""
-        parts = self.target.split("/")
+        """The queue that is asked about; '' for all of them. In small letters: cupsd does not tell them apart."""
+        parts = unquote(self.target).lower().split("/")
         return parts[2] if len(parts) > 2 and parts[1] in ("printers", "classes") else ""
+
+    def concerns(self, queue: str) -> bool:
+        """Whether this queue is asked about."""
+        return self.queue in ("", queue.lower())
 
     @property
     def job(self) -> int:
@@ -128,7 +134,7 @@ ACTIVE = ("not-completed", "pending", "pending-held", "processing-stopped")
 OWNER = "job-originating-user-name"
 PRIVATE = ("job-name", OWNER, "job-originating-host-name")
 JOB_SPOTS = frozenset(
-    {b"job-id", b"job-priority", b"time-at-creation", b"time-at-completed", *map(str.encode, PRIVATE)}
+    {b"job-id", b"job-uuid", b"job-priority", b"time-at-creation", b"time-at-completed", *map(str.encode, PRIVATE)}
 )
 """What has to be looked up in the groups of jobs."""
 _OWNED_BY, _PRIVATE = OWNER.encode(), frozenset(map(str.encode, PRIVATE))
@@ -139,12 +145,13 @@ FINISHED = ("completed", "aborted", "canceled")
 class JobsQuestion:
     """A Get-Jobs request: what is to be shown, in which order (RFC 8011, 4.2.6; the rest as CUPS means it).
 
-    hidden: ids that are not to be shown. ages: creation (seconds since 1970) of ended jobs by id, which CUPS leaves out
-    where it has them not in memory.
+    doubles: jobs that are at two nodes. with_uuid: whether nodes are asked for what these have in common. ages:
+    creation (seconds since 1970) of ended jobs by id, which CUPS leaves out where it has them not in memory.
     """
 
     request: Request
-    hidden: frozenset[int] = frozenset()
+    doubles: Doubles = field(default_factory=Doubles)
+    with_uuid: bool = False
     ages: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
@@ -187,8 +194,9 @@ class JobsQuestion:
             return ()
         covered = {"job-priority"} if "job-template" in wanted else set()
         if "job-description" in wanted:
-            covered |= {"job-id", "time-at-creation", "time-at-completed", OWNER}
-        needed = (*self.ordered_by, OWNER) if "job-name" in wanted else self.ordered_by
+            covered |= {"job-id", "job-uuid", "time-at-creation", "time-at-completed", OWNER}
+        owner, uuid = "job-name" in wanted, self.with_uuid
+        needed = (*self.ordered_by, *([OWNER] if owner else []), *(["job-uuid"] if uuid else []))
         return tuple(name for name in needed if name not in wanted | covered)
 
     def unwanted(self, job: Group) -> frozenset[bytes]:
@@ -214,11 +222,24 @@ class JobsQuestion:
         """What every node is asked: each may have to fill the whole answer."""
         gone, new = [*drop, "limit", "first-index"], [*add]
         if self.limit:
-            new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped + len(self.hidden)))
+            new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped + len(self.doubles.counts)))
         if self.extras:
             gone.append("requested-attributes")
             new.append(wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras))
         return self.request.as_asked(drop=gone, add=new)
+
+    def once(self, jobs: Sequence[Group]) -> list[Group]:
+        """Each moved job by one id. One that does not count is shown all the same where the other is missing: a move
+        goes on while nodes are asked."""
+        shown = {job.number(b"job-id") for job in jobs}
+        copied = {_uuid(job) for job in jobs if job.number(b"job-id") in self.doubles.copied} - {b""}
+        return [job for job in jobs if not self._is_double(job, shown, copied)]
+
+    def _is_double(self, job: Group, shown: set[int], copied: set[bytes]) -> bool:
+        number = job.number(b"job-id")
+        if counting := self.doubles.counts.get(number):
+            return self.which in FINISHED or counting in shown
+        return number not in self.doubles.copied and _uuid(job) in copied
 
     def ageless(self, jobs: Iterable[Group]) -> list[int]:
         """Ids of the jobs whose place in the list only `ages` can tell."""
@@ -237,6 +258,11 @@ class JobsQuestion:
             return (-job.number(b"time-at-completed"), number)
         age = 0 if self.by_id else job.number(b"time-at-creation") or self.ages.get(number, 0)
         return (-job.number(b"job-priority") if self.which in ACTIVE else 0, age, number)
+
+
+def _uuid(job: Group) -> bytes:
+    spot = job.spots.get(b"job-uuid")
+    return spot.value if spot else b""
 
 
 def by_slot(ids: Iterable[int], slot_of: Callable[[int], int]) -> dict[int, list[int]]:

@@ -1,14 +1,11 @@
-"""The HTTP server that HAProxy sends whole-queue operations to.
+"""What is answered to each whole-queue operation: every node is asked, and what they say is merged.
 
-A request that comes without the fleet's secret is refused: only the edge knows it, and only the edge says who asks
-(`X-Fleet-User`). Nodes are asked in that name, with one exception that says so where it is made: Cancel-Jobs, for which
-the edge lets administrators in only.
+Nodes are asked in the name of the one who asks, with one exception that says so where it is made: Cancel-Jobs, for
+which the edge lets administrators in only.
 """
 
 from __future__ import annotations
 
-import hmac
-import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -16,12 +13,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from aiohttp import web
-
+from controller.jobs.moves import Doubles
 from controller.jobs.table import Job
 from controller.nodes.settings import HISTORY_SECONDS
 from controller.snapshot import Node, NodeState
-from controller.store import StoreError
 from controller.whole_queue import last_seen, merge, request
 from controller.whole_queue.answer import Answer, Unanswerable, as_it_came, is_success, refused
 from controller.whole_queue.last_seen import Asker, Table
@@ -32,14 +27,10 @@ from haproxy.model import slot_of
 from probes import wire
 from probes.wire import Group
 
-log = logging.getLogger("cupsfleet.whole_queue")
-
-LARGEST = 2 * 2**20
-"""Bytes of a request; none of the operations here carries a document."""
 _JOBS = frozenset({b"limit", *request.JOB_SPOTS})
 _NOTHING: frozenset[bytes] = frozenset()
 _SUBSCRIPTIONS = frozenset({b"notify-subscription-id"})
-_EVENTS = frozenset({b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name"})
+_UNSEEN = "its jobs are shown as they were last seen"
 
 
 class NamingJobs(Protocol):
@@ -53,7 +44,7 @@ class Moves(Protocol):
 
     def now(self, old_id: int) -> int: ...
 
-    def hidden(self, since: float) -> frozenset[int]: ...
+    def doubles(self, since: float) -> Doubles: ...
 
 
 @dataclass
@@ -91,11 +82,12 @@ class WholeQueue:
     # Get-Jobs
 
     async def _get_jobs(self, asked: Request, asker: Asker) -> Answer:
-        question = JobsQuestion(asked, self.moves.hidden(time.time() - HISTORY_SECONDS))
-        ids = asked.numbers("job-ids")
+        doubles = self._doubles()
+        question = JobsQuestion(asked, doubles, with_uuid=bool(doubles.copied))
+        ids = self._now(asked)
         if ids and not any(asked.find(name, tag) for name, tag in request.CONFLICTING):
             return await self._get_named_jobs(question, ids, asker)
-        if len(self._serving()) == 1 and not question.hidden and question.which in request.ACTIVE:
+        if len(self._serving()) == 1 and doubles == Doubles() and question.which in request.ACTIVE:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
             if not reply.silent:
                 return as_it_came(reply)
@@ -103,16 +95,26 @@ class WholeQueue:
         good = merge.succeeded(answers(replies))
         if not good and any(not reply.silent for reply in replies):
             return refused(replies)
-        gone = silent(replies)
-        others = last_seen.jobs(self.table, [node.name for node in gone], question, asker)
+        question = replace(question, doubles=self._doubles())  # a move went on while the nodes were asked
+        gone = [reply.node for reply in replies if not is_success(reply)]
         if not good and not gone:
             raise Unanswerable("no print server is there")
+        others = last_seen.jobs(self.table, [node.name for node in gone], question, asker)
+        present, since = [node.name for node in self.nodes.directory.nodes()], time.time() - HISTORY_SECONDS
+        others += last_seen.departed(self.table, present, since, question, asker)
         version = asked.message.version
         if not good:  # no node at all answers, but what they had is known
             good = [wire.split(merge.answer(version, merge.OK), _JOBS)]
         if ageless := question.ageless(job for one in good for job in one.of(wire.JOB)):
             question = replace(question, ages=self.table.ages(ageless))
-        return Answer(merge.jobs(question, good, others, missing_sentence(self._with_jobs(gone))))
+        return Answer(merge.jobs(question, good, others, missing_sentence(self._with_jobs(gone), _UNSEEN)))
+
+    def _doubles(self) -> Doubles:
+        return self.moves.doubles(time.time() - HISTORY_SECONDS)
+
+    def _now(self, asked: Request) -> list[int]:
+        """The jobs that are named, by the ids under which they live now."""
+        return [self.moves.now(one) for one in asked.numbers("job-ids")]
 
     async def _get_named_jobs(self, question: JobsQuestion, ids: list[int], asker: Asker) -> Answer:
         """Each id is asked of the node that owns it. One that is unknown makes the answer `not found`, as in CUPS."""
@@ -176,19 +178,19 @@ class WholeQueue:
         several = asked.operation == request.CUPS_GET_PRINTERS
         wanted = asked.texts("requested-attributes")
         named = not wanted or bool({"all", "printer-description", "printer-name"} & set(wanted))
-        add, drop, extras = [], [], []
-        if several and not named:
-            add = [wire.attribute(wire.KEYWORD, "requested-attributes", *wanted, "printer-name")]
-            drop, extras = ["requested-attributes"], [b"printer-name"]
-        body = asked.as_asked(drop=drop, add=add)
+        extras = ["printer-name"] if several and not named else []
+        if {"printer-state-reasons", "printer-state-message"} & set(wanted) and "printer-state" not in wanted:
+            extras.append("printer-state")  # which says whose reasons are the queue's
+        add = [wire.attribute(wire.KEYWORD, "requested-attributes", *wanted, *extras)] if extras else []
+        body = asked.as_asked(drop=["requested-attributes"] if extras else [], add=add)
         replies = await self._ask_all(body, asker.host, merge.PRINTER_SPOTS)
         good = merge.succeeded(answers(replies))
         if not good:
             return refused(replies)
-        gone = [job for node in silent(replies) for job in self.table.search("open", node=node.name)]
-        waiting = Counter(job.queue for job in gone)
+        gone = [reply.node for reply in replies if not is_success(reply)]
+        waiting = Counter(job.queue.lower() for node in gone for job in self.table.search("open", node=node.name))
         waiting[""] = waiting[asked.queue]  # of the one queue that is told of without its name
-        return Answer(merge.printers(good, extras, waiting))
+        return Answer(merge.printers(good, [name.encode() for name in extras], waiting))
 
     # Subscriptions
 
@@ -197,7 +199,8 @@ class WholeQueue:
         good = merge.succeeded(answers(replies))
         if not good:
             return refused(replies)
-        return Answer(merge.subscriptions(asked.number("limit"), good))
+        said = missing_sentence(silent(replies), "subscriptions there are left out")
+        return Answer(merge.subscriptions(asked.number("limit"), good, said))
 
     async def _get_notifications(self, asked: Request, asker: Asker) -> Answer:
         ids, first = asked.numbers("notify-subscription-ids"), asked.numbers("notify-sequence-numbers")
@@ -212,7 +215,9 @@ class WholeQueue:
                 parts.append(wire.attribute(wire.INTEGER, "notify-sequence-numbers", *sequence))
             body = asked.as_asked(drop=("notify-subscription-ids", "notify-sequence-numbers"), add=parts)
             questions[self.nodes.directory.in_slot(slot) or self._first()] = body
-        replies = await self.nodes.ask_each(questions, asker.host, _EVENTS)
+        replies = await self.nodes.ask_each(questions, asker.host, merge.EVENT_SPOTS)
+        if silent(replies):
+            raise Unanswerable("a print server that has one of these subscriptions does not answer")
         if len(merge.succeeded(answers(replies))) < len(replies):
             return refused(replies)
         mine = await self._owned(asked, replies, asker)
@@ -222,7 +227,9 @@ class WholeQueue:
         """Ids of the asker's jobs on the nodes that told of jobs."""
         telling = [reply.node for reply in replies if reply.answer and _tells_of_jobs(reply.answer.of(wire.EVENT))]
         body = request.my_jobs(asked)
-        own = await self.nodes.ask_each(dict.fromkeys(telling, body), asker.host, _JOBS)
+        own = await self.nodes.ask_each(
+            dict.fromkeys(telling, body), asker.host, _JOBS
+        )  # of a silent one none is known
         return frozenset(job.number(b"job-id") for one in answers(own) for job in one.of(wire.JOB))
 
     async def _subscribe_to_job(self, asked: Request, asker: Asker) -> Answer:
@@ -250,20 +257,24 @@ class WholeQueue:
     # Cancel
 
     async def _cancel_my_jobs(self, asked: Request, asker: Asker) -> Answer:
-        if ids := asked.numbers("job-ids"):
+        if ids := self._now(asked):
             return await self._cancel_named(asked, ids, asker)
         replies = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
         return self._cancelled(asked, replies, asker.owns)
 
     async def _cancel_named(self, asked: Request, ids: list[int], asker: Asker) -> Answer:
         """All of them or none: they are looked at first when more than one node is concerned."""
-        if len(by_slot(ids, slot_of)) > 1 and (refused := await self._not_all_mine(asked, ids, asker)):
-            return refused
+        if len(by_slot(ids, slot_of)) > 1:
+            mine = partial(_owns, asker)
+            if missing := await self._not_all(asked, ids, asker, mine):
+                return missing
         replies = await self._ask_owners(asked.as_asked, ids, asker)
         return self._cancelled(asked, replies, lambda job: job.id in ids)
 
-    async def _not_all_mine(self, asked: Request, ids: list[int], asker: Asker) -> Answer | None:
-        """What is said when one of these jobs is not there, or not the asker's; None when all are."""
+    async def _not_all(
+        self, asked: Request, ids: list[int], asker: Asker, meant: Callable[[Group], bool]
+    ) -> Answer | None:
+        """What is said when one of these jobs is not there, or not meant; None when all are."""
         replies = await self._ask_owners(
             partial(request.jobs_of_all_queues, asked, ("job-id", "job-originating-user-name")), ids, asker
         )
@@ -271,16 +282,18 @@ class WholeQueue:
             raise Unanswerable("a print server that has one of these jobs does not answer; it is being restarted")
         if len(merge.succeeded(answers(replies))) < len(replies):
             return refused(replies)
-        mine = {job.number(b"job-id") for one in answers(replies) for job in one.of(wire.JOB) if _owns(asker, job)}
-        foreign = next((one for one in ids if one not in mine), None)
+        found = {job.number(b"job-id") for one in answers(replies) for job in one.of(wire.JOB) if meant(job)}
+        foreign = next((one for one in ids if one not in found), None)
         if foreign is None:
             return None
         return Answer(merge.answer(asked.message.version, merge.NOT_FOUND, said=f"Job #{foreign} does not exist."))
 
     async def _cancel_jobs(self, asked: Request, asker: Asker) -> Answer:
         """Of everybody: the edge lets administrators only come here, and nodes obey their operator only."""
-        ids = asked.numbers("job-ids")
+        ids = self._now(asked)
         named = self._by_owner(ids)
+        if len(named) > 1 and (missing := await self._not_all(asked, ids, asker, lambda _: True)):
+            return missing
         bodies = {
             node: asked.as_asked(
                 user=self.nodes.directory.operator(node),
@@ -300,7 +313,7 @@ class WholeQueue:
             for reply in replies
             if not is_success(reply)
             for job in self.table.search("open", node=reply.node.name)
-            if meant(job) and asked.queue in ("", job.queue)
+            if meant(job) and asked.concerns(job.queue)
         ]
         if unheard := [str(job.id) for job, reply in left if reply.silent]:
             said = (
@@ -346,31 +359,3 @@ def _tells_of_jobs(events: Iterable[Group]) -> bool:
 def _owns(asker: Asker, job: Group) -> bool:
     spot = job.spots.get(b"job-originating-user-name")
     return spot is not None and spot.value.decode(errors="replace").lower() == asker.user.lower()
-
-
-def application(whole: WholeQueue, secret: str) -> web.Application:
-    """POST of an IPP request to any path; GET /alive for HAProxy's check."""
-
-    async def ipp(incoming: web.Request) -> web.Response:
-        if not hmac.compare_digest(incoming.headers.get("X-Fleet-Secret", ""), secret):
-            return web.Response(status=403, text="Only the front door may ask here.\n")
-        try:
-            asked = request.read(await incoming.read(), incoming.headers.get("X-Fleet-User", ""))
-            answer = await whole.answer(asked, incoming.headers.get("Host", "localhost"))
-        except wire.Malformed as error:
-            return web.Response(status=400, text=f"{error}\n")
-        except (Unanswerable, StoreError) as error:
-            log.warning("%s", error)
-            said = str(error) if isinstance(error, Unanswerable) else "the fleet's memory can't be read"
-            return web.Response(status=503, text=f"{said[0].upper()}{said[1:]}.\n", headers={"Retry-After": "5"})
-        if answer.status != 200:
-            return web.Response(status=answer.status)
-        body = wire.renumbered(answer.body, asked.message.request_id)
-        return web.Response(body=body, content_type="application/ipp")
-
-    async def alive(_: web.Request) -> web.Response:
-        return web.Response(text="alive\n")
-
-    made = web.Application(client_max_size=LARGEST)
-    made.add_routes([web.get("/alive", alive), web.post("/{path:.*}", ipp)])
-    return made

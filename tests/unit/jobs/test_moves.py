@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.jobs.moves import MoveTable
+from controller.jobs.moves import Doubles, MoveTable
 from controller.jobs.table import Job
 from controller.store import Store
 
@@ -34,9 +34,11 @@ def moves(tmp_path: Path) -> Iterator[MoveTable]:
 )
 def test_lists_show_one_of_both(moves: MoveTable, phase: str, hidden: int, slots: tuple[int, ...]) -> None:
     (move,) = moves.open()
-    assert moves.hidden(0) == frozenset()
+    assert moves.doubles(0) == Doubles()
+    moves.put(move, phase="copying")
+    assert moves.doubles(0) == Doubles({}, frozenset({OLD}))
     moves.put(move, phase=phase, new_id=NEW)
-    assert moves.hidden(0) == {hidden}
+    assert moves.doubles(0) == Doubles({hidden: OLD + NEW - hidden})
     assert moves.slots_left(0) == slots
-    assert moves.hidden(2**40) == frozenset()
+    assert moves.doubles(2**40) == Doubles()
     assert moves.slots_left(2**40) == ()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.jobs.moves import Doubles
 from controller.whole_queue import merge, request
 from controller.whole_queue.request import JobsQuestion
 from probes import wire
@@ -118,9 +119,39 @@ def test_the_age_of_a_job_that_its_node_has_not_in_memory_is_looked_up() -> None
     nodes = [answer(group(1_000_001, created=0), group(1_000_002, created=7)), answer(group(2_000_001, created=5))]
     asked = question(ALL, keyword("which-jobs", "all"))
     assert asked.ageless(job for node in nodes for job in node.of(wire.JOB)) == [1_000_001]
-    aged = replace(asked, ages={1_000_001: 6}, hidden=frozenset({1_000_002}))
+    aged = replace(asked, ages={1_000_001: 6}, doubles=Doubles({1_000_002: 2_000_001}))
     assert ids(merge.jobs(aged, nodes)) == [2_000_001, 1_000_001]
     assert question(ALL).ageless(nodes[0].of(wire.JOB)) == []
+
+
+def moved(number: int, uuid: str) -> bytes:
+    return group(number) + wire.attribute(wire.URI, "job-uuid", uuid)
+
+
+def test_a_moved_job_is_shown_once_and_by_the_id_that_counts() -> None:
+    asked = replace(question(ALL), doubles=Doubles({1_000_001: 2_000_001}))
+    assert ids(merge.jobs(asked, [answer(group(1_000_001)), answer(group(2_000_001))])) == [2_000_001]
+    # the old one was asked for before it was cancelled, the new one before it was made
+    assert ids(merge.jobs(asked, [answer(group(1_000_001)), answer()])) == [1_000_001]
+    ended = replace(question(ALL, keyword("which-jobs", "canceled")), doubles=asked.doubles)
+    assert ids(merge.jobs(ended, [answer(group(1_000_001)), answer()])) == []
+
+
+def test_a_copy_whose_id_is_not_known_yet_is_known_by_its_uuid() -> None:
+    asked = replace(question(), doubles=Doubles(copied=frozenset({1_000_001})), with_uuid=True)
+    assert "job-uuid" in asked.extras
+    nodes = [answer(moved(1_000_001, "urn:a"), moved(1_000_002, "urn:b")), answer(moved(2_000_001, "urn:a"))]
+    body = merge.jobs(asked, nodes)
+    assert ids(body) == [1_000_001, 1_000_002]
+    assert ippwire.values(body, "job-uuid") == []
+
+
+def test_a_queue_is_the_same_in_any_case_and_coding() -> None:
+    uri = wire.attribute(wire.URI, "printer-uri", "ipp://h/printers/Of%66ice")
+    asked = request.read(ippwire.request(0x000A, uri), "demo")
+    assert asked.concerns("office")
+    assert asked.concerns("OFFICE")
+    assert not asked.concerns("lab")
 
 
 def test_a_limit_that_nodes_set_is_the_limit_of_the_whole() -> None:
@@ -184,6 +215,13 @@ def test_counts_are_added_up_and_the_busiest_state_is_told() -> None:
     assert ippwire.values(body, "printer-info") == [b"kept"]
 
 
+def test_an_operators_name_is_a_secret_to_a_jobs_owner_too() -> None:
+    token = "fleet-" + "0123456789abcdef" * 2
+    body = merge.notifications([1_000_001], [told(60, event(1_000_001, 1, 1_000_007, token))], frozenset({1_000_007}))
+    assert token.encode() not in body
+    assert ippwire.values(body, "notify-text") == [b'Job canceled by "the fleet".']
+
+
 def test_a_queue_is_stopped_only_where_all_are() -> None:
     both = [printer("a", 5, 0, "paused"), printer("a", 5, 0, "paused", "media-empty-error")]
     assert ippwire.integers(merge.printers(both), "printer-state") == [5]
@@ -209,20 +247,18 @@ def test_jobs_of_nodes_that_do_not_answer_are_counted() -> None:
     assert ippwire.integers(told, "queued-job-count") == [5]
 
 
-def event(subscription: int, sequence: int, job: int) -> bytes:
+def event(subscription: int, sequence: int, job: int, by: str = "bob") -> bytes:
     parts = [integer("notify-subscription-id", subscription), integer("notify-sequence-number", sequence)]
-    named = [integer("notify-job-id", job), wire.attribute(wire.NAME, "job-name", f"secret {job}")]
+    text = wire.attribute(wire.TEXT, "notify-text", f'Job canceled by "{by}".')
+    named = [integer("notify-job-id", job), wire.attribute(wire.NAME, "job-name", f"secret {job}"), text]
     return bytes([wire.EVENT]) + b"".join([*parts, *named])
-
-
-EVENT_SPOTS = frozenset({b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name"})
 
 
 def told(interval: int | None, *events: bytes) -> wire.Message:
     first = bytes([wire.OPERATION]) + ippwire.charset()
     code = 7 if interval is None else 0
     first += b"" if interval is None else integer("notify-get-interval", interval)
-    return wire.split(wire.message(b"\2\0", code, 1, [first, *events]), EVENT_SPOTS)
+    return wire.split(wire.message(b"\2\0", code, 1, [first, *events]), merge.EVENT_SPOTS)
 
 
 def test_events_come_in_the_order_asked_for_and_name_own_jobs_only() -> None:
@@ -231,5 +267,7 @@ def test_events_come_in_the_order_asked_for_and_name_own_jobs_only() -> None:
     assert ippwire.integers(body, "notify-subscription-id") == [2_000_001, 1_000_001]
     assert ippwire.integers(body, "notify-get-interval") == [30]
     assert ippwire.values(body, "job-name") == [b"secret 2000009"]
+    said = [b'Job canceled by "bob".', b"There is news of job 1000007."]
+    assert ippwire.values(body, "notify-text") == said
     done = merge.notifications([1_000_001], [told(60), told(None)], frozenset())
     assert wire.split(done).code == 7

@@ -1,0 +1,55 @@
+"""The HTTP server that HAProxy sends whole-queue operations to.
+
+A request that comes without the fleet's secret is refused: only the edge knows it, and only the edge says who asks
+(`X-Fleet-User`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+
+from aiohttp import web
+
+from controller.store import StoreError
+from controller.whole_queue import request
+from controller.whole_queue.answer import Unanswerable
+from controller.whole_queue.service import WholeQueue
+from probes import wire
+
+log = logging.getLogger("cupsfleet.whole_queue")
+
+LARGEST = 2 * 2**20
+"""Bytes of a request; none of the operations here carries a document."""
+
+
+def application(whole: WholeQueue, secret: str) -> web.Application:
+    """POST of an IPP request to any path; GET /alive for HAProxy's check."""
+
+    async def ipp(incoming: web.Request) -> web.Response:
+        if not hmac.compare_digest(incoming.headers.get("X-Fleet-Secret", ""), secret):
+            return web.Response(status=403, text="Only the front door may ask here.\n")
+        try:
+            asked = request.read(await incoming.read(), incoming.headers.get("X-Fleet-User", ""))
+            answer = await whole.answer(asked, incoming.headers.get("Host", "localhost"))
+        except wire.Malformed as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except (Unanswerable, StoreError) as error:
+            log.warning("%s", error)
+            said = str(error) if isinstance(error, Unanswerable) else "the fleet's memory can't be read"
+            return web.Response(status=503, text=f"{said[0].upper()}{said[1:]}.\n", headers={"Retry-After": "5"})
+        if answer.status != 200:
+            return web.Response(status=answer.status)
+        body = wire.renumbered(answer.body, asked.message.request_id)
+        return web.Response(body=body, content_type="application/ipp")
+
+    async def alive(_: web.Request) -> web.Response:
+        try:
+            whole.moves.now(0)
+        except StoreError as error:  # without it no list is right, and a node's own answer is better than none
+            return web.Response(status=503, text=f"{error}\n")
+        return web.Response(text="alive\n")
+
+    made = web.Application(client_max_size=LARGEST)
+    made.add_routes([web.get("/alive", alive), web.post("/{path:.*}", ipp)])
+    return made
