@@ -270,7 +270,7 @@ class Costs(Section):
     """Who pays what."""
 
     currency: Annotated[str, Field(min_length=1, max_length=8)] = "EUR"
-    """Shown beside amounts."""
+    """Shown beside amounts. Another one converts nothing: amounts of before keep their numbers."""
     time_zone: Zone = ""
     """Where days and months begin, and the hours of prices. Left out: the machine's own."""
     prices: tuple[Price, ...] = ()

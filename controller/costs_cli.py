@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -18,7 +18,7 @@ from controller.config_file import load
 from controller.costs import reports
 from controller.costs.ledger import Ledger
 from controller.costs.people import site_of
-from controller.costs.rates import micros, shown
+from controller.costs.rates import DEAREST, micros, shown
 from controller.costs.refunds import refund as give_back
 from controller.costs.reports import ENTRY_COLUMNS, SUM_COLUMNS, CostsError, day_of
 from controller.costs.rules import Rules, published
@@ -43,10 +43,6 @@ from controller.terminal import (
 from controller.users import Users
 
 app = typer.Typer(help="Who printed what, and what it costs.")
-
-
-MOST = 10**15
-"""Millionths of the currency that an amount must stay below, either way."""
 
 
 class By(StrEnum):
@@ -270,13 +266,10 @@ def _names(**names: str) -> dict[str, str]:
 
 def _amount(text: str) -> int:
     """In millionths. Raises CostsError."""
-    try:
-        value = micros(Decimal(text))
-    except (InvalidOperation, ValueError, OverflowError):
-        value = MOST
-    if abs(value) >= MOST:
-        raise CostsError(f"{text!r} is no amount; allowed is a number such as 20 or 12.50")
-    return value
+    with suppress(InvalidOperation):
+        if abs(amount := Decimal(text)) < DEAREST:
+            return micros(amount)
+    raise CostsError(f"{text!r} is no amount; allowed is a number such as 20 or 12.50")
 
 
 def _words(remark: str) -> str:

@@ -85,7 +85,7 @@ def decided(job: Job, attempts: Sequence[Attempt], unknown_pages: int) -> Pages 
         last = whole[-max(1, whole[-1].separately) :]
         return _of_many([pages_of(one, unknown_pages) for one in last])
     if job.state == "completed":
-        if job.impressions and not attempts:
+        if 0 < job.impressions <= count.MOST_PAGES and not attempts:
             return _plain(job.impressions, count.ESTIMATED)
         why = attempts[-1].known.why if attempts else "its node does not count"
         return _plain(unknown_pages, count.UNKNOWN, why or "its backend was killed")
@@ -99,7 +99,7 @@ def _plain(pages: int, origin: str, why: str = "") -> Pages:
 
 def pages_of(attempt: Attempt, unknown_pages: int) -> Pages:
     """What an attempt prints when it prints the whole document. unknown_pages: for one that could not be counted."""
-    known = attempt.known
+    known = count.believed(attempt.known, attempt.copies)
     if known.origin == count.UNKNOWN and not attempt.reported:
         return Pages(_plain(unknown_pages, "").parts, count.UNKNOWN, sides(attempt), why=known.why)
     copies = attempt.copies * known.copies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from controller.config import Costs
 from controller.costs.charge import Site
-from controller.costs.rates import Tariff, micros
+from controller.costs.rates import DEAREST, Tariff, micros
 
 COLUMNS = ("user", "department", "opening_balance")
 
@@ -79,10 +80,10 @@ def _person(path: Path, line: int, row: Mapping[str, str | None]) -> Person:
     user, opening = (row.get("user") or "").strip(), (row.get("opening_balance") or "0").strip()
     if not user:
         raise PeopleError(f"{path}, line {line}: the user is missing")
-    try:
-        return Person(user, (row.get("department") or "").strip(), micros(Decimal(opening or "0")))
-    except (InvalidOperation, ValueError, OverflowError):
-        raise PeopleError(f"{path}, line {line}: opening_balance is {opening!r}, allowed is a number") from None
+    with suppress(InvalidOperation):
+        if abs(amount := Decimal(opening or "0")) < DEAREST:
+            return Person(user, (row.get("department") or "").strip(), micros(amount))
+    raise PeopleError(f"{path}, line {line}: opening_balance is {opening!r}, allowed is a number such as 20 or 12.50")
 
 
 def tariff_of(costs: Costs) -> Tariff:

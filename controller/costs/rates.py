@@ -15,6 +15,8 @@ from controller.config import Price
 
 MICROS = 1_000_000
 """The ledger's unit: a millionth of the currency."""
+DEAREST = Decimal(10**9)
+"""No job costs more, and nobody pays in more at once: the database adds up whole numbers of 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Tariff:
             sheets = _sheets(part.pages, printed.copies) if printed.sides.startswith("two-sided") else part.pages
             total += part.pages * price.per_page + sheets * price.per_sheet
         total += max(price.per_job for _, price in used)
-        return max(total, max(price.minimum for _, price in used))
+        return min(DEAREST, max(total, max(price.minimum for _, price in used)))
 
     def valid_on(self, when: datetime) -> Sequence[Price]:
         """The prices of the newest list that is not of the future: all that share its date."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typing import Any
 import jinja2
 
 from controller.costs.charge import Site, facts, printed_of, remark_of
-from controller.costs.count import ESTIMATED, media
+from controller.costs.count import ESTIMATED, MOST_PAGES, media
 from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import MICROS, Part, Printed, Tariff, micros, money, shown
 from controller.costs.sums import GROUPS, number
@@ -26,6 +27,10 @@ ENTRY_COLUMNS = (
     *("pages", "sheets", "colour_pages", "amount", "origin", "remark", "key"),
 )
 HOUR = 3600
+YEARS = range(1970, 9999)
+"""Days of these are understood, from the first that a clock here can show to the last that has a month after it."""
+LAST_JOB = 2**31 - 1
+"""CUPS has no higher number."""
 
 _LINE = re.compile(r"(\S+) (.*?) (\d+) \[([^\]]+)\] (total|\d+) (\d+)(?: (\S+))?(.*)")
 """PageLogFormat of CUPS as it is by default, %p %u %j %T %P %C %{job-billing} …"""
@@ -43,13 +48,15 @@ class CostsError(Exception):
 
 def day_of(text: str, end: bool = False) -> date:
     """2026-11-22, or a month 2026-11: its first day, and as an end its last. Raises CostsError."""
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}", text):
-            first = date.fromisoformat(text + "-01")
-            return (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1) if end else first
-        return date.fromisoformat(text)
-    except ValueError:
-        raise CostsError(f"{text!r} is no day; allowed is 2026-11-22, or a month 2026-11") from None
+    month = re.fullmatch(r"\d{4}-\d{2}", text)
+    with suppress(ValueError):
+        day = date.fromisoformat(text + "-01" if month else text)
+        if day.year in YEARS:
+            ends = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+            return ends if month and end else day
+    raise CostsError(
+        f"{text!r} is no day; allowed is 2026-11-22, or a month 2026-11, of the years {YEARS[0]} to {YEARS[-1]}"
+    )
 
 
 def sums(ledger: Ledger, by: str, begin: date, last: date, names: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -136,6 +143,10 @@ def statement(ledger: Ledger, begin: date, last: date, names: Mapping[str, str],
             "pages": sum(one.pages for one in own),
             "colour_pages": sum(one.colour_pages for one in own),
             "amount": shown(sum(one.amount for one in own)),
+            "accounts": [
+                (account, shown(sum(one.amount for one in own if one.account == account)))
+                for account in sorted({one.account for one in own if one.account})
+            ],
         }
         for name, group in groupby(sorted(found, key=lambda one: (one.user, one.at)), key=lambda one: one.user)
         for own in [list(group)]
@@ -159,7 +170,8 @@ def imported(path: Path, server: str, site: Site, strange: list[str]) -> Iterato
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                if not (match := _LINE.match(line.rstrip("\n"))):
+                match = _LINE.match(line.rstrip("\n"))
+                if not match or float(match[3]) > LAST_JOB or float(match[6]) > MOST_PAGES:
                     strange += [line.rstrip()[:200]] if line.strip() else []
                     continue
                 printer, user, job, stamp, page, count, billing, rest = match.groups()
@@ -182,10 +194,11 @@ def imported(path: Path, server: str, site: Site, strange: list[str]) -> Iterato
 
 def _stamp(text: str) -> int:
     """[22/Nov/2026:16:59:42 +0000], with or without microseconds. Raises CostsError."""
-    try:
-        return int(datetime.strptime(re.sub(r"\.\d+", "", text), "%d/%b/%Y:%H:%M:%S %z").timestamp())
-    except ValueError:
-        raise CostsError(f"{text!r} is no time as CUPS writes it into page_log") from None
+    with suppress(ValueError):
+        found = datetime.strptime(re.sub(r"\.\d+", "", text), "%d/%b/%Y:%H:%M:%S %z")
+        if found.year in YEARS:
+            return int(found.timestamp())
+    raise CostsError(f"{text!r} is no time as CUPS writes it into page_log")
 
 
 def _import(server: str, key: tuple[str, str, str], found: tuple[int, int, str, str, list[str]], site: Site) -> Entry:

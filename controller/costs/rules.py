@@ -25,8 +25,11 @@ class Rules:
 
 def publish(store: Store, rules: Rules) -> None:
     """Raises StoreError."""
-    departments = dict(rules.site.departments)
+    departments, before = dict(rules.site.departments), published(store)
+    was, now = before.costs.currency if before else "", rules.costs.currency
     with store.transaction():
+        if was and was != now:
+            store.event("costs", f"amounts are in {now} from now on; those of before were {was} and are not converted")
         store.put_fact(RULES, {"costs": rules.costs.model_dump(mode="json"), "departments": departments})
 
 

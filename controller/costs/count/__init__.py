@@ -17,14 +17,15 @@ COUNTED, ESTIMATED, UNKNOWN, PRINTER = "counted", "estimated", "unknown", "print
 """Where a page count comes from; `printer` is the printer's own word."""
 
 PDF, RASTER, POSTSCRIPT, PCL, TEXT, IMAGE, OTHER = "pdf", "raster", "postscript", "pcl", "text", "image", "other"
-MOST_PAGES = 10_000_000
+MOST_PAGES = 1_000_000
 """More than these no printer prints of one document: a count beyond is a lie, and a ledger could not add it."""
 HEAD_BYTES = 65_536
 """How much of a document `sniff` looks at, at most."""
 
 _RASTER = (b"RaSt", b"tSaR", b"RaS2", b"2SaR", b"RaS3", b"3SaR", b"UNIRAST\0")
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-_UEL = b"\x1b%-12345X"
+UEL = b"\x1b%-12345X"
+"""Universal exit: what comes next is Printer Job Language, and settings of before are forgotten."""
 
 
 class Count:
@@ -68,9 +69,9 @@ def from_plain(value: list[Any]) -> Count:
     return believed(Count(str(origin), pages, int(copies), str(sides), str(why)))
 
 
-def believed(counted: Count) -> Count:
-    """Itself, or `unknown` where it claims what can't be."""
-    if counted.pages * counted.copies > MOST_PAGES:
+def believed(counted: Count, copies: int = 1) -> Count:
+    """Itself, or `unknown` where it claims what can't be. copies: that the job asks for, beside the document."""
+    if counted.pages * counted.copies * copies > MOST_PAGES:
         return unknown(f"it claims more than {MOST_PAGES} pages")
     return counted
 
@@ -106,13 +107,13 @@ def sniff(head: bytes) -> str:
     body = after_pjl(head)
     if body.startswith(_RASTER):
         return RASTER
+    if body.lstrip(b"\x04\r\n ").startswith(b"%!"):
+        return POSTSCRIPT  # before it is looked for PDF, which a comment of it may name
     if body.lstrip(b"\0\t\n\r\x0c ").startswith(b"%PDF-") or b"%PDF-" in body[:1024]:
         return PDF
-    if body.lstrip(b"\x04\r\n ").startswith(b"%!"):
-        return POSTSCRIPT
     if body.startswith(_IMAGES):
         return IMAGE
-    if body.startswith(b"\x1b") and not body.startswith(_UEL):
+    if body.startswith(b"\x1b") and not body.startswith(UEL):
         return PCL
     if body and all(byte >= 32 or byte in b"\t\n\r\f\b" for byte in body[:4096]):
         return TEXT
@@ -122,22 +123,22 @@ def sniff(head: bytes) -> str:
 def after_pjl(head: bytes) -> bytes:
     """What follows the commands of a Printer Job Language header, if there is one."""
     rest = head
-    while rest.startswith(_UEL):
-        rest = rest[len(_UEL) :].lstrip(b"\r\n")
+    while rest.startswith(UEL):
+        rest = rest[len(UEL) :].lstrip(b"\r\n")
     while rest.startswith(b"@PJL"):
         line, _, rest = rest.partition(b"\n")
         words = line.upper().split()
         if words[1:2] == [b"ENTER"] or words[1:2] == [b"ENTER\r"]:
             return rest
-        while rest.startswith(_UEL):
-            rest = rest[len(_UEL) :].lstrip(b"\r\n")
+        while rest.startswith(UEL):
+            rest = rest[len(UEL) :].lstrip(b"\r\n")
     return rest
 
 
 def pjl(head: bytes) -> tuple[int, str, bool | None]:
     """Copies, sides and colour (None: not said) that a Printer Job Language header asks for."""
     copies, sides, colour, edge = 1, "", None, "two-sided-long-edge"
-    if head.startswith(_UEL):
+    if head.startswith(UEL):
         for line in head[: len(head) - len(after_pjl(head))].splitlines():
             name, _, value = line.upper().replace(b" ", b"").partition(b"=")
             value = value.strip()

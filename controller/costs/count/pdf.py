@@ -11,7 +11,7 @@ import time
 from io import BytesIO
 from itertools import pairwise
 
-from controller.costs.count import COUNTED, HEAD_BYTES, Count, added, media, pjl
+from controller.costs.count import COUNTED, HEAD_BYTES, UEL, Count, added, media, pjl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ DEEPEST = 8
 """Levels of form XObjects that are followed."""
 _CONTENT_BYTES = 4 << 20
 """Content of a page, uncompressed, beyond which its colour counts as unknown."""
-_NEXT = re.compile(rb"%%EOF(?:\s|\x1b%-12345X|@PJL[^\r\n]{0,255}){0,999}(?=%PDF-\d)")
+_NEXT = re.compile(rb"%%EOF((?:\s|\x1b%-12345X|@PJL[^\r\n]{0,255}){0,999})(?=%PDF-\d)")
 """Where one document ends and another begins, with the printer job language of drivers between them."""
 _NUMBER = rb"(-?[\d.]+)\s+"
 _RGB = re.compile(rb"(?<![\w.])" + 3 * _NUMBER + rb"(?:rg|RG)(?!\w)")
@@ -51,14 +51,20 @@ Parts = dict[tuple[str, bool | None], int]
 def count(path: str) -> Count:
     """Filters that are given several documents hand them on one behind the other, so each is counted."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        copies, sides, colour = pjl(data[:HEAD_BYTES])
-        ends = [match.end() for match in _NEXT.finditer(data)]
-        if not ends:
-            counted = _one(file)
-        else:
-            bounds = [0, *ends, len(data)]
-            counted = added([_one(BytesIO(data[a:b])) for a, b in pairwise(bounds)])
-    counted.copies, counted.sides = copies, sides
+        seams = list(_NEXT.finditer(data))
+        if not seams:
+            return _asked(_one(file), data[:HEAD_BYTES])
+        heads = [data[:HEAD_BYTES]]
+        heads += (seam[1] if UEL in seam[1] else heads[-1] for seam in seams)
+        bounds = [0, *(seam.end() for seam in seams), len(data)]
+        return added(
+            [_asked(_one(BytesIO(data[a:b])), head) for (a, b), head in zip(pairwise(bounds), heads, strict=True)]
+        )
+
+
+def _asked(counted: Count, head: bytes) -> Count:
+    """With what the printer job language before the document asks for."""
+    counted.copies, counted.sides, colour = pjl(head.lstrip())
     if colour is False:
         counted.parts = _without_colour(counted.parts)
     return counted

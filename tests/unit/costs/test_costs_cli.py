@@ -186,6 +186,13 @@ def test_the_fleet_without_any_hours(state: Path) -> None:
     [
         (("--from", "yesterday"), 1, "'yesterday' is no day; allowed is 2026-11-22, or a month 2026-11"),
         (("--from", "2026-03-02", "--to", "2026-03-01"), 1, "ends before it begins"),
+        (
+            ("--to", "9999-12"),
+            1,
+            "'9999-12' is no day; allowed is 2026-11-22, or a month 2026-11, of the years 1970 to 9998",
+        ),
+        (("--to", "9999-12-31"), 1, "'9999-12-31' is no day"),
+        (("statement", "0001-01"), 1, "'0001-01' is no day"),
         (("deposit", "carol", "much"), 1, "'much' is no amount; allowed is a number such as 20 or 12.50"),
         (("refund", "nothing", "--why", "x"), 1, "nothing was charged for 'job:nothing'"),
         (("refund", "12345678", "--why", "x"), 1, "there is no job 12345678"),

@@ -71,6 +71,11 @@ class TestPdf:
         found = streamed(header + pdf(tmp_path / "a.pdf", 2, A4, RED).read_bytes())
         assert (found.pages, found.copies, found.sides) == (2, 3, "two-sided-long-edge")
 
+    def test_each_of_several_documents_asks_for_its_own_copies(self, tmp_path: Path) -> None:
+        one, again = pdf(tmp_path / "a.pdf", 2).read_bytes(), UEL + b"@PJL SET COPIES=50\r\n@PJL ENTER LANGUAGE=PDF\r\n"
+        assert streamed(one + again + one + UEL + b"@PJL ENTER LANGUAGE=PDF\r\n" + one).pages == 2 + 100 + 2
+        assert streamed(again + one + one).pages == 200
+
 
 class TestHostilePdf:
     """Bounded time and memory, then `unknown`: the test's own deadline is the bound that is promised."""
@@ -157,6 +162,10 @@ class TestOthers:
         embedded = b"%%BeginDocument: a.eps\n" + page + b"%%EndDocument\n"
         text = b"%!PS-Adobe-3.0\n%%Pages: (atend)\n" + page + embedded + page + b"%%Trailer\n%%Pages: 2\n%%EOF\n"
         assert streamed(text).pages == 2
+
+    def test_postscript_that_names_pdf_is_no_pdf(self) -> None:
+        found = streamed(b"%!PS-Adobe-3.0\n% not %PDF-1.4\n" + b"%%Page: 1 1\nshowpage\n" * 3)
+        assert (found.origin, found.pages) == ("estimated", 3)
 
     def test_postscript_that_asks_for_copies(self) -> None:
         text = b"%!PS-Adobe-3.0\n<</NumCopies 4>>setpagedevice\n<</Duplex true/Tumble false>>setpagedevice\n"

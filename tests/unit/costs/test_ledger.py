@@ -21,7 +21,7 @@ from controller.costs import journal
 from controller.costs.attempts import Attempt
 from controller.costs.charge import Site, correction, decided, entry, printed_of
 from controller.costs.collect import Charger
-from controller.costs.count import Count
+from controller.costs.count import MOST_PAGES, Count
 from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import Tariff
 from controller.costs.sums import number
@@ -132,6 +132,12 @@ class TestDecided:
     def test_one_that_was_cancelled_before_it_began_costs_nothing(self) -> None:
         assert decided(job(state="canceled"), [], 1) is None
         assert decided(job(state="canceled"), [attempt(whole=False, share=0.0)], 1) is None
+
+    def test_a_claim_that_no_printer_prints_is_not_charged(self) -> None:
+        """Ten jobs of a line of PostScript would otherwise be more than the ledger's sums can hold."""
+        made = decided(job(), [attempt(pages=999_999, copies=9_999)], 1)
+        assert made
+        assert (made.pages, made.origin, made.why) == (1, "unknown", f"it claims more than {MOST_PAGES} pages")
 
     def test_copies_multiply(self) -> None:
         made = decided(job(), [replace(attempt(pages=2), copies=3)], 1)

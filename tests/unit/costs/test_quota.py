@@ -181,6 +181,8 @@ class TestPeople:
             ("name\nalice\n", "the first line must name the columns: user, department, opening_balance"),
             ("user\nalice\nalice\n", "'alice' stands there twice"),
             ("user,opening_balance\nalice,much\n", "line 2: opening_balance is 'much', allowed is a number"),
+            ("user,opening_balance\nalice,nan\n", "line 2: opening_balance is 'nan', allowed is a number"),
+            ("user,opening_balance\nalice,1e30\n", "line 2: opening_balance is '1e30', allowed is a number"),
             ("user,department\n,Chemistry\n", "line 2: the user is missing"),
         ],
     )

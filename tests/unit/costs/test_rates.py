@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.config import Price
-from controller.costs.rates import Part, Printed, Tariff, micros, money, shown
+from controller.costs.rates import DEAREST, Part, Printed, Tariff, micros, money, shown
 
 NOON = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp())
 A4, A3 = "iso_a4_210x297mm", "iso_a3_297x420mm"
@@ -57,6 +57,10 @@ def test_a_price_per_job_and_a_minimum() -> None:
     assert site.amount(printed(Part(A4, False, 1))) == Decimal("0.10")
     assert site.amount(printed(Part(A4, False, 20))) == Decimal("0.22")
     assert site.amount(printed()) == 0
+
+
+def test_no_job_costs_more_than_the_ledger_can_add_up() -> None:
+    assert tariff({"per_page": "999999999"}).amount(printed(Part(A4, False, 1_000_000))) == DEAREST
 
 
 def test_hours_go_over_midnight_by_the_sites_clock() -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from controller.config import Price
+from controller.config import Costs, Price
 from controller.costs import reports
 from controller.costs.charge import Site, facts
 from controller.costs.collect import Meter
 from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import Part, Printed, Tariff
 from controller.costs.reports import CostsError, day_of
+from controller.costs.rules import Rules, publish
 from controller.snapshot import Node, NodeState
 from controller.store import Store
 
@@ -75,6 +77,14 @@ def test_a_statement_leads_to_each_job_and_shows_titles_as_text(ledger: Ledger) 
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "0.55" in page
+    assert "of which" not in page
+
+
+def test_a_statement_says_what_a_shared_account_pays(ledger: Ledger) -> None:
+    ledger.write_many([entry("job:1", 10, True), replace(entry("job:2", 1, False), account="R&D")])
+    page = reports.statement(ledger, *MARCH, {}, SITE.tariff, "EUR")
+    assert "(paid by R&amp;D)" in page
+    assert 'of which R&amp;D pays</td><td class="number">0.05<' in page
 
 
 PAGE_LOG = """\
@@ -96,11 +106,36 @@ def test_a_page_log_is_imported_once_and_counts_each_job_once(ledger: Ledger, tm
     assert {one.origin for one in found.values()} == {"estimated"}
 
 
+def test_lines_that_no_server_wrote_stop_no_import(ledger: Ledger, tmp_path: Path) -> None:
+    often, log, strange = "9" * 23, tmp_path / "page_log", list[str]()
+    lies = (("7", often), (often, "3"), ("7", "2000000"))
+    lines = [f"office eve {job} [02/Mar/2026:12:00:00 +0000] total {pages} - host b - -\n" for job, pages in lies]
+    log.write_text("".join(lines) + PAGE_LOG)
+    assert ledger.write_many(reports.imported(log, "old", SITE, strange)) == 2
+    assert strange == [*(line.rstrip() for line in lines), "this is no line of a page_log"]
+
+
+@pytest.mark.parametrize(
+    "when", ["01/Jan/0001:00:00:00 +1400", "31/Dec/9999:23:59:59 -1400", "99/Mar/2026:12:00:00 +0000"]
+)
+def test_a_time_that_no_clock_shows_is_named(tmp_path: Path, when: str) -> None:
+    (tmp_path / "page_log").write_text(f"office eve 7 [{when}] total 3 - host b - -\n")
+    with pytest.raises(CostsError, match="is no time as CUPS writes it into page_log"):
+        list(reports.imported(tmp_path / "page_log", "old", SITE, []))
+
+
 @pytest.mark.parametrize("text", ["", "no page_log\n"])
 def test_what_is_no_page_log_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "page_log").write_text(text)
     with pytest.raises(CostsError, match="holds no line as CUPS writes them"):
         list(reports.imported(tmp_path / "page_log", "old", SITE, []))
+
+
+def test_another_currency_is_told(ledger: Ledger) -> None:
+    for currency in ("EUR", "CHF", "CHF"):
+        publish(ledger.store, Rules(Costs(currency=currency), SITE))
+    [event] = ledger.store.events()
+    assert event["text"] == "amounts are in CHF from now on; those of before were EUR and are not converted"
 
 
 def test_the_fleet_costs_its_idle_hours_too(ledger: Ledger) -> None:
