@@ -214,6 +214,9 @@ def _write(ledger: Ledger, entries: list[Entry], tried: set[str]) -> None:
     ledger.write(corrections)
 
 
+_COUNTED_LATE = "insert or ignore into uncharged (uuid) select uuid from jobs where uuid = :uuid and open = 0"
+
+
 def _keep(store: Store, node: str, records: Sequence[Mapping[str, Any]]) -> None:
     """Add lines of a journal to the attempts that they belong to."""
     runs = {str(record["run"]) for record in records}
@@ -233,6 +236,9 @@ def _keep(store: Store, node: str, records: Sequence[Mapping[str, Any]]) -> None
         "insert or replace into attempts (run, key, node, ended, record) values (:run, :key, :node, :ended, :record)",
         rows,
     )
+    # Its job may have been charged without it, when it was waited for too long: then it is corrected.
+    late = {str(record["run"]) for record in records if record.get("event") == "count"}
+    store.execute_many(_COUNTED_LATE, [{"uuid": made[run].uuid} for run in sorted(late & made.keys())])
 
 
 def attempt_of(record: str) -> Attempt | None:

@@ -77,6 +77,8 @@ def files(folder: str) -> list[str]:
 def read(path: str, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
     """Whole lines from `offset` on, each with the offset behind it; what is no record is passed over."""
     with open(path, "rb") as file:
+        if offset > os.fstat(file.fileno()).st_size:
+            offset = 0  # an older state of it was put back, and reading a line again changes nothing
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):

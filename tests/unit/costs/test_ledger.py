@@ -289,6 +289,34 @@ class TestCollecting:
         world.charger.collect()
         assert [one.pages for one in world.entries()] == [3, 4]
 
+    def test_a_count_that_comes_late_corrects_the_charge(self, world: World) -> None:
+        """The machine slept, or its clock was put forward, while a document was counted."""
+        facts = {"uuid": "u", "job": 1_000_001, "user": "x", "queue": "office", "title": "t", "driver": False}
+        world.line("node-1", {"event": "begin", "run": "a", "at": DAY, "options": {}, "separately": 0, **facts})
+        result = {"status": 0, "whole": True, "share": 1.0, "reported": 0, "copies": 1, "count": None}
+        world.line("node-1", {"event": "end", "run": "a", "at": DAY + 1, **result})
+        world.put(job())
+        world.charger.collect()
+        world.line("node-1", {"event": "count", "run": "a", "count": ["counted", [[A4, False, 300]], 1, "", ""]})
+        for _ in range(3):
+            world.charger.collect()
+        found = [(one.kind, one.pages, one.amount, one.origin) for one in world.entries()]
+        assert found == [("job", 1, 50_000, "unknown"), ("correction", 299, 14_950_000, "counted")]
+
+    def test_a_journal_of_before_that_was_put_back_is_read_on(self, world: World) -> None:
+        world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
+        [path] = journal.files(str(world.folder / "nodes/node-1"))
+        kept = Path(path).read_bytes()
+        world.tried("node-1", "b", "v", 1_000_002, 4, whole=True)
+        world.put(job(), job("v", id=1_000_002))
+        world.charger.collect()
+        Path(path).write_bytes(kept)
+        world.charger.collect()
+        world.tried("node-1", "c", "w", 1_000_003, 5, whole=True)
+        world.put(job("w", id=1_000_003))
+        world.charger.collect()
+        assert [(one.pages, one.origin) for one in world.entries()] == [(pages, "counted") for pages in (3, 4, 5)]
+
     def test_what_nobody_knows_a_job_for_is_charged_in_the_end(self, world: World) -> None:
         world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
         world.charger.collect()
