@@ -334,11 +334,15 @@ def running_fleet(nodes: int) -> Iterator[Fleet]:
                 fleet.done("user", "add", user, stdin=PASSWORD + "\n")
             yield fleet
         finally:
-            begun = time.monotonic()
-            fleet.run("down")
-            say(begun, "for `down`")
+            down(fleet)
             if sandbox.is_isolated():
                 sandbox.take_disk(state)
+
+
+def down(fleet: Fleet) -> None:
+    begun = time.monotonic()
+    fleet.run("down", timeout=300)
+    say(begun, "for `down`")
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -362,13 +366,13 @@ def main(words: list[str]) -> int:
         print(f"NOT TRIED HERE: {what}", file=sys.stderr, flush=True)
     with running_fleet(given.nodes) as fleet:
         verdict = campaign(fleet, given)
+        report = verdict.report(given.seed, given.nodes, given.clients)
+        print(report, flush=True)
+        if given.report:
+            given.report.write_text(report)
         if not verdict.kept and given.keep:
-            fleet.run("down")
+            down(fleet)
             shutil.copytree(fleet.state, given.keep, ignore=shutil.ignore_patterns("*.sock", "bin", "cupsd"))
-    report = verdict.report(given.seed, given.nodes, given.clients)
-    print(report)
-    if given.report:
-        given.report.write_text(report)
     return 0 if verdict.kept else 1
 
 
