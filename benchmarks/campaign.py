@@ -27,8 +27,8 @@ from pathlib import Path
 from benchmarks import sandbox
 from benchmarks.faults import Fault, Faults, Site
 from benchmarks.kill import MARK
-from benchmarks.verdict import Output, Told, Verdict, judge
-from benchmarks.watch import Watch, address_of, violent
+from benchmarks.verdict import Output, Told, Trouble, Verdict, judge
+from benchmarks.watch import Watch, address_of, cuts, violent
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import Job, JobTable
 from controller.state import State
@@ -302,17 +302,16 @@ def say(begun: float, what: str) -> None:
 
 
 def compare(fleet: Fleet, broken: Faults, watch: Watch, told: list[Told], printed: Printed) -> Verdict:
-    verdict = judge(
-        told,
-        printed.look(),
-        violent(watch.deaths, broken.done, slots(fleet)),
+    numbers = slots(fleet)
+    trouble = Trouble(
+        violent(watch.deaths, broken.done, numbers),
+        cuts(broken.done, numbers),
         watch.doors,
         broken.jumps if sandbox.takes_jumps_for_time() else [],
         unseen(broken.done),
-        known_jobs(fleet, {one.name for one in told if one.accepted}),
-        charges(fleet),
-        tried(fleet),
     )
+    jobs = known_jobs(fleet, {one.name for one in told if one.accepted})
+    verdict = judge(told, printed.look(), trouble, jobs, charges(fleet), tried(fleet))
     verdict.deaths = len(watch.deaths)
     verdict.faults = Counter(fault.kind for fault in broken.done)
     verdict.commands_done, verdict.commands_left = commands(fleet)

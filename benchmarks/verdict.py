@@ -107,6 +107,8 @@ class Verdict:
     ids_twice: list[int]
     in_flight: list[str]
     """Failed requests that were under way on a node when it died."""
+    cut_off: list[str]
+    """Failed requests for a job of a node that the proxy could not reach."""
     without_door: list[str]
     jumped: list[str]
     """Cut by a proxy that took a jump of the clock for time that has passed, as HAProxy before 3.1 may."""
@@ -157,6 +159,7 @@ class Verdict:
             "accepted and not charged exactly once": len(self.charged),
             "job ids given out twice": len(self.ids_twice),
             "failed requests, under way on a node that died": len(self.in_flight),
+            "failed requests, for a job of a node that was cut off": len(self.cut_off),
             "failed requests, no proxy was there": len(self.without_door),
             "failed requests, cut by a proxy when the clock jumped": len(self.jumped),
             "failed requests, disk full while the controller was dead or blind": len(self.full_unseen),
@@ -191,33 +194,58 @@ class Verdict:
         )
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What excuses a request that failed. Times are monotonic seconds."""
+
+    deaths: Sequence[Death] = ()
+    """Of nodes, by faults."""
+    cuts: Sequence[tuple[int, float, float]] = ()
+    """A slot, and from when to when the proxy could not reach its node."""
+    doors: Sequence[tuple[float, float]] = ()
+    """From when to when no proxy was there."""
+    jumps: Sequence[float] = ()
+    """When the clock jumped forward, where proxies may take that for time that has passed."""
+    unseen: Sequence[tuple[float, float]] = ()
+    """When a disk was full and nobody could look."""
+
+    def excuse(self, one: Told) -> str:
+        """By the name that the verdict counts it under."""
+        if _in_flight(one, self.deaths):
+            return "in_flight"
+        if one.job and any(slot == slot_of(one.job) and _overlap(one, *span) for slot, *span in self.cuts):
+            return "cut_off"
+        if any(_without_door(one, *span) for span in self.doors):
+            return "without_door"
+        if _jumped(one, self.jumps):
+            return "jumped"
+        if "HTTP 413" in one.why and any(_overlap(one, *span) for span in self.unseen):
+            return "full_unseen"
+        return "refused"
+
+
 def judge(
     told: Sequence[Told],
     outputs: Iterable[Output],
-    deaths: Sequence[Death],
-    doors: Sequence[tuple[float, float]],
-    jumps: Sequence[float],
-    unseen: Sequence[tuple[float, float]],
+    trouble: Trouble,
     jobs: Sequence[Job],
     charges: Mapping[str, int],
     tried: Mapping[str, Container[str]],
 ) -> Verdict:
-    """deaths: of nodes, by faults. doors: from when to when no proxy was there (monotonic seconds). jumps: when the
-    clock jumped forward, where proxies may take that for time that has passed. unseen: when a disk was full and nobody
-    could look. charges: how often each document was charged. tried: the nodes that began to print each."""
+    """charges: how often each document was charged. tried: the nodes that began to print each."""
     copies: dict[str, list[Output]] = {}
     for output in outputs:
         copies.setdefault(output.name, []).append(output)
     accepted = [one for one in told if one.accepted]
     failed = [one for one in told if not one.accepted]
     many = {name: found for name, found in copies.items() if len(found) > 1}
-    excused = {name for name, found in many.items() if _all_but_one_excused(found, _of(tried.get(name, ()), deaths))}
+    excused = {
+        name for name, found in many.items() if _all_but_one_excused(found, _of(tried.get(name, ()), trouble.deaths))
+    }
     rows = {job.title: job for job in jobs}
-    flying = [one for one in failed if _in_flight(one, deaths)]
-    shut = [one for one in failed if one not in flying and any(_without_door(one, *span) for span in doors)]
-    jumped = [one for one in failed if one not in flying and one not in shut and _jumped(one, jumps)]
-    others = [one for one in failed if one not in flying and one not in shut and one not in jumped]
-    full = [one for one in others if "HTTP 413" in one.why and any(_overlap(one, *span) for span in unseen)]
+    failures: dict[str, list[str]] = {}
+    for one in failed:
+        failures.setdefault(trouble.excuse(one), []).append(_said(one))
     ids = Counter(one.job for one in accepted)
     return Verdict(
         told=len(told),
@@ -229,11 +257,12 @@ def judge(
         unknown=[_said(one) for one in accepted if one.name not in rows or rows[one.name].state != "completed"],
         charged=[f"{_said(one)}, {charges.get(one.name, 0)} times" for one in accepted if charges.get(one.name) != 1],
         ids_twice=[number for number, count in ids.items() if count > 1],
-        in_flight=[_said(one) for one in flying],
-        without_door=[_said(one) for one in shut],
-        jumped=[_said(one) for one in jumped],
-        full_unseen=[_said(one) for one in full],
-        refused=[_said(one) for one in others if one not in full],
+        in_flight=failures.get("in_flight", []),
+        cut_off=failures.get("cut_off", []),
+        without_door=failures.get("without_door", []),
+        jumped=failures.get("jumped", []),
+        full_unseen=failures.get("full_unseen", []),
+        refused=failures.get("refused", []),
         out_unasked=sum(one.name in copies for one in failed),
     )
 
@@ -243,9 +272,13 @@ def _of(nodes: Container[str], deaths: Iterable[Death]) -> list[Death]:
 
 
 def _in_flight(one: Told, deaths: Iterable[Death]) -> bool:
-    """A node that had to do with it died meanwhile."""
+    """A node that had to do with it died meanwhile. Of a request whose connection to its node ended without an answer
+    HAProxy writes no line, and closes the client's: that is taken for one of the node that died just then."""
+    silent = one.cut and not one.slots
     return any(
-        one.started - NOTICED < death.at and death.at - death.lag < one.ended + NOTICED and death.slot in one.slots
+        one.started - NOTICED < death.at
+        and death.at - death.lag < one.ended + NOTICED
+        and (silent or death.slot in one.slots)
         for death in deaths
     )
 

@@ -19,7 +19,7 @@ MORTAL = {"node killed", "node stopped", "node slow", "node ruined", "disk full"
 """Faults from which a node may die. One that ends otherwise was empty, and takes nothing with it."""
 LINGERS = 20.0
 """Seconds after such a fault in which a controller may still end the node for it."""
-_LINE = re.compile(r"(127\.\S+) user=.* \w+/n(\d+) status=")
+_LINE = re.compile(r"(?:::ffff:)?(127\.\S+) user=.* \w+/n(\d+) status=")
 
 
 def address_of(client: int) -> str:
@@ -92,3 +92,8 @@ def violent(deaths: Iterable[Death], faults: Sequence[Fault], slots: Mapping[str
 
 def _caused(fault: Fault, death: Death) -> bool:
     return fault.begun - death.lag < death.at < fault.ended + LINGERS
+
+
+def cuts(faults: Iterable[Fault], slots: Mapping[str, int]) -> list[tuple[int, float, float]]:
+    """The slots whose node was cut off from the proxy, and from when to when."""
+    return [(slots[one.nodes[0]], one.begun, one.ended) for one in faults if one.kind == "proxy cut off from one"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks.verdict import Death, Output, Told, Verdict, judge
+from benchmarks.verdict import Death, Output, Told, Trouble, Verdict, judge
 from controller.jobs.table import Job
 
 TOLD = Told("1-1", "demo", 100.0, 100.1, accepted=True, job=1_000_001)
@@ -19,13 +19,15 @@ def verdict(
     told: Told = TOLD,
     outputs: Sequence[Output] = (OUT,),
     deaths: Sequence[Death] = (),
+    cuts: Sequence[tuple[int, float, float]] = (),
     doors: Sequence[tuple[float, float]] = (),
     jumps: Sequence[float] = (),
     unseen: Sequence[tuple[float, float]] = (),
     jobs: Sequence[Job] = (ROW,),
     charged: int = 1,
 ) -> Verdict:
-    return judge([told], outputs, deaths, doors, jumps, unseen, jobs, {"1-1": charged}, {"1-1": {"node-1"}})
+    trouble = Trouble(deaths, cuts, doors, jumps, unseen)
+    return judge([told], outputs, trouble, jobs, {"1-1": charged}, {"1-1": {"node-1"}})
 
 
 def test_all_is_well() -> None:
@@ -67,6 +69,10 @@ def test_a_failed_request_needs_an_excuse() -> None:
     assert verdict(FAILED, deaths=[replace(DIED, slot=2)]).refused
     assert verdict(replace(FAILED, sent_to=frozenset()), deaths=[DIED]).refused
     assert verdict(replace(FAILED, sent_to=frozenset(), job=1_000_001), deaths=[DIED]).in_flight
+    created = replace(FAILED, job=1_000_001)
+    assert verdict(created, cuts=[(1, 90.0, 110.0)]).cut_off
+    assert verdict(created, cuts=[(2, 90.0, 110.0)]).refused
+    assert verdict(FAILED, cuts=[(1, 90.0, 110.0)]).refused
     assert verdict(FAILED, doors=[(99.0, 101.0)]).without_door
     assert verdict(FAILED, doors=[(90.0, 99.0)]).refused
     full = replace(FAILED, why="HTTP 413 too large")
@@ -80,6 +86,16 @@ def test_a_connection_that_ended_with_its_proxy_is_noticed_later() -> None:
     assert verdict(cut, doors=[(89.0, 90.0)]).without_door
     assert verdict(replace(cut, connected=95.0), doors=[(89.0, 90.0)]).refused
     assert verdict(replace(cut, why="HTTP 503"), doors=[(89.0, 90.0)]).refused
+
+
+def test_what_the_log_is_silent_about_was_with_the_node_that_died() -> None:
+    cut = replace(
+        FAILED, why="RemoteDisconnected('Remote end closed connection without response')", sent_to=frozenset()
+    )
+    assert verdict(cut, deaths=[DIED]).in_flight
+    assert verdict(cut, deaths=[replace(DIED, at=102.0)]).refused
+    assert verdict(replace(cut, sent_to=frozenset({2})), deaths=[DIED]).refused
+    assert verdict(cut).refused
 
 
 def test_a_connection_that_is_cut_when_the_clock_jumps() -> None:
@@ -99,5 +115,5 @@ def test_what_is_charged_twice_or_never() -> None:
 
 def test_an_id_that_was_given_twice() -> None:
     outputs = [OUT, replace(OUT, name="1-2")]
-    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, (), (), (), (), [ROW], {"1-1": 1, "1-2": 1}, {})
+    found = judge([TOLD, replace(TOLD, name="1-2")], outputs, Trouble(), [ROW], {"1-1": 1, "1-2": 1}, {})
     assert found.ids_twice == [1_000_001]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.faults import Fault, Site
 from benchmarks.verdict import Death, Told
-from benchmarks.watch import Watch, violent
+from benchmarks.watch import Watch, cuts, violent
 from tests.process.fleet import Fleet
 
 DEATH = Death("node-1", at=100.0, wall=1000.0, lag=0.1)
@@ -27,13 +27,14 @@ def line(client: str, server: str) -> bytes:
 
 def test_the_log_says_where_a_client_s_failed_request_went() -> None:
     seen, started = watch(), time.monotonic()
-    text = line("127.0.1.1", "pool/n3") + line("127.0.1.2", "owner/n4") + line("127.0.1.1", "whole/service")
+    text = line("127.0.1.1", "pool/n3") + line("127.0.1.2", "owner/n4") + line("::ffff:127.0.1.1", "owner/n5")
+    text += line("127.0.1.1", "whole/service")
     seen._read(text[:90])
     seen._read(text[90:])
     failed = Told("1-1", "demo", started, time.monotonic())
     before, well = replace(failed, ended=started - 5, started=started - 6), replace(failed, accepted=True)
     seen.follow([failed, before, well], 0)
-    assert (failed.sent_to, before.sent_to, well.sent_to) == (frozenset({3}), frozenset(), frozenset())
+    assert (failed.sent_to, before.sent_to, well.sent_to) == (frozenset({3, 5}), frozenset(), frozenset())
 
 
 def test_a_node_that_ends_without_a_fault_excuses_nothing() -> None:
@@ -46,3 +47,8 @@ def test_a_node_that_ends_without_a_fault_excuses_nothing() -> None:
 def test_a_stopped_node_counts_as_dead_since_then() -> None:
     stopped = replace(KILLED, kind="node stopped", begun=88.0)
     assert [death.lag for death in violent([DEATH], [stopped], {"node-1": 1})] == [12.0]
+
+
+def test_a_node_that_the_proxy_can_t_reach_is_known_by_its_slot() -> None:
+    cut = replace(KILLED, kind="proxy cut off from one")
+    assert cuts([KILLED, cut], {"node-1": 4}) == [(4, 99.9, 100.0)]
