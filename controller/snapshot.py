@@ -169,16 +169,18 @@ class Demand:
     for something else, and counts as so long."""
     latest: float = 0.0
     """Jobs accepted in a second, over the last minute if that was busier by more than chance."""
+    burst: float = math.inf
+    """Seconds for which those of that busier minute have come so far; they are taken to go on for as long."""
     contention: float = 0.0
     """By what share of itself a job takes longer for each other one of the queue that prints meanwhile: 0 where they
     print side by side, 1 where all wait for one device."""
     forecast: float = 0.0
     """Jobs a second at this hour in the busiest of the last weeks, a start-up time ahead."""
 
-    @property
-    def offered(self) -> float:
-        """Seconds of work that arrive in a second now."""
-        return max(self.rate, self.latest) * self.service
+    def coming(self, seconds: float) -> float:
+        """Seconds of work that arrive in so many seconds."""
+        usual, more = self.rate * seconds, max(0.0, self.latest - self.rate) * min(seconds, self.burst)
+        return (usual + more) * self.service
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,9 @@ def _backlog_needs(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling:
     """
     few, enough = (_to_begin_within(part * scaling.target_wait, work, demand, fleet) for part in (MORE, FEWER))
     nodes = max(few, min(fleet.meant, enough))
-    seconds = sum(one.seconds for one in work)
-    said = f"{demand.queue}: {seconds:.0f} s of work wait, and {demand.offered:.2g} s a second come"
+    wait = scaling.target_wait
+    seconds, coming = sum(one.seconds for one in work), demand.coming(wait)
+    said = f"{demand.queue}: {seconds:.0f} s of work wait, and {coming:.0f} s more come within {wait:.0f} s"
     return Ask("wait-target", nodes, said)
 
 
@@ -126,7 +127,7 @@ def _to_begin_within(horizon: float, there: list[QueueWork], demand: Demand, fle
     start = fleet.load.start_up
     horizon = max(horizon, 2 * start)
     most = min(horizon, max(demand.service, demand.longest))
-    work = sum(one.seconds - max(0.0, one.current - most) for one in there) + demand.offered * horizon
+    work = sum(one.seconds - max(0.0, one.current - most) for one in there) + demand.coming(horizon)
     nodes = math.ceil(work / horizon - 1e-9)
     if nodes > fleet.ready:
         nodes = fleet.ready + math.ceil((work - fleet.ready * horizon) / (horizon - start) - 1e-9)

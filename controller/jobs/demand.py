@@ -73,10 +73,12 @@ def measure(
     minutes = Counter(math.ceil((now - at) / MINUTE) for at in arrivals[bisect_left(arrivals, now - HOUR) :])
     weeks = (now - number * WEEK for number in range(1, WEEKS + 1))
     learned = (week for week in weeks if datetime.fromtimestamp(week).astimezone().date() not in holidays)
+    newest = arrivals[bisect_left(arrivals, now - NOW) : bisect_left(arrivals, now)]
     return Demand(
         queue=queue,
         rate=(usual := rate(now - LATELY, LATELY)),
         latest=_latest(usual, rate(now - NOW, NOW)),
+        burst=newest[-1] - newest[0] if newest else 0.0,
         peak=max(minutes.values(), default=0) / MINUTE,
         service=service,
         variation=variation,

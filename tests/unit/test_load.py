@@ -49,7 +49,7 @@ class TestDemand:
     def test_a_minute_that_was_busier_by_more_than_chance_is_told_apart(self) -> None:
         arrivals = [self.NOW - second for second in range(60, 0, -2)]
         found = measure("office", arrivals, [4.0, 8.0] * 99, self.NOW, believed=6.0)
-        assert (found.rate, found.latest, found.peak, found.service) == (0.1, 0.5, 0.5, 6.0)
+        assert (found.rate, found.latest, found.burst, found.peak, found.service) == (0.1, 0.5, 58.0, 0.5, 6.0)
         assert found.variation == pytest.approx((198 * 40 + 2 * 72) / 200 / 36 - 1)
         usual = [self.NOW - second for second in range(290, 0, -10)] + [self.NOW - 1.5]
         assert measure("office", usual, [], self.NOW).latest == pytest.approx(0.1), "seven instead of six are chance"

@@ -280,6 +280,15 @@ class TestWaitTarget:
             fleet = Fleet(2, 2, (Backlog((QueueWork("office", 2, 10.0, current=5.0),)), Backlog()), load)
             assert wait_target(fleet, self.SCALING).nodes <= 2, services
 
+    def test_a_burst_is_taken_to_go_on_for_as_long_as_it_has_lasted(self) -> None:
+        """Fifteen jobs that somebody sent at once, and none since: 75 s of work for two nodes, and no more to come."""
+        arrivals = [self.NOW - 5 + number / 15 for number in range(15)]
+        demand = measure("office", arrivals, [], self.NOW)
+        fleet = Fleet(2, 2, (Backlog((QueueWork("office", 15, 75.0),)),), Load((demand,), start_up=2.0))
+        assert wait_target(fleet, self.SCALING).nodes == 2
+        lasts = replace(fleet, load=replace(fleet.load, demands=(replace(demand, burst=60.0),)))
+        assert wait_target(lasts, self.SCALING).nodes > 2
+
     def test_where_jobs_wait_for_each_other_only_nodes_that_help_are_asked_for(self) -> None:
         fleet = self.fleet(rate=1.0, work=2000.0)
         (demand,) = fleet.load.demands
