@@ -304,6 +304,20 @@ def user_passwd(name: str, state: StateOption = VAR) -> None:
     _users_changed(state, f"{name} has a new password")
 
 
+class Role(StrEnum):
+    """What a user may do."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+@user_app.command("role")
+def user_role(name: str, role: Role, state: StateOption = VAR) -> None:
+    """Let someone see and change the fleet in the dashboard (`admin`), or no longer (`user`)."""
+    Users(_prepared(state).users).set_role(name, role is Role.ADMIN)
+    _users_changed(state, f"{name} is {role.value} now")
+
+
 @user_app.command("list")
 def user_list(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """Who may print."""

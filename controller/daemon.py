@@ -54,6 +54,8 @@ log = logging.getLogger("cupsfleet")
 
 WATCH_INTERVAL = 0.5
 """Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
+CONFIG_FACT = "configuration"
+"""In the database: the path of the file that the controller goes by, '' for none."""
 STALL_INTERVALS = 5.0
 """Of its own intervals without a job after which the scheduler is taken to wait for a clock that was set back."""
 HOUSEKEEPING_INTERVAL = 600.0
@@ -151,6 +153,8 @@ class Daemon:
             self.applier,
             self.jobs.collector,
         )
+        with self.store.transaction():
+            self.store.put_fact(CONFIG_FACT, str(self.configuration.path or ""))
         self.store.event("controller", f"started as process {os.getpid()}")
 
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
@@ -342,13 +346,15 @@ class Daemon:
 def stop_everything(state: State) -> None:
     """End all that `up` started and that outlives the controller: doors first, so that nobody is let in meanwhile.
 
-    Goes by the folders, so that it works whatever the database or the configuration looks like.
+    Goes by the folders and by the database, so that it works whatever one of them, or the configuration, looks like.
     """
     stop_proxies(state)
     driver = ProcessDriver()
-    folders = [folder for folder in state.nodes.iterdir() if folder.is_dir()]
+    names = {folder.name for folder in state.nodes.glob("*") if folder.is_dir()}
+    with suppress(StoreError), Store(state.database) as store:
+        names |= {node.name for node in store.nodes() if node.driver == "process"}
     with futures.ThreadPoolExecutor(16) as pool:
-        specs = [NodeSpec(folder.name, 0, 0, "127.0.0.1", 0, folder) for folder in folders]
+        specs = [NodeSpec(name, 0, 0, "127.0.0.1", 0, state.nodes / name) for name in sorted(names)]
         stopping = {spec.name: pool.submit(driver.stop, spec) for spec in specs}
     failed = {name: error for name, stopped in stopping.items() if (error := stopped.exception())}
     for name, error in failed.items():

@@ -15,7 +15,7 @@ from typing import Any
 from controller import certificate
 from controller.config import Settings
 from controller.config_file import ConfigError, Configuration
-from controller.daemon import Daemon, stop_everything
+from controller.daemon import CONFIG_FACT, Daemon, stop_everything
 from controller.notify import Listener
 from controller.processes import running, start_tick
 from controller.snapshot import Node, NodeState
@@ -87,6 +87,7 @@ def start_detached(place: State, config: Path | None, port: int | None, tell: Te
     """
     if place.controller() is not None:
         _wait_until_seen(place)
+        _refuse_other(place, config, port)
         return
     listener = Listener()
     command = [sys.executable, "-P", "-m", "controller", "up", "--state", str(place.folder)]
@@ -136,6 +137,19 @@ def _wait_until_seen(place: State) -> None:
                 return
         time.sleep(0.2)
     raise LifetimeError(f"the controller that runs for {place.folder} has no ready node; see: cupsfleet status")
+
+
+def _refuse_other(place: State, config: Path | None, port: int | None) -> None:
+    """Raise LifetimeError when the controller that runs goes by another file or port than was asked for."""
+    with Store(place.database) as store:
+        runs_with, runs_at = store.fact(CONFIG_FACT), store.fact("sight")["door"]["port"]
+    wishes = ((config and str(config), runs_with, "configuration"), (port, runs_at, "port"))
+    for wanted, found, what in wishes:
+        if wanted and wanted != found:
+            raise LifetimeError(
+                f"the fleet in {place.folder} runs already, with the {what} {found or 'by default'}, not {wanted}; "
+                "end it first with: cupsfleet down"
+            )
 
 
 def stop(place: State) -> str:

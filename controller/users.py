@@ -105,6 +105,12 @@ class Users:
             self._write(tuple(replace(user, password_hash=hashed) if user == found else user for user in users))
             self._keep_password(name, password if keep else None)
 
+    def set_role(self, name: str, admin: bool) -> None:
+        """Raises UserError for a name that is unknown."""
+        with self._alone():
+            users, found = self._find(name)
+            self._write(tuple(replace(user, admin=admin) if user == found else user for user in users))
+
     def begin(self, made: list[tuple[str, str, bool]]) -> bool:
         """Make the first users from (name, password, administrator?); False when there is a list already.
 

@@ -201,7 +201,8 @@ class Proxy:
     def _or_restore(self, last_good: dict[str, str], action: Callable[[], None], worker_too: bool = False) -> None:
         """Put the files back when the action fails. worker_too: it may have done a part, so the worker loads them."""
         try:
-            action()
+            with files.usable(self.folder):
+                action()
         except ProxyError:
             files.write(self.folder, last_good)
             if not worker_too or not self._renewed():
@@ -248,9 +249,12 @@ class Proxy:
         raise ConfigRefused(f"HAProxy ended at its start ({_alerts(output)}); see {process.LOG} in {self.folder}")
 
     def _last_alert(self) -> str:
-        with (self.folder / process.LOG).open("rb") as log:
-            log.seek(max(log.seek(0, os.SEEK_END) - 8000, 0))
-            return _alerts(log.read().decode(errors="replace"))
+        try:
+            with (self.folder / process.LOG).open("rb") as log:
+                log.seek(max(log.seek(0, os.SEEK_END) - 8000, 0))
+                return _alerts(log.read().decode(errors="replace"))
+        except FileNotFoundError:
+            return "its log was deleted"
 
     def _workers(self) -> tuple[int, ...]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from controller import cli, lifetime
+from controller import cli, lifetime, processes
+from controller.daemon import CONFIG_FACT
 from controller.decide import decide
+from controller.nodes.settings import mark_of
 from controller.notify import Listener, Patience, notify
 from controller.plan import Answer
 from controller.snapshot import Node, NodeState
@@ -137,6 +140,31 @@ class TestMistakes:
         state.database.write_bytes(b"no database" * 1000)
         assert run("down", "--state", state.folder) == 1
         assert "everything is stopped, but that could not be written down" in capsys.readouterr().err
+
+    def test_down_ends_what_runs_when_its_folder_is_gone(self, state: State, run) -> None:
+        put(state, Node("node-1", 1, "process", "127.0.0.1", 6311))
+        mark = {processes.MARK: mark_of(state.nodes / "node-1")}
+        left = subprocess.Popen(["sleep", "60"], env={**os.environ, **mark})
+        shutil.rmtree(state.nodes)
+        assert run("down", "--state", state.folder) == 0
+        assert left.wait(5) == -signal.SIGKILL
+
+    def test_up_tells_that_a_running_fleet_goes_by_something_else(
+        self, state: State, run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        see(state)
+        config = tmp_path / "fleet.toml"
+        config.write_text("")
+        monkeypatch.setattr(State, "controller", lambda self: 1)
+        monkeypatch.setattr(lifetime, "check_ports", lambda *_: None)
+        with Store(state.database) as store:
+            store.put_fact(CONFIG_FACT, "")
+        known = ("up", "--detach", "--state", state.folder)
+        assert run(*known, "--port", 8631) == 0
+        assert run(*known, "--port", 8632) == 1
+        assert "with the port 8631, not 8632" in capsys.readouterr().err
+        assert run(*known, "--config", config) == 1
+        assert "with the configuration by default" in capsys.readouterr().err
 
     def test_an_answer_that_nobody_reads_to_its_end(self, state: State) -> None:
         with Store(state.database) as store:
@@ -306,22 +334,32 @@ class TestStartScript:
         assert run.returncode == 3
         assert "made anew" in (tmp_path / "asked").read_text()
 
+    def test_two_starts_at_once_do_not_make_the_same_environment(self, tmp_path: Path) -> None:
+        """The second would clear what the first one fills."""
+        making = f"mkdir {tmp_path}/making || echo both >> {tmp_path}/asked; sleep 0.5; rmdir {tmp_path}/making"
+        values = {**self.tools(tmp_path, making), "CUPSFLEET_VENV": str(tmp_path / "venv")}
+        both = [subprocess.Popen([self.SCRIPT, "up"], env=values, stderr=subprocess.DEVNULL) for _ in range(2)]
+        assert [process.wait(30) for process in both] == [3, 3]
+        assert not (tmp_path / "asked").exists()
+
     def started(self, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         """`up` with a Python that makes no environment but writes down that it was asked to, and nothing to install."""
+        values = {**self.tools(folder, f'echo "made anew: $*" >> {folder}/asked'), **environment}
+        return subprocess.run([self.SCRIPT, "up"], env=values, capture_output=True, text=True, timeout=30)
+
+    def tools(self, folder: Path, making: str) -> dict[str, str]:
+        """An environment with that Python, and with every package installed. making: what it does instead, in sh."""
         tools = folder / "tools"
         tools.mkdir()
-        python = tools / "python3"
+        python, dpkg = tools / "python3", tools / "dpkg-query"
         python.write_text(
             '#!/bin/sh\ncase "$1" in -V) echo "Python 3.11.2";; '
-            f'*) case "$*" in *--clear*) echo "made anew: $*" >> {folder}/asked;; esac; exit 1;; esac\n'
+            f'*) case "$*" in *--clear*) {making};; esac; exit 1;; esac\n'
         )
-        dpkg = tools / "dpkg-query"
         dpkg.write_text('#!/bin/sh\nshift 3\nfor name; do echo "$name installed"; done\n')
         for tool in (python, dpkg):
             tool.chmod(0o755)
-        path = f"{tools}:{os.environ['PATH']}"
-        values = {**os.environ, "CUPSFLEET_PYTHON": str(python), "PATH": path, **environment}
-        return subprocess.run([self.SCRIPT, "up"], env=values, capture_output=True, text=True, timeout=30)
+        return {**os.environ, "CUPSFLEET_PYTHON": str(python), "PATH": f"{tools}:{os.environ['PATH']}"}
 
     def test_an_interrupted_installation_leaves_no_policy(self, tmp_path: Path) -> None:
         """Ctrl-C while apt-get runs, in a place where policy-rc.d is not the machine's own."""

@@ -33,6 +33,18 @@ def test_a_password_is_kept_as_a_salted_hash_only(users: Users) -> None:
     assert stat.S_IMODE(users.path.stat().st_mode) == 0o600
 
 
+def test_a_role_is_changed_and_nothing_else(users: Users) -> None:
+    users.add("alice", "one")
+    users.add("bob", "two", admin=True)
+    (alice, _) = users.all()
+    users.set_role("alice", True)
+    users.set_role("bob", False)
+    assert [(user.name, user.admin) for user in users.all()] == [("alice", True), ("bob", False)]
+    assert users.all()[0].password_hash == alice.password_hash
+    with pytest.raises(UserError, match="there is no user carol"):
+        users.set_role("carol", True)
+
+
 def test_a_new_password_replaces_the_old_one_and_nothing_else(users: Users) -> None:
     users.add("alice", "one")
     users.add("bob", "two", admin=True)
