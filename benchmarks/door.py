@@ -20,7 +20,6 @@ import base64
 import os
 import re
 import statistics
-import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +28,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.users import Users
+from tests.process.edge import ippwire
+from tests.process.edge.ippwire import attribute
 from tests.process.fleet import Fleet, eventually, free_port
 
 STOCK = """
@@ -76,17 +77,8 @@ class Result:
     errors: int
 
 
-def attribute(tag: int, name: str, value: str | bytes) -> bytes:
-    """One attribute (RFC 8010, section 3.1.4)."""
-    raw = value.encode() if isinstance(value, str) else value
-    return struct.pack(">BH", tag, len(name)) + name.encode() + struct.pack(">H", len(raw)) + raw
-
-
-def ipp(operation: int, *attributes: bytes, data: bytes = b"") -> bytes:
-    head = struct.pack(">HHIB", 0x0200, operation, 1, 1)
-    common = attribute(0x47, "attributes-charset", "utf-8") + attribute(0x48, "attributes-natural-language", "en")
-    uri = attribute(0x45, "printer-uri", "ipp://localhost/printers/office")
-    return head + common + uri + b"".join(attributes) + b"\x03" + data
+def asked(operation: int, *attributes: bytes, groups: bytes = b"") -> bytes:
+    return ippwire.request(operation, ippwire.printer(), *attributes, groups=groups)
 
 
 PLACE = b"another in each ."
@@ -98,7 +90,7 @@ function request()
   return wrk.format(nil, nil, nil, before .. string.format("%s %08d", own, number % 100000000) .. after)
 end
 """
-HELD = b"\x02" + attribute(0x44, "job-hold-until", "indefinite")
+HELD = ippwire.JOB + attribute(0x44, "job-hold-until", "indefinite")
 CHECKED = """
 function response(status, headers, body)
   if status ~= 200 or body:byte(3) ~= 0 then refused = (refused or 0) + 1 end
@@ -112,12 +104,12 @@ NAME = attribute(0x42, "requesting-user-name", "steve_localadmin")
 STATE = attribute(0x44, "requested-attributes", "printer-state")
 TITLE = attribute(0x42, "job-name", PLACE)
 REQUESTS = (
-    Request("reads (Get-Printer-Attributes)", 0.8, ipp(0x000B, NAME, STATE)),
-    Request("stamped (Validate-Job)", 0.65, ipp(0x0004, NAME)),
-    Request("reads, each different", 0.8, ipp(0x000B, NAME, STATE, TITLE)),
-    Request("stamped, each different", 0.65, ipp(0x0004, NAME, TITLE)),
-    Request("right name (Validate-Job)", 0.65, ipp(0x0004, attribute(0x42, "requesting-user-name", "demo"))),
-    Request("small jobs (Print-Job, 1 KB)", 0.0, ipp(0x0002, NAME, HELD, data=b"x" * 1024), seconds=2),
+    Request("reads (Get-Printer-Attributes)", 0.8, asked(0x000B, NAME, STATE)),
+    Request("stamped (Validate-Job)", 0.65, asked(0x0004, NAME)),
+    Request("reads, each different", 0.8, asked(0x000B, NAME, STATE, TITLE)),
+    Request("stamped, each different", 0.65, asked(0x0004, NAME, TITLE)),
+    Request("right name (Validate-Job)", 0.65, asked(0x0004, attribute(0x42, "requesting-user-name", "demo"))),
+    Request("small jobs (Print-Job, 1 KB)", 0.0, asked(0x0002, NAME, groups=HELD) + b"x" * 1024, seconds=2),
 )
 
 

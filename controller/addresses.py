@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from controller.config import Settings
+from controller.sockets import free
 
 LOCAL = "localhost"
 _SIOCGIFCONF, _IFREQ, _ADDRESS = 0x8912, 40, slice(20, 24)
@@ -35,7 +36,7 @@ def own_address(settings: Settings) -> str | None:
 
 def every_address() -> str:
     """`::` covers both families where this machine has IPv6."""
-    return "::" if _bindable("::1") else "*"
+    return "::" if free("::1", 0) else "*"
 
 
 def _candidates(listen: str) -> Iterator[str]:
@@ -59,14 +60,4 @@ def _outward(address: str) -> bool:
         parsed = ipaddress.IPv4Address(address)
     except ValueError:  # `*`, or IPv6
         return False
-    return not parsed.is_loopback and not parsed.is_unspecified and _bindable(address)
-
-
-def _bindable(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True
+    return not parsed.is_loopback and not parsed.is_unspecified and free(address, 0)

@@ -35,8 +35,9 @@ from controller.plan import (
     Suspend,
     TakeOut,
 )
-from controller.ports import Ports, free
+from controller.ports import Ports
 from controller.snapshot import Cause, Goal, Node, NodeState
+from controller.sockets import free
 from controller.store import Store
 
 

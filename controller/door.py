@@ -17,8 +17,9 @@ from controller.config import Settings
 from controller.decide.weights import given
 from controller.jobs.moves import MoveTable
 from controller.nodes.settings import HISTORY_SECONDS, MAX_CLIENTS, STOCK_MAX_CLIENTS
-from controller.ports import Ports, free
+from controller.ports import Ports
 from controller.snapshot import Node, NodeState, ProxySight
+from controller.sockets import free
 from controller.state import State
 from controller.store import Store
 from controller.users import UserError, Users, stamp

@@ -8,17 +8,6 @@ from dataclasses import dataclass
 from controller.store import Store
 
 
-def free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
 @dataclass(frozen=True)
 class Ports:
     store: Store

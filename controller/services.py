@@ -18,7 +18,8 @@ from pathlib import Path
 from controller import processes
 from controller.addresses import own_address
 from controller.config import Printer, Settings
-from controller.ports import Ports, free
+from controller.ports import Ports
+from controller.sockets import free
 from controller.state import State
 
 PYTHON = (sys.executable, "-P", "-m")

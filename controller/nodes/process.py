@@ -32,6 +32,7 @@ from controller.config_values import EVERYWHERE
 from controller.nodes import ids, settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.queues import Queue
+from controller.sockets import hindrance
 from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
@@ -293,13 +294,8 @@ def _refresh_copy(source: Path, copy: Path) -> None:
 
 
 def _check_port_free(spec: NodeSpec) -> None:
-    family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((spec.host, spec.port))
-        except OSError as error:
-            raise NodeError(f"{spec.name} can't listen on {spec.host}:{spec.port}: {error.strerror}") from error
+    if why := hindrance(spec.host, spec.port):
+        raise NodeError(f"{spec.name} can't listen on {spec.host}:{spec.port}: {why}")
 
 
 def _listens(spec: NodeSpec, folder: Path) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import socket
 import subprocess
 import time
@@ -18,28 +15,7 @@ from tests.process.edge.conftest import running_site
 from tests.process.edge.door import Site, basic, context, raw
 from tests.process.edge.ippwire import attribute, user
 from tests.process.edge.nodes import until
-
-
-def with_password(command: list[str], password: str, seconds: float = 20) -> tuple[int, str]:
-    """Run a CUPS command on a terminal and type the password when it asks."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvp(command[0], command)
-    shown, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not select.select([terminal], [], [], 0.2)[0]:
-            continue
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:
-            break
-        shown += data
-        if b"assword" in data:
-            os.write(terminal, password.encode() + b"\n")
-    else:
-        os.kill(pid, 9)
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors="replace")
+from tests.process.fleet import with_password
 
 
 @pytest.mark.parametrize("encryption", [["-E"], []], ids=["required", "on demand"])
