@@ -108,10 +108,7 @@ def _open_described(host: str, port: int, token: Token, queues: Sequence[Queue],
 
 def undescribed(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> tuple[str, ...]:
     """A sentence for each queue whose printer has not described itself. Raises NodeError."""
-    try:
-        standing = _standing(host, port, token, deadline)
-    except ProbeError as error:
-        raise NodeError(f"the queues could not be read: {error}") from error
+    standing = _seen(host, port, token, deadline)
     return tuple(
         f"{queue.name} takes no jobs yet, for its printer at {queue.device} has not described itself"
         + (f" ({said})" if (said := text(standing.get(queue.name, {}), "printer-state-message")) else "")
@@ -122,10 +119,7 @@ def undescribed(host: str, port: int, token: Token, queues: Iterable[Queue], dea
 
 def missing(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> tuple[str, ...]:
     """Names of declared queues that are absent or take no jobs. Raises NodeError."""
-    try:
-        standing = _standing(host, port, token, deadline)
-    except ProbeError as error:
-        raise NodeError(f"the queues could not be read: {error}") from error
+    standing = _seen(host, port, token, deadline)
     return tuple(
         queue.name for queue in queues if not number(standing.get(queue.name, {}), "printer-is-accepting-jobs")
     )
@@ -149,10 +143,7 @@ def plan(queues: Sequence[Queue], standing: dict[str, Attributes]) -> tuple[list
 
 def left_over(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> tuple[str, ...]:
     """Names of queues of ours that are declared no longer and still stand. Raises NodeError."""
-    try:
-        return tuple(_surplus(queues, _standing(host, port, token, deadline)))
-    except ProbeError as error:
-        raise NodeError(f"the queues could not be read: {error}") from error
+    return tuple(_surplus(queues, _seen(host, port, token, deadline)))
 
 
 def _give_up(name: str, now: Attributes) -> tuple[list[Call], list[str]]:
@@ -222,6 +213,13 @@ def _surplus(queues: Sequence[Queue], standing: dict[str, Attributes]) -> list[s
     """Standing queues of ours that are not declared."""
     wanted = {queue.name.lower() for queue in queues}  # CUPS folds the case of names
     return [name for name, now in standing.items() if text(now, f"{MARK}-default") and name.lower() not in wanted]
+
+
+def _seen(host: str, port: int, token: Token, deadline: float) -> dict[str, Attributes]:
+    try:
+        return _standing(host, port, token, deadline)
+    except ProbeError as error:
+        raise NodeError(f"the queues could not be read: {error}") from error
 
 
 def _standing(host: str, port: int, token: Token, deadline: float) -> dict[str, Attributes]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from controller.config_file import Configuration
 from controller.daemon import Daemon
+from controller.ports import Ports
+from controller.services import Services
 from controller.state import State
 from controller.store import Store
 
@@ -42,3 +44,11 @@ def test_whoever_asks_for_something_wakes_a_pass_that_may_be_a_minute_away(tmp_p
     config.write_text("")
     daemon._wake_when_asked()
     assert passes.calls == 3
+
+
+def test_a_dashboard_that_does_not_start_keeps_nobody_from_printing(tmp_path: Path) -> None:
+    with Store(tmp_path / "db", create=True) as store:
+        services = Services(State(tmp_path), Ports(store))
+    services._problems |= {"dashboard": "it ends", "printer-office": "it can't be started"}
+    assert services.problems() == ["it ends", "it can't be started"]
+    assert services.hindrances() == ["it can't be started"]
