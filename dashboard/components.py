@@ -137,6 +137,11 @@ def seen(status: dict[str, Any], key: str) -> Iterator[None]:
         yield
 
 
+def as_of(status: Mapping[str, Any]) -> str:
+    """Before a sentence about the fleet: of when it is, where that is not now; else ''."""
+    return "" if age_of(status) is None else f"As of {clock(status['controller']['seen'])}: "
+
+
 def stale_note(status: dict[str, Any]) -> None:
     """Says from when the greyed values are."""
     if (age := age_of(status)) is not None:

@@ -18,7 +18,7 @@ from dashboard.components import (
     LIVE,
     MARKS,
     SLOW,
-    age_of,
+    as_of,
     heading,
     link,
     nothing,
@@ -35,6 +35,8 @@ from dashboard.fleet_words import COUNTED, SIGNS, counts, mood, seen_as, sentenc
 from dashboard.node_words import marks, open_jobs, three_views, waits
 from dashboard.times import HOUR, clock, lasting, span, span_choice, zone
 
+LOOKS = 400
+"""Samples of an hour that are looked at: every one that was taken."""
 SPARKS, SAMPLES = 40, 240
 """Points of a figure's line and of the chart."""
 EVENTS_MARKED = 200
@@ -92,8 +94,7 @@ def _overview(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
     st.set_page_config(page_title=f"{SIGNS[mood(status)]} cupsfleet")  # also seen while another tab is open
-    old = "" if age_of(status) is None else f"As of {clock(status['controller']['seen'])}: "
-    heading(f"{MARKS[mood(status)]} {old}{sentence(status)}")
+    heading(f"{MARKS[mood(status)]} {as_of(status)}{sentence(status)}")
     problems(status["problems"])
     stale_note(status)
     with seen(status, "overview"):
@@ -108,13 +109,14 @@ def _figures(state: State) -> None:
     midnight = datetime.now(zone()).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     with access.administrator(state) as views:
         status, today = views.status(), views.today(now, zone())
-        lately, printed = views.series(now - HOUR, now, SPARKS), views.printed(midnight, now)
+        lately, printed = views.series(now - HOUR, now, LOOKS), views.printed(midnight, now)
         currency = views.currency()
-    waited = [row["wait_p95"] or 0.0 for row in lately]
-    depths, prices = [row["queue_depth"] for row in lately], [float(row["cost_per_hour"]) for row in lately]
+    waited = peaks([row["wait_p95"] or 0.0 for row in lately])
+    depths = peaks([row["queue_depth"] for row in lately])
+    prices = peaks([float(row["cost_per_hour"]) for row in lately])
     shown = [
         Figure("Queue depth", f"{status['queue_depth']:,}", f"{_most(depths, '.0f')} in 1 h", depths),
-        Figure("Wait, 95 %", _wait(lately), f"{_most(waited, '.0f')} s in 1 h", waited),
+        Figure("Wait, 95 % of jobs", _wait(lately), f"{_most(waited, '.0f')} s in 1 h", waited),
         *_todays(today, lambda name: quarters(printed, name, midnight, now), currency),
     ]
     if float(status["price_per_hour"]):
@@ -135,10 +137,16 @@ def _most(past: Sequence[float], form: str) -> str:
     return f"at most {max(past, default=0):{form}}"
 
 
+def peaks(values: Sequence[float]) -> list[float]:
+    """At most SPARKS of them, each the highest of its stretch: a line through means would hide what was the most."""
+    each = max(1, -(-len(values) // SPARKS))
+    return [max(values[place : place + each]) for place in range(0, len(values), each)]
+
+
 def _wait(lately: Sequence[dict[str, Any]]) -> str:
-    """Of those that began to print in the last minutes, 95 % had waited at most so long."""
-    known = [row["wait_p95"] for row in lately if row["wait_p95"] is not None]
-    return lasting(known[-1]) if known else "none"
+    """Of those that began to print in the five minutes before the newest sample, 95 % had waited at most so long."""
+    newest = lately[-1]["wait_p95"] if lately else None
+    return "none" if newest is None else lasting(newest)
 
 
 def quarters(printed: list[dict[str, Any]], name: str, since: float, until: float) -> list[float]:

@@ -23,6 +23,16 @@ def seen_as(node: dict[str, Any]) -> str:
     return str(node["state"])
 
 
+def takes_jobs(node: dict[str, Any]) -> bool:
+    """Whether the door gives it new jobs. Where most look bad at once, all of them go on printing."""
+    heard = not node["proxies"] or any(proxy["up"] for proxy in node["proxies"])
+    return bool(node["weight"] > 0 and (heard or seen_as(node) == "ready"))
+
+
+def can_print(status: Mapping[str, Any]) -> bool:
+    return any(map(takes_jobs, status["nodes"]))
+
+
 def counts(nodes: list[dict[str, Any]]) -> dict[str, int]:
     """How many nodes are seen as what; other words only where there are any."""
     found = dict.fromkeys(COUNTED, 0)
@@ -33,9 +43,9 @@ def counts(nodes: list[dict[str, Any]]) -> dict[str, int]:
 
 def mood(status: Mapping[str, Any]) -> str:
     """`good`, `doubt` or `bad`: what the first line is marked with."""
-    ready = counts(status["nodes"])["ready"]
-    if ready == 0:
+    if not can_print(status):
         return "bad"
+    ready = counts(status["nodes"])["ready"]
     return "doubt" if ready < len(status["nodes"]) or status["problems"] else "good"
 
 
@@ -45,12 +55,20 @@ def sentence(status: Mapping[str, Any]) -> str:
     ready = counts(nodes)["ready"]
     if not nodes:
         return "Nobody can print: there is no server yet."
+    if not can_print(status):
+        return f"Nobody can print: none of {counted(len(nodes), 'server')} takes jobs. {_waiting(status)}"
     if ready == 0:
-        return f"Nobody can print: none of {counted(len(nodes), 'server')} is ready. {_waiting(status)}"
+        return f"{_still(nodes)} {_waiting(status)}"
     if ready == len(nodes):
         servers = "The only server is ready." if ready == 1 else f"All {ready} servers ready."
         return f"{servers} {_waiting(status)}"
     return f"People can print: {ready} of {len(nodes)} servers ready. {_waiting(status)}"
+
+
+def _still(nodes: list[dict[str, Any]]) -> str:
+    taking = sum(map(takes_jobs, nodes))
+    said = f"{counted(taking, 'server')} still {'takes' if taking == 1 else 'take'} jobs."
+    return f"People can print, though no server looks well: {said}"
 
 
 def _waiting(status: Mapping[str, Any]) -> str:
@@ -64,6 +82,6 @@ def _waiting(status: Mapping[str, Any]) -> str:
 
 def for_everybody(status: Mapping[str, Any]) -> str:
     """What people may know who print and look after nothing, as Markdown."""
-    if counts(status["nodes"])["ready"]:
+    if can_print(status):
         return f"You can print, to `{status['front_door']['url']}`"
     return "Nobody can print at the moment. What you have printed is kept until the servers are back."

@@ -10,7 +10,7 @@ import streamlit as st
 from controller.state import State
 from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, MARKS, heading, section
+from dashboard.components import LIVE, MARKS, age_of, as_of, heading, section, seen
 from dashboard.fleet_words import for_everybody, mood
 from dashboard.times import zone
 
@@ -38,8 +38,11 @@ def _printing(state: State) -> None:
     """The one thing about the fleet that everybody may know."""
     with access.person(state) as (views, _):
         status = views.status()
-    mark = MARKS["bad" if mood(status) == "bad" else "good"]
-    st.markdown(f"{mark} {for_everybody(status)}")
+    old = age_of(status) is not None
+    mark = MARKS["bad" if mood(status) == "bad" else "doubt" if old else "good"]
+    st.markdown(f"{mark} {as_of(status)}{for_everybody(status)}")
+    if old:
+        st.caption("Nobody looks after the servers at the moment: what you see may have changed since.")
 
 
 @st.fragment(run_every="15s")
@@ -79,9 +82,10 @@ def _list(state: State) -> None:
     which = st.session_state.get("which") or "open"
     with access.person(state) as (views, viewer):
         tasks.current([row for row in views.commands(100) if row["asked_by"] == viewer.name], [])
-        jobs.listed(
-            state,
-            lambda limit, offset: views.jobs_of(viewer.name, which, limit, offset),
-            "You have printed nothing yet." if which == "ended" else "Nothing of yours waits.",
-            own=True,
-        )
+        with seen(views.status(), "jobs"):
+            jobs.listed(
+                state,
+                lambda limit, offset: views.jobs_of(viewer.name, which, limit, offset),
+                "You have printed nothing yet." if which == "ended" else "Nothing of yours waits.",
+                own=True,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import streamlit as st
@@ -17,6 +18,8 @@ from dashboard.times import clock, lasting, moment
 EVENTS_SHOWN = 200
 LINES_SHOWN = 200
 PROBES_SHOWN = 90
+NAME = re.compile("node-[0-9]{1,9}")
+"""What the controller calls its nodes. A link may say anything, and nothing else of it is shown."""
 PARTS = ("jobs", "events", "probes", "log")
 
 
@@ -44,6 +47,8 @@ def _chosen(state: State) -> str | None:
     with access.administrator(state) as views:
         names = [node["name"] for node in views.nodes()]
     wanted = st.query_params.get("name", "")
+    if not NAME.fullmatch(wanted):
+        wanted = ""
     heading(wanted or "Node")
     known = [*names, *([wanted] if wanted and wanted not in names else [])]
     if not known:

@@ -16,6 +16,7 @@ from controller.state import State
 from controller.store import Store
 from dashboard import viewer as access
 from dashboard.components import badge, counted, plain, verbatim
+from dashboard.fleet_words import seen_as
 from dashboard.times import clock, lasting
 
 SHOWN_FOR = 300.0
@@ -24,6 +25,8 @@ SHOWN = 6
 MENU_WIDTH = 170
 """Pixels."""
 _NODE_ACTIONS = {"drain": "Drain", "resume": "Resume", "evacuate": "Evacuate", "retire": "Retire"}
+_LEAVES = ("leaving", "rescuing")
+"""States from which no node comes back."""
 _OPEN = ("asked", "running")
 
 
@@ -38,7 +41,8 @@ class Asked:
 def ask(state: State, verb: str, argument: str, admin: bool = True) -> bool:
     """Hand a click to the controller, which carries it out; False when that can't be. Who asks is looked up now."""
     if state.controller() is None:
-        st.error("No controller runs, so nobody would carry that out. Start it with: `./cupsfleet up`")
+        how = "Start it with: `./cupsfleet up`" if admin else "Try again later."
+        st.error(f"No controller runs, so nobody would carry that out. {how}")
         return False
     try:
         viewer = access.current(state)
@@ -55,11 +59,12 @@ def ask(state: State, verb: str, argument: str, admin: bool = True) -> bool:
 def node_menu(node: dict[str, Any]) -> None:
     """What can be done with a node. The choice opens a dialog; `confirm` shows it."""
     name = node["name"]
-    if node["goal"] == "retire":
+    if node["state"] in _LEAVES:
         st.markdown(":gray[leaves]", width=MENU_WIDTH)
         return
-    verbs = ["retire", "evacuate"]
-    verbs.insert(0, "resume" if node["goal"] == "drain" else "drain")
+    verbs = ["drain" if node["goal"] == "serve" else "resume", "retire", "evacuate"]
+    if node["goal"] == "retire":
+        verbs.remove("retire")
     chosen = st.menu_button(
         f"Manage {name}",
         verbs,
@@ -105,7 +110,7 @@ def _node_dialog(state: State, asked: Asked) -> None:
     if node is None:
         st.info(f"{name} has left the fleet already.")
         return
-    st.markdown(consequence(verb, node))
+    st.markdown(consequence(verb, node, status))
     typed_right = True
     if why := wants_typing(verb, node, status):
         st.warning(f"{why} Type its name to go on.", icon=":material/warning:")
@@ -145,15 +150,30 @@ def _add(state: State) -> None:
         _done()
 
 
-def consequence(verb: str, node: dict[str, Any]) -> str:
-    """What this does to the node and to the work on it, as Markdown."""
+def consequence(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
+    """What this does to the node and to the work on it, as Markdown (controller/decide/leaving.py)."""
     name = node["name"]
     if verb == "resume":
         return f"**{name}** gets new jobs again."
     if verb == "evacuate":
-        return f"The waiting and held jobs of **{name}** go to other nodes. {_jobs_there(node)}"
+        others = "" if _others_ready(node, status) else " No other node is ready to take them now."
+        return f"The waiting and held jobs of **{name}** go to other nodes. {_jobs_there(node)}{others}"
     until = "until it is resumed" if verb == "drain" else "and leaves when its own are finished"
-    return f"**{name}** takes no new jobs from now on, {until}.\n\n{_finishing(node)}"
+    return f"**{name}** takes no new jobs {_from(verb, node, status)}, {until}.\n\n{_finishing(verb, node, status)}"
+
+
+def _from(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
+    """Since when: one that serves does so until others can."""
+    needed = 1 if verb == "drain" else max(1, status["scaling"].get("min", 1))
+    if node["state"] != "ready" or _others_ready(node, status) >= needed:
+        return "from now on"
+    return f"once {'another node is' if needed == 1 else f'{needed} other nodes are'} ready"
+
+
+def _others_ready(node: dict[str, Any], status: dict[str, Any]) -> int:
+    """Nodes but this one that are well and are meant to go on."""
+    others = (one for one in status["nodes"] if one["name"] != node["name"])
+    return sum(one["goal"] == "serve" and seen_as(one) == "ready" for one in others)
 
 
 def _jobs_there(node: dict[str, Any]) -> str:
@@ -163,25 +183,28 @@ def _jobs_there(node: dict[str, Any]) -> str:
     )
 
 
-def _finishing(node: dict[str, Any]) -> str:
+def _finishing(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
     jobs, seconds = node["open_jobs"], node.get("work")
     if not jobs:
         return _jobs_there(node)
     about = f", about {lasting(seconds)}" if seconds else ""
     stuck = node.get("stuck") or 0
-    held = f" {counted(stuck, 'job')} of them held or stopped: they must go on or be moved first." if stuck else ""
-    return f"{counted(jobs, 'job')} will finish first{about}.{held}"
+    held = f" Of them {stuck} {'is' if stuck == 1 else 'are'} held or stopped." if stuck else ""
+    deadline = status["scaling"].get("drain_deadline")
+    moved = (
+        f" What is still there after {lasting(deadline)} goes to other nodes." if deadline and verb == "retire" else ""
+    )
+    return f"{counted(jobs, 'job')} will finish first{about}.{held}{moved}"
 
 
 def wants_typing(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
     """Why this click must be meant twice; '' when it need not."""
-    if verb not in ("retire", "drain") or node["state"] != "ready":
+    if verb not in ("retire", "drain"):
         return ""
-    others = sum(one["state"] == "ready" and one["name"] != node["name"] for one in status["nodes"])
-    least = status["scaling"].get("min", 0)
+    others, least = _others_ready(node, status), status["scaling"].get("min", 0)
     if others == 0:
-        return f"{node['name']} is the last node that is ready."
-    return f"{counted(others, 'ready node')} would be left, and `nodes.min` is {least}." if others < least else ""
+        return "No other node is ready."
+    return f"Ready besides it: {counted(others, 'node')}, and `nodes.min` is {least}." if others < least else ""
 
 
 def _find(status: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -36,7 +36,11 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "printers": [printer.name for printer in settings.printers],
         "nodes": nodes,
         "scaling": _scaling(snapshot, plan.scale, settings, store),
-        "limits": {"min": settings.nodes.min, "max": settings.nodes.max},
+        "limits": {
+            "min": settings.nodes.min,
+            "max": settings.nodes.max,
+            "drain_deadline": settings.nodes.drain_deadline,
+        },
         "price_per_hour": str(settings.nodes.price_per_hour * sum(sight.node.state.costs for sight in snapshot.nodes)),
         "problems": [*problems, *_node_problems(snapshot, judged, settings), *_printer_problems(snapshot), *plan.notes],
     }

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from controller.config import Nodes, Settings
 from controller.decide import decide
-from controller.snapshot import NodeState
+from controller.snapshot import Backlog, Goal, NodeState
 from controller.state import State
 from controller.store import Store
 from controller.users import Users
@@ -79,6 +79,13 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     assert any("node-2 is dead" in warning.value for warning in app.warning)
 
 
+def test_where_all_look_bad_people_print_on(state: State) -> None:
+    see(state, sight(1, tls_error="over TLS: broken"), sight(2, error="timed out", silent_for=1.0))
+    assert "People can print, though no server looks well: 2 servers still take jobs." in top(page())
+    see(state, sight(1, up=False), sight(2, NodeState.DEAD, alive=False))
+    assert "Nobody can print: none of 2 servers takes jobs." in top(page())
+
+
 def test_how_a_node_is_seen_stands_beside_what_it_is(state: State) -> None:
     see(state, sight(1, up=False), sight(2, NodeState.UNHEALTHY, tls_error="over TLS: broken"), sight(3))
     app = page()
@@ -124,7 +131,39 @@ def test_retire_wants_a_confirmation_that_says_what_follows(state: State) -> Non
     assert (command.verb, command.argument) == ("retire", "node-2")
 
 
-@pytest.mark.parametrize("sights", [(sight(1), sight(2)), (sight(1, NodeState.DEAD), sight(2))])
+def test_what_follows_is_said_as_it_will_be(state: State) -> None:
+    see(state, sight(1), sight(2, jobs=7, backlog=Backlog(stuck=2)), sight(3))
+    assert "takes no new jobs from now on, and leaves" in words(confirming("retire", "node-2"))
+    assert "Of them 2 are held or stopped. What is still there after 60 min goes" in words(
+        confirming("retire", "node-2")
+    )
+    assert "goes to other nodes" not in words(confirming("drain", "node-2"))
+    see(state, sight(1), sight(2))
+    assert "takes no new jobs once 2 other nodes are ready, and leaves" in words(confirming("retire", "node-2"))
+    assert "takes no new jobs from now on, until it is resumed" in words(confirming("drain", "node-2"))
+    see(state, sight(2))
+    assert "takes no new jobs once another node is ready, until" in words(confirming("drain", "node-2"))
+    assert "No other node is ready to take them now." in words(confirming("evacuate", "node-2"))
+
+
+def test_a_node_that_is_to_leave_can_be_kept_until_it_does(state: State) -> None:
+    see(state, sight(1), sight(2, NodeState.DRAINING, goal=Goal.RETIRE), sight(3, NodeState.LEAVING, goal=Goal.RETIRE))
+    offered = {menu.proto.label: list(menu.proto.options) for menu in page().get("menu_button")}
+    assert offered == {
+        "Manage node-1": ["Drain node-1", "Retire node-1", "Evacuate node-1"],
+        "Manage node-2": ["Resume node-2", "Evacuate node-2"],
+    }
+
+
+@pytest.mark.parametrize(
+    "sights",
+    [
+        (sight(1), sight(2)),
+        (sight(1, NodeState.DEAD), sight(2)),
+        (sight(2, NodeState.UNHEALTHY),),
+        (sight(1, goal=Goal.RETIRE), sight(2), sight(3, NodeState.DRAINING)),
+    ],
+)
 def test_the_last_nodes_want_their_name_typed(state: State, sights) -> None:
     see(state, *sights)
     app = confirming("retire", "node-2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -30,6 +31,7 @@ from dashboard import viewer
 from dashboard.charts import with_gaps
 from dashboard.components import plain, verbatim
 from dashboard.costs_page import period
+from dashboard.fleet_page import peaks
 from dashboard.tasks import Asked
 from tests.builders import settings, sight, snapshot
 
@@ -248,6 +250,24 @@ def test_events_are_decisions_and_clicks(state: State) -> None:
     assert "Nothing happened" in opened("events", text="no such thing").info[0].value
 
 
+def test_my_jobs_say_of_when_they_are(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_as(monkeypatch, "demo")
+    assert words(opened("my_jobs")).startswith(":green[:material/check_circle:] You can print")
+    monkeypatch.setattr(State, "controller", lambda self: None)
+    assert re.match(r":orange\[:material/warning:\] As of \d\d:\d\d:\d\d: You can print", words(opened("my_jobs")))
+
+
+@pytest.mark.parametrize(
+    "name", ["[log in](https://evil)", "![x](https://evil/x.png)", "node-1\n# x", "node-1x", "..", ""]
+)
+def test_a_link_puts_no_words_into_a_page(state: State, name: str) -> None:
+    app = AppTest.from_function(_node, default_timeout=20)
+    app.query_params["name"] = name
+    app.run()
+    assert [title.value for title in app.title] == ["Node"]
+    assert words(app) == ""
+
+
 def test_a_node_shows_its_jobs(state: State) -> None:
     app = AppTest.from_function(_node, default_timeout=20)
     app.query_params["name"] = "node-1"
@@ -310,6 +330,12 @@ def test_a_download_asks_once_more_who_it_is_for(state: State, monkeypatch: pyte
     Users(state.users).remove("admin")
     with pytest.raises(viewer.Refused, match="admin is no user any more"):
         written()
+
+
+def test_what_was_the_most_is_no_mean() -> None:
+    assert peaks([0.0] * 199 + [45.0] + [0.0] * 200)[19:21] == [45.0, 0.0]
+    assert peaks([1.0, 2.0]) == [1.0, 2.0]
+    assert peaks([]) == []
 
 
 def test_a_line_does_not_lead_over_what_nobody_saw() -> None:
