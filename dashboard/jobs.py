@@ -11,6 +11,7 @@ from controller.state import State
 from dashboard import tasks
 from dashboard import viewer as access
 from dashboard.components import badge, first_page, nothing, older_and_newer, page_number, verbatim
+from dashboard.node_words import open_jobs
 from dashboard.tasks import Asked
 from dashboard.times import clock, lasting
 
@@ -22,12 +23,38 @@ _VERBS = {
     "cancel-job": "Cancel",
     "move-job": "Move",
 }
+_UNTIL = {"hold-job": " until it is released"}
+"""What follows, where the word alone does not say it and nothing is asked."""
 _CONSEQUENCES = {
     "cancel-job": "It will not be printed, or not to its end. What was printed of it is charged.",
-    "move-job": "It goes to the node with the fewest jobs that takes it, and is the last one there.",
+    "move-job": "It goes to another node, and is the last one there.",
 }
+FEWEST = "the node with the fewest jobs"
+"""Where a job goes when none is chosen. Choices are told apart by their words, which must not change meanwhile."""
 _AT_ONCE = ("hold-job", "release-job")
 """Verbs that the other one undoes: no question is asked before."""
+_REASONS = {
+    "none": "",
+    "aborted-by-system": "the server gave it up",
+    "job-canceled-at-device": "cancelled at the printer",
+    "job-canceled-by-operator": "cancelled by an administrator",
+    "job-canceled-by-user": "cancelled by its owner",
+    "job-completed-successfully": "",
+    "job-completed-with-errors": "with errors",
+    "job-completed-with-warnings": "with warnings",
+    "job-data-insufficient": "its document has not come whole",
+    "job-hold-until-specified": "until it is released",
+    "job-incoming": "it is still coming in",
+    "job-outgoing": "",
+    "job-printing": "",
+    "job-queued": "",
+    "job-spooling": "it is still coming in",
+    "printer-stopped": "the printer has stopped",
+    "processing-to-stop-point": "it is being stopped",
+    "resources-are-not-ready": "the printer lacks something",
+}
+"""For job-state-reasons (RFC 8011, 5.3.8); '' where the state says it already."""
+_WAITED = {"pending": "waits {}", "held": "came {} ago"}
 SHOWN = 20
 """On one page."""
 OPEN = ("pending", "held", "processing", "stopped")
@@ -48,9 +75,9 @@ def listed(state: State, find: Callable[[int, int], list[dict[str, Any]]], empty
 
 def row(state: State, job: dict[str, Any], own: bool = False) -> None:
     """A job with its menu. own: of the viewer, who may not move it and need not be told whose it is."""
-    reason = job["why"] or ("" if job["reasons"] in ("", "none") else job["reasons"])
+    reason = job["why"] or why(job["reasons"])
     whose = "" if own else f"  \n:small[:gray[{verbatim(job['user'])}, {job['node']}]]"
-    waited = f"waits {lasting(job['waiting'])}" if job["state"] in OPEN[:2] else f"waited {lasting(job['waiting'])}"
+    waited = _WAITED.get(job["state"], "waited {}").format(lasting(job["waiting"]))
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"row-{job['uuid']}"):
         st.markdown(f"**{verbatim(job['title']) or 'untitled'}**  \n:small[:gray[job {job['id']}]]", width="stretch")
         st.markdown(badge("job", job["state"]) + (f"  \n:small[{verbatim(reason)}]" if reason else ""), width=WIDTHS[0])
@@ -58,6 +85,12 @@ def row(state: State, job: dict[str, Any], own: bool = False) -> None:
         st.markdown(f"{waited}  \n:small[:gray[{clock(job['created_at'])}]]", width=WIDTHS[2])
         st.markdown(_size(job), width=WIDTHS[3])
         _menu(state, job, own)
+
+
+def why(reasons: str) -> str:
+    """job-state-reasons in words; those that have none stand for themselves."""
+    said = (_REASONS.get(one, one) for one in reasons.split())
+    return ", ".join(word for word in said if word)
 
 
 def _size(job: dict[str, Any]) -> str:
@@ -81,7 +114,7 @@ def _menu(state: State, job: dict[str, Any], own: bool) -> None:
         f"Manage {job['id']}",
         verbs,
         key=f"manage-{job['uuid']}",
-        format_func=lambda verb: f"{_VERBS[verb]} job {job['id']}",
+        format_func=lambda verb: f"{_VERBS[verb]} job {job['id']}{_UNTIL.get(verb, '')}",
         width=tasks.MENU_WIDTH,
     )
     if chosen in _AT_ONCE:
@@ -105,14 +138,27 @@ def _dialog(state: State, asked: Asked, own: bool) -> None:
     whose = "" if own else f" of {verbatim(job['user'])}"
     st.markdown(f"**{verbatim(job['title']) or 'untitled'}**, job {job['id']}{whose} on {verbatim(job['printer'])}")
     st.markdown(_CONSEQUENCES[asked.verb])
+    argument = asked.name if asked.verb != "move-job" or own else _aimed(state, job)
     if st.button(f"{_VERBS[asked.verb]} job {job['id']}", key="confirmed", type="primary", width="stretch"):
         still = find(state, asked.name, own)
         if still is None or still["state"] not in OPEN:
             st.toast("This job has ended already.")
-        elif not tasks.ask(state, asked.verb, asked.name, admin=not own):
+        elif not tasks.ask(state, asked.verb, argument, admin=not own):
             return
         tasks.close()
         st.rerun()
+
+
+def _aimed(state: State, job: dict[str, Any]) -> str:
+    """The argument of a move, with the node that was chosen, if any: the controller takes that with the fewest jobs."""
+    with access.administrator(state) as views:
+        found = [node for node in views.nodes() if node["state"] == "ready" and node["name"] != job["node"]]
+    found.sort(key=lambda node: (node["open_jobs"] or 0, node["slot"]))
+    if found:
+        st.markdown(f"Now {found[0]['name']} has the fewest: {open_jobs(found[0])}.")
+    names = [FEWEST, *(node["name"] for node in found)]
+    chosen = st.selectbox("To", names, key="target")
+    return job["uuid"] if chosen == FEWEST else f"{job['uuid']} {chosen}"
 
 
 def find(state: State, uuid: str, own: bool) -> dict[str, Any] | None:

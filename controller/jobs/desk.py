@@ -1,4 +1,5 @@
-"""Commands about a single job: cancel-job, hold-job, release-job, move-job, each with the job-uuid as its argument.
+"""Commands about a single job: cancel-job, hold-job, release-job, move-job, each with the job-uuid as its argument;
+behind it that of move-job may name the node to go to.
 
 Who asked is judged here, whatever the page thought: one's own jobs, or any job for an administrator. The job's node is
 asked in the name of the one who asked, so that it judges once more, and then what has become of the job; only that is
@@ -97,14 +98,15 @@ class Desk:
         """The job that it is about, if the one who asked may have it done. Raises No."""
         if command.verb not in FIT:
             raise No(f"{command.verb!r} is no command for a job; allowed are {', '.join(FIT)}")
-        job = JobTable(store).by_uuid(command.argument)
+        uuid, _ = _meant(command)
+        job = JobTable(store).by_uuid(uuid)
         if not self._rules(command):
             if command.verb == "move-job":
                 raise No(f"{command.asked_by} is no administrator, and only those move jobs")
             if job is None or job.owner.lower() != command.asked_by.lower():
                 raise No(f"{command.asked_by} has no such job")
         if job is None:
-            raise No(f"there is no job {command.argument}")
+            raise No(f"there is no job {uuid}")
         if not job.open:
             raise No(f"job {job.id} is {job.state} already")
         return job
@@ -140,11 +142,21 @@ class Desk:
         return Answer(command.id, "done" if done else "failed", f"job {job.id} is {state}", node.name)
 
     def _order(self, command: Command, job: Job, store: Store) -> Answer:
-        if not self.mover.takers(job.queue, job.node, store):
+        _, target = _meant(command)
+        takers = [node.name for node in self.mover.takers(job.queue, job.node, store)]
+        if not takers:
             raise No(f"no other server takes jobs of {job.queue} now")
+        if target and target not in takers:
+            raise No(f"{target} takes no jobs of {job.queue} now; these do: {', '.join(takers)}")
         with store.transaction():
-            MoveTable(store).order(job, f"{command.asked_by} asked for it")
-        return Answer(command.id, "running", f"job {job.id} goes to another server", job.node)
+            MoveTable(store).order(job, f"{command.asked_by} asked for it", target)
+        return Answer(command.id, "running", f"job {job.id} goes to {target or 'another server'}", job.node)
+
+
+def _meant(command: Command) -> tuple[str, str]:
+    """The job-uuid, and the node that a job shall go to or ''."""
+    uuid, _, target = command.argument.partition(" ") if command.verb == "move-job" else (command.argument, "", "")
+    return uuid, target
 
 
 def _cannot(verb: str) -> str:
@@ -174,7 +186,7 @@ def _settled(server: ipp.Server, job: Job, wanted: Collection[str]) -> str:
 
 def _moved(command: Command, store: Store) -> Answer | None:
     """What has become of the move that was ordered."""
-    last = MoveTable(store).last_of(command.argument)
+    last = MoveTable(store).last_of(_meant(command)[0])
     if last is None or last.phase == "abandoned":
         return Answer(command.id, "failed", last.failure if last else "its move is not known any more", command.node)
     if last.phase == "done":

@@ -157,10 +157,10 @@ class Journey:
         self.first_try = True
 
     def _elsewhere(self) -> Node:
-        """The healthy node with the fewest open jobs that takes jobs of this queue."""
+        """Of the healthy nodes that take jobs of this queue the one asked for, else that with the fewest open jobs."""
         if not (fit := self.mover.takers(self.move.queue, self.move.source, self.store)):
             raise NotNow(f"no other node takes jobs of {self.move.queue}")
-        return fit[0]
+        return next((node for node in fit if node.name == self.move.target), fit[0])
 
     def _copy(self) -> None:
         """copying -> copied: the copy stands whole on the other node, held."""
