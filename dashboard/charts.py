@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from controller.simulate.trial import Trial
 from dashboard.times import DAY, Span, in_utc
 
 Row = dict[str, Any]
-QUEUE, READY = "Jobs in the queue", "Nodes ready"
+QUEUE, READY, CHANGED = "Jobs in the queue", "Nodes ready", "Node ordered or drained"
 _GAP = 3.0
 """Samples that lie further apart than so many of the usual steps have nothing between them: nobody looked."""
 
@@ -67,67 +67,57 @@ def _milliseconds(at: float) -> int:
 
 
 def _fleet_spec(height: int, clock: str) -> Row:
-    time = {
-        "field": "at",
-        "type": "temporal",
-        "title": None,
-        "scale": {"type": "utc" if in_utc() else "time"},
-        "axis": {"grid": False, "labelOverlap": True, "format": clock, "tickCount": 12},
-    }
-    samples = [{"filter": "datum.what === 'sample'"}]
-    events = [{"filter": "datum.what === 'event'"}]
-    told = [{"field": "at", "type": "temporal", "title": "at", "format": "%-d %b, %H:%M:%S"}]
-    whole = {"tickMinStep": 1, "format": "d", "titlePadding": 8}
+    time = {**_time(), "axis": {"grid": False, "labelOverlap": True, "format": clock, "tickCount": 12}}
+    told = {"field": "at", "type": "temporal", "title": "at", "format": "%-d %b, %H:%M:%S", "scale": _time()["scale"]}
+    area = {"type": "area", "line": True, "opacity": 0.25}
+    steps = {"type": "line", "interpolate": "step-after", "strokeWidth": 2}
+    why = [told, {"field": "said", "title": "why"}]
     return {
         "height": height,
         "layer": [
+            {"mark": {"type": "point", "opacity": 0}, **_only("edge"), "encoding": {"x": time}},
+            _layer(area, time, told, "queue", QUEUE, {}),
+            _layer(steps, time, told, "ready", READY, {"orient": "right", "grid": False}),
             {
-                "mark": {"type": "point", "opacity": 0},
-                "transform": [{"filter": "datum.what === 'edge'"}],
-                "encoding": {"x": time},
-            },
-            {
-                "transform": samples,
-                "mark": {"type": "area", "line": True, "opacity": 0.25, "tooltip": True},
-                "encoding": {
-                    "x": time,
-                    "y": {
-                        "field": "queue",
-                        "type": "quantitative",
-                        "scale": {"domain": {"unionWith": [0, 1]}},
-                        "axis": {**whole, "title": QUEUE},
-                    },
-                    "color": {"datum": QUEUE},
-                    "tooltip": [*told, {"field": "queue", "title": QUEUE, "format": ".1f"}],
-                },
-            },
-            {
-                "transform": samples,
-                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2, "tooltip": True},
-                "encoding": {
-                    "x": time,
-                    "y": {
-                        "field": "ready",
-                        "type": "quantitative",
-                        "scale": {"domain": {"unionWith": [0, 1]}},
-                        "axis": {**whole, "title": READY, "orient": "right", "grid": False},
-                    },
-                    "color": {"datum": READY},
-                    "tooltip": [*told, {"field": "ready", "title": READY, "format": ".1f"}],
-                },
-            },
-            {
-                "transform": events,
+                **_only("event"),
                 "mark": {"type": "rule", "strokeDash": [3, 3], "color": "gray"},
-                "encoding": {"x": time, "tooltip": [*told, {"field": "said", "title": "why"}]},
+                "encoding": {"x": time, "tooltip": why},
             },
             {
-                "transform": events,
+                **_only("event"),
                 "mark": {"type": "point", "shape": "triangle-down", "filled": True, "size": 90},
-                "encoding": {"x": time, "y": {"value": 4}, "tooltip": [*told, {"field": "said", "title": "why"}]},
+                "encoding": {"x": time, "y": {"value": 4}, "color": {"datum": CHANGED}, "tooltip": why},
             },
         ],
         "resolve": {"scale": {"y": "independent"}},
+    }
+
+
+def _time() -> Row:
+    return {"field": "at", "type": "temporal", "title": None, "scale": {"type": "utc" if in_utc() else "time"}}
+
+
+def _only(what: str) -> Row:
+    return {"transform": [{"filter": f"datum.what === '{what}'"}]}
+
+
+def _layer(mark: Row, time: Row, told: Row, field: str, title: str, axis: Row) -> Row:
+    """What was sampled of one thing, on an axis of its own."""
+    whole = {"tickMinStep": 1, "format": "d", "titlePadding": 8}
+    return {
+        **_only("sample"),
+        "mark": {**mark, "tooltip": True},
+        "encoding": {
+            "x": time,
+            "y": {
+                "field": field,
+                "type": "quantitative",
+                "scale": {"domain": {"unionWith": [0, 1]}},
+                "axis": {**whole, "title": title, **axis},
+            },
+            "color": {"datum": title},
+            "tooltip": [told, {"field": field, "title": title, "format": ".1f"}],
+        },
     }
 
 
@@ -137,9 +127,25 @@ def _letters(wall: bool) -> Row:
     size = 18 if wall else 12
     letters = {"labelColor": colour, "labelFontSize": size}
     return {
-        "legend": {**letters, "orient": "top", "title": None},
+        "legend": {**letters, "orient": "top", "title": None, "symbolOpacity": 1, "labelLimit": 300},
         "axis": {**letters, "titleColor": colour, "titleFontSize": size},
     }
+
+
+def bars(values: Mapping[str, float], title: str, alt: str) -> None:
+    """A bar for each name, in this order. title: of the axis, with its unit."""
+    rows = [{"name": name, "value": value} for name, value in values.items()]
+    height = 50 + 26 * len(rows)
+    axis = {"title": title, "tickCount": 6}
+    spec = {
+        "mark": {"type": "bar", "tooltip": True},
+        "encoding": {
+            "y": {"field": "name", "type": "nominal", "title": None, "sort": None},
+            "x": {"field": "value", "type": "quantitative", "axis": axis, "title": title},
+        },
+        "config": _letters(wall=False),
+    }
+    st.vega_lite_chart(rows, spec, key="bars-chart", width="stretch", height=height, alt=alt)
 
 
 def sizes(present: Trial, changed: Trial) -> None:
@@ -150,11 +156,11 @@ def sizes(present: Trial, changed: Trial) -> None:
         for at, nodes in one.sizes
     ]
     rows += [{"what": "jobs", "at": _milliseconds(at), "jobs": jobs} for at, jobs in present.arrivals]
-    x = {"field": "at", "type": "temporal", "title": None, "scale": {"type": "utc" if in_utc() else "time"}}
+    x = _time()
     spec = {
         "layer": [
             {
-                "transform": [{"filter": "datum.what === 'jobs'"}],
+                **_only("jobs"),
                 "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15, "color": "gray"},
                 "encoding": {
                     "x": x,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeVar
@@ -188,11 +188,6 @@ def older_and_newer(page: int, more: bool) -> None:
     """The choice of a page of a list whose length is not known; it stands in the URL."""
     if page > 1 or more:
         st.pagination(page + more, key="page", bind="query-params")
-
-
-def table(rows: Iterable[dict[str, Any]], name: str, **columns: Any) -> None:
-    """A plain table. name: what a screen reader calls it."""
-    st.dataframe(list(rows), hide_index=True, width="stretch", column_config=columns or None, alt=name)
 
 
 def downloads(state: State, name: str, rows: Callable[[Views], list[dict[str, Any]]]) -> None:

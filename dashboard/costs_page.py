@@ -8,8 +8,20 @@ from typing import Any
 import streamlit as st
 
 from controller.state import State
+from dashboard import charts
 from dashboard import viewer as access
-from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, page_number, section, table
+from dashboard.components import (
+    SLOW,
+    downloads,
+    first_page,
+    heading,
+    nothing,
+    older_and_newer,
+    page_number,
+    section,
+    stale_note,
+)
+from dashboard.tables import table
 from dashboard.times import moment, zone
 
 BY = ("user", "department", "account", "printer", "month")
@@ -25,7 +37,7 @@ FIRST_DAY = date(2000, 1, 1)
 
 def show(state: State) -> None:
     heading("Costs")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         st.segmented_control("Sums by", BY, default="user", required=True, key="by", bind="query-params", wrap=True)
         st.selectbox("Period", PERIODS, key="period", bind="query-params", width=180)
     _totals(state)
@@ -58,6 +70,7 @@ def _totals(state: State) -> None:
     _, since, until = _chosen()
     with access.administrator(state) as views:
         total, idle, currency = views.cost_total(since, until), views.idle_cost(since, until), views.currency()
+        stale_note(views.status())
     with st.grid(min_column_width=150):
         st.metric("Charged", f"{total['amount']:,.2f} {currency}", border=True)
         st.metric("Jobs", f"{total['jobs']:,}", border=True)
@@ -65,7 +78,7 @@ def _totals(state: State) -> None:
         st.metric(
             "Servers cost", f"{idle['cost']:,.2f} {currency}", border=True, help=f"{idle['node_hours']:,.1f} node-hours"
         )
-        st.metric("of it while idle", f"{idle['idle']:,.2f} {currency}", border=True, help=_IDLE)
+        st.metric("Of that, while idle", f"{idle['idle']:,.2f} {currency}", border=True, help=_IDLE)
         st.metric("Saved by scaling", f"{idle['saved']:,.2f} {currency}", border=True, help=_SAVED)
 
 
@@ -81,33 +94,25 @@ def _sums(state: State) -> None:
     if not found:
         nothing("Nothing was charged in this period.", "receipt_long")
         return
-    _chart(by, found)
-    table(
-        map(_sum, found[:SHOWN]),
-        f"Sums by {by}",
-        amount=st.column_config.NumberColumn(f"amount, {currency}", format="%.2f"),
-        pages=st.column_config.NumberColumn(format="localized"),
-        colour_pages=st.column_config.NumberColumn("colour pages", format="localized"),
-    )
+    _chart(by, found, currency)
+    titles = {"name": by, "amount": f"amount, {currency}", "colour_pages": "colour pages"}
+    table([_sum(row) for row in found[:SHOWN]], f"Sums by {by}", **titles)
     if len(found) > SHOWN:
         st.caption(f"The {SHOWN} dearest; the download has all.")
     downloads(state, f"costs-by-{by}", lambda views: [_exact(row) for row in views.costs(by, since, until)])
 
 
 def _sum(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "name": row["name"] or NOBODY, "amount": float(row["amount"])}
+    """With what is asked for most in front."""
+    first = {"name": row["name"] or NOBODY, "amount": round(row["amount"], 2)}
+    return first | {name: row[name] for name in ("jobs", "pages", "sheets", "colour_pages")}
 
 
-def _chart(by: str, found: list[dict[str, Any]]) -> None:
+def _chart(by: str, found: list[dict[str, Any]], currency: str) -> None:
     """Money where there are prices, else pages."""
-    measure = "amount" if any(row["amount"] for row in found) else "pages"
+    measure, title = ("amount", f"amount, {currency}") if any(row["amount"] for row in found) else ("pages", "pages")
     shown = found[-CHARTED:] if by == "month" else found[:CHARTED]
-    rows = [{by: row["name"] or NOBODY, measure: float(row[measure])} for row in shown]
-    alt = f"{measure} by {by}"
-    if by == "month":
-        st.bar_chart(rows, x=by, y=measure, height=260, alt=alt)
-    else:
-        st.bar_chart(rows, x=by, y=measure, horizontal=True, sort=f"-{measure}", height=60 + 26 * len(rows), alt=alt)
+    charts.bars({row["name"] or NOBODY: float(row[measure]) for row in shown}, title, f"{measure} by {by}")
 
 
 @st.fragment
@@ -121,8 +126,9 @@ def _jobs(state: State) -> None:
             names,
             index=None,
             key=f"one-{by}",
-            placeholder=f"Choose or type a {by}",
-            accept_new_options=True,
+            bind="query-params",
+            placeholder="Choose a month" if by == "month" else f"Choose or type a {by}",
+            accept_new_options=by != "month",
             width=320,
         )
         if not chosen:
@@ -131,16 +137,13 @@ def _jobs(state: State) -> None:
         names_wanted, since, until = _narrowed(by, chosen, since, until)
         found = views.cost_rows(since, until, ENTRIES_SHOWN + 1, (page - 1) * ENTRIES_SHOWN, **names_wanted)
         currency = views.currency()
+    if not found and page > 1:
+        first_page()
     if not found:
         nothing("Nothing was charged here in this period.", "receipt_long")
         return
-    table(
-        map(_entry, found[:ENTRIES_SHOWN]),
-        f"Jobs of {chosen}",
-        amount=st.column_config.NumberColumn(f"amount, {currency}", format="%.4f"),
-        when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
-        colour_pages=st.column_config.NumberColumn("colour pages"),
-    )
+    titles = {"amount": f"amount, {currency}", "colour_pages": "colour pages"}
+    table([_entry(row) for row in found[:ENTRIES_SHOWN]], f"Jobs of {chosen}", **titles)
     older_and_newer(page, more=len(found) > ENTRIES_SHOWN)
     where = zone()
     downloads(
@@ -166,14 +169,9 @@ def _exact(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:
-    shown = ("user", "department", "account", "printer", "job", "title", "pages", "sheets", "colour_pages", "origin")
-    return {
-        "when": moment(row["at"]),
-        **{name: row[name] for name in shown},
-        "amount": float(row["amount"]),
-        "kind": row["kind"],
-        "remark": row["remark"],
-    }
+    shown = ("user", "department", "account", "printer", "title", "pages", "sheets", "colour_pages", "origin", "kind")
+    first = {"when": moment(row["at"]), "amount": round(row["amount"], 4), "job": str(row["job"] or "")}
+    return {**first, **{name: row[name] for name in shown}, "remark": row["remark"]}
 
 
 @st.fragment(run_every=SLOW)
@@ -183,14 +181,8 @@ def _limits(state: State) -> None:
         quotas, shared, currency = views.quotas(), views.shared_accounts(), views.currency()
     if quotas:
         section("Quotas")
-        money = st.column_config.NumberColumn(f"amount, {currency}", format="%.2f")
-        table(
-            ({**row, "amount": None if row["amount"] is None else float(row["amount"])} for row in quotas),
-            "Quotas of each person",
-            who=st.column_config.TextColumn("each of"),
-            amount=money,
-        )
+        table(quotas, "Quotas of each person", who="each of", amount=f"amount, {currency}")
     if shared:
         section("Shared accounts")
-        money = st.column_config.NumberColumn(f"balance, {currency}", format="%.2f")
-        table(({**row, "balance": float(row["balance"])} for row in shared), "Shared accounts", balance=money)
+        rows = [{**row, "balance": round(row["balance"], 2)} for row in shared]
+        table(rows, "Shared accounts", balance=f"balance, {currency}")

@@ -11,7 +11,9 @@ import streamlit as st
 from controller.state import State
 from controller.views import Views
 from dashboard import viewer as access
-from dashboard.components import SLOW, downloads, heading, nothing, older_and_newer, page_number, table
+from dashboard.components import SLOW, downloads, first_page, heading, nothing, older_and_newer, page_number, stale_note
+from dashboard.event_words import happened
+from dashboard.tables import table
 from dashboard.times import moment, span, span_choice, zone
 
 EVENTS_SHOWN = 100
@@ -47,17 +49,16 @@ def _list(state: State) -> None:
         kinds=("command",) if st.session_state.get("clicks") else (),
     )
     with access.administrator(state) as views:
+        stale_note(views.status())
         found = wanted(views, limit=EVENTS_SHOWN, offset=(page - 1) * EVENTS_SHOWN)
     rows, total, where = found["rows"], found["total"], zone()
+    if not rows and page > 1:
+        first_page()
     if not rows:
         nothing(f"Nothing happened in the last {chosen.name} that fits.", "event_busy")
         return
     st.caption(f"{total:,} events in the last {chosen.name}")
-    table(
-        [shown(row, where) for row in rows],
-        "Events, newest first",
-        when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"),
-    )
+    table([shown(row, where) for row in rows], "Events, newest first")
     older_and_newer(page, more=page * EVENTS_SHOWN < total)
     downloads(state, "events", lambda views: [shown(row, where) for row in wanted(views, limit=EXPORTED)["rows"]])
 
@@ -67,7 +68,7 @@ def shown(row: dict[str, Any], where: tzinfo) -> dict[str, Any]:
     outcome = f"{row['state']}: {row['outcome']}" if row["outcome"] else row["state"]
     return {
         "when": moment(row["at"], where),
-        "what": row["kind"],
+        "what": happened(row["kind"]),
         "node": row["node"],
         "why": row["text"],
         "who": row["who"] or "cupsfleet",

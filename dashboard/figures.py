@@ -24,7 +24,7 @@ class Figure:
     label: str
     value: str
     about: str
-    """What the drawing shows, under it."""
+    """What the drawing shows, under it; without one, what the value is."""
     past: Sequence[float] = ()
     bars: bool = False
     """Whether the past is one of amounts, each of its own stretch of time, and not of one value that moves."""
@@ -36,9 +36,10 @@ def show(figures: Iterable[Figure]) -> None:
 
 def _figure(one: Figure) -> str:
     drawing = (_bars if one.bars else _line)(one.past) if len(one.past) > 1 else ""
+    picture = f'<img src="{_picture(drawing)}" alt="">' if one.past else ""
     return (
         f"<div><dt>{escape(one.label)}</dt><dd>{escape(one.value)}</dd>"
-        f'<img src="{_picture(drawing)}" alt=""><dd><small>{escape(one.about)}</small></dd></div>'
+        f"{picture}<dd><small>{escape(one.about)}</small></dd></div>"
     )
 
 

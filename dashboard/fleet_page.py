@@ -27,11 +27,10 @@ from dashboard.components import (
     rows_of_page,
     section,
     seen,
-    stale_note,
     tally,
 )
 from dashboard.figures import Figure
-from dashboard.fleet_words import COUNTED, SIGNS, counts, mood, seen_as, sentence
+from dashboard.fleet_words import COUNTED, SIGNS, counts, doing, mood, seen_as, sentence
 from dashboard.node_words import marks, open_jobs, three_views, waits
 from dashboard.times import HOUR, clock, lasting, span, span_choice, zone
 
@@ -96,11 +95,20 @@ def _overview(state: State) -> None:
     st.set_page_config(page_title=f"{SIGNS[mood(status)]} cupsfleet")  # also seen while another tab is open
     heading(f"{MARKS[mood(status)]} {as_of(status)}{sentence(status)}")
     problems(status["problems"])
-    stale_note(status)
     with seen(status, "overview"):
         tally("node", counts(status["nodes"]))
+        if status["scaling"]:
+            _doing(status["scaling"])
     if "kiosk" in st.query_params:  # nobody would notice that a wall screen stands still
         st.caption(f"Seen at {clock(status['controller']['seen'])}")
+
+
+def _doing(scaling: dict[str, Any]) -> None:
+    """What the fleet is about, and why."""
+    with st.container(horizontal=True, vertical_alignment="center", key="doing"):
+        st.markdown(plain(doing(scaling)), width="content")
+        if "kiosk" not in st.query_params:
+            link("scaling", "Scaling")
 
 
 @st.fragment(run_every=FIGURES)
@@ -121,7 +129,7 @@ def _figures(state: State) -> None:
     ]
     if float(status["price_per_hour"]):
         about = f"{_most(prices, ',.2f')} in 1 h"
-        shown.append(Figure("Nodes per hour", f"{status['price_per_hour']} {currency}", about, prices))
+        shown.append(Figure("Cost per hour", f"{status['price_per_hour']} {currency}", about, prices))
     with seen(status, "figures"):
         figures.show(shown)
 
@@ -162,10 +170,14 @@ def _history(state: State) -> None:
     with access.administrator(state) as views:
         samples = views.series(chosen.since, chosen.until, SAMPLES)
         events = views.events(chosen.since, chosen.until, limit=EVENTS_MARKED, kinds=("order", "drain"))["rows"]
-    if samples:
-        charts.fleet(samples, events, chosen, wall=kiosk)
-    else:
+        status = views.status()
+    if not samples:
         nothing(f"Nothing was recorded in the last {chosen.name}: no controller ran.", "query_stats")
+        return
+    with seen(status, "history"):
+        charts.fleet(samples, events, chosen, wall=kiosk)
+        if events:
+            st.caption(f"Last change of the fleet's size, at {clock(events[0]['at'])}: {plain(charts.said(events[0]))}")
 
 
 @st.fragment(run_every=LIVE)
@@ -190,17 +202,17 @@ def _nodes(state: State) -> None:
     found.sort(key=lambda node: seen_as(node) == "ready")  # what somebody may have to look at comes first
     with seen(status, "nodes"):
         for node in rows_of_page(found, NODES_SHOWN, "page"):
-            _node_row(node)
+            _node_row(node, status["nodes"])
 
 
-def _node_row(node: dict[str, Any]) -> None:
+def _node_row(node: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
     """One row. Its menu is known by the node's name, never by the row's position. Cells without columns around them are
     half as many messages to each viewer at each refresh."""
     name, why = node["name"], plain(node["reason"].split(chr(10))[0])
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"row-{name}"):
         link("node", f"**{name}**", name=name, width=WIDTHS[0])
         st.markdown(f"{marks(node)}  \n:small[:gray[{plain(node['address'])}]]", width=WIDTHS[1])
-        st.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node)}]]", width=WIDTHS[2])
+        st.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node, nodes)}]]", width=WIDTHS[2])
         st.markdown(f"{why}  \n:small[:gray[since {clock(node['since'])}]]", width="stretch")
         st.markdown(f":small[{three_views(node)}]", width=WIDTHS[3])
         tasks.node_menu(node)

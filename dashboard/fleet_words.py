@@ -73,11 +73,30 @@ def _still(nodes: list[dict[str, Any]]) -> str:
 
 def _waiting(status: Mapping[str, Any]) -> str:
     waiting = sum(node.get("waiting") or 0 for node in status["nodes"])
+    stuck = sum(node.get("stuck") or 0 for node in status["nodes"])
+    held = f" {stuck} {'is' if stuck == 1 else 'are'} held or stopped." if stuck else ""
     if not waiting:
-        return "No job waits."
+        return f"No job waits.{held}"
     longest = max((node.get("wait") or 0.0 for node in status["nodes"]), default=0.0)
     last = "it will start" if waiting == 1 else "the last will start"
-    return f"{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}."
+    return f"{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}.{held}"
+
+
+def doing(scaling: Mapping[str, Any]) -> str:
+    """How large the fleet is and should be, and why. scaling: as in `Views.status`."""
+    actual, desired = scaling["actual"], scaling["desired"]
+    serve = f"{counted(actual, 'node')} {'serves' if actual == 1 else 'serve'}"
+    if scaling["paused_by"]:
+        return f"Scaling is paused by {scaling['paused_by']}. {serve}; dead ones come back, and nothing else is done."
+    said = f"{serve}, {'as many as' if actual == desired else desired} should: {why_size(scaling)}"
+    return f"Dry run, nothing is done: {said}" if scaling["dry_run"] else said
+
+
+def why_size(scaling: Mapping[str, Any]) -> str:
+    """What decided the size in the end: the last bound that changed it, else the rule that asked for most."""
+    if scaling["clamps"]:
+        return str(scaling["clamps"][-1].split(": ", 1)[1])
+    return str(scaling["reason"].split("; ")[0])
 
 
 def for_everybody(status: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import streamlit as st
@@ -9,11 +10,13 @@ import streamlit as st
 from controller.state import State
 from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, heading, section, seen, stale_note, table, tally
-from dashboard.times import moment
+from dashboard.components import LIVE, heading, section, seen, stale_note, tally
+from dashboard.tables import table
+from dashboard.times import lasting
 
 STATES = ("open", *jobs.OPEN, "ended", "completed", "canceled", "aborted", "lost")
 ANY = "Any printer"
+SUMS_SHOWN = 8
 
 
 def show(state: State) -> None:
@@ -42,23 +45,26 @@ def _sums(state: State) -> None:
             return
         left, right = st.columns(2)
         with left:
-            section("By printer")
-            table(map(_sum, queues), "Open jobs by printer", **_COLUMNS)
+            _sums_by("printer", queues)
         with right:
-            section("By user")
-            table(map(_sum, users), "Open jobs by user", **_COLUMNS)
+            _sums_by("user", users)
 
 
-_COLUMNS = {"oldest": st.column_config.DatetimeColumn(format="distance")}
-
-
-def _sum(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": row["name"],
-        "open": row["open"],
-        "held or stopped": row["stuck"],
-        "oldest": moment(row["since"]),
-    }
+def _sums_by(what: str, found: list[dict[str, Any]]) -> None:
+    """Those with the oldest jobs."""
+    section(f"By {what}")
+    rows = [
+        {
+            what: row["name"],
+            "open": row["open"],
+            "held or stopped": row["stuck"],
+            "oldest": f"{lasting(time.time() - row['since'])} ago",
+        }
+        for row in found[:SUMS_SHOWN]
+    ]
+    table(rows, f"Open jobs by {what}")
+    if len(found) > SUMS_SHOWN:
+        st.caption(f"{len(found) - SUMS_SHOWN:,} more, whose jobs are younger")
 
 
 @st.fragment(run_every=LIVE)

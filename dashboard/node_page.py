@@ -9,10 +9,13 @@ import streamlit as st
 
 from controller.state import State
 from controller.views import Views
-from dashboard import jobs, tasks
+from dashboard import figures, jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, counted, heading, nothing, plain, seen, stale_note, table
-from dashboard.node_words import marks, three_views
+from dashboard.components import LIVE, counted, heading, nothing, plain, seen, stale_note
+from dashboard.event_words import happened
+from dashboard.figures import Figure
+from dashboard.node_words import marks, share, three_views
+from dashboard.tables import table
 from dashboard.times import clock, lasting, moment
 
 EVENTS_SHOWN = 200
@@ -75,24 +78,26 @@ def _standing(state: State, name: str) -> None:
         nothing(f"{plain(name)} is not in the fleet any more. What is known of it stands below.", "archive")
         return
     with seen(status, "standing"):
-        words, menu = st.columns((4, 1), vertical_alignment="center")
-        words.markdown(f"{marks(node)} {plain(node['reason'])}  \n:small[:gray[since {clock(node['since'])}]]")
-        with menu:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            said = f"{marks(node)} {plain(node['reason'])}  \n:small[:gray[since {clock(node['since'])}]]"
+            st.markdown(said, width="stretch")
             tasks.node_menu(node)
-        _figures(node)
+        _figures(node, status["nodes"])
         st.markdown(three_views(node))
     tasks.current([row for row in commands if name in (row["node"], row["argument"])], [node])
 
 
-def _figures(node: dict[str, Any]) -> None:
-    wait, latency = node.get("wait"), node["latency"]
-    with st.grid(min_column_width=140):
-        st.metric("Open jobs", "?" if node["open_jobs"] is None else node["open_jobs"], border=True)
-        st.metric("Held or stopped", "?" if node.get("stuck") is None else node["stuck"], border=True)
-        st.metric("A new job waits", "?" if wait is None else lasting(wait), border=True)
-        st.metric("Weight", node["weight"], border=True)
-        st.metric("Answers in", "no answer" if latency is None else f"{latency * 1000:.0f} ms", border=True)
-        st.metric("Slot", node["slot"], border=True, help=node["address"])
+def _figures(node: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
+    jobs_there, stuck, wait = node["open_jobs"], node.get("stuck"), node.get("wait")
+    figures.show(
+        (
+            Figure("Open jobs", "?" if jobs_there is None else f"{jobs_there:,}", "the held and stopped ones too"),
+            Figure("Held or stopped", "?" if stuck is None else f"{stuck:,}", "until somebody acts"),
+            Figure("A new job waits", "?" if wait is None else lasting(wait), "by measured times"),
+            Figure("Of all new jobs", share(node, nodes), f"weight {node['weight']}"),
+            Figure("Slot", str(node["slot"]), node["address"]),
+        )
+    )
 
 
 @st.fragment(run_every=LIVE)
@@ -111,8 +116,8 @@ def _events(state: State, views: Views, name: str) -> None:
     if not found:
         nothing("Nothing is remembered of it.", "event_busy")
         return
-    rows = [{"when": moment(row["at"]), "what": row["kind"], "why": row["text"]} for row in found]
-    table(rows, f"What happened to {name}", when=st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"))
+    rows = [{"when": moment(row["at"]), "what": happened(row["kind"]), "why": row["text"]} for row in found]
+    table(rows, f"What happened to {name}")
 
 
 def _probes(state: State, views: Views, name: str) -> None:
@@ -120,11 +125,7 @@ def _probes(state: State, views: Views, name: str) -> None:
     if not found:
         nothing("It was not asked lately.", "network_check")
         return
-    table(
-        map(_probe, found),
-        f"What {name} answered, newest first",
-        when=st.column_config.DatetimeColumn(format="HH:mm:ss"),
-    )
+    table([_probe(row) for row in found], f"What {name} answered, newest first")
 
 
 def _probe(row: dict[str, Any]) -> dict[str, Any]:

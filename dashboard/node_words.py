@@ -7,6 +7,21 @@ from typing import Any
 from dashboard.components import badge, counted, plain
 from dashboard.times import lasting
 
+_CHECKS = {
+    "": "not checked yet",
+    "INI": "not checked yet",
+    "UNK": "not checked yet",
+    "SOCKERR": "no socket for the check",
+    "L4TOUT": "no connection in time",
+    "L4CON": "no connection",
+    "L6TOUT": "no TLS in time",
+    "L6RSP": "no TLS",
+    "L7TOUT": "no answer in time",
+    "L7RSP": "a wrong answer",
+    "L7STS": "an error for an answer",
+}
+"""What HAProxy says of its last check (its manual, check_status); others stand for themselves."""
+
 
 def marks(node: dict[str, Any]) -> str:
     """What a node is, and beside it how it is seen where that differs."""
@@ -19,10 +34,17 @@ def open_jobs(node: dict[str, Any]) -> str:
     return "jobs unknown" if node["open_jobs"] is None else counted(node["open_jobs"], "open job")
 
 
-def waits(node: dict[str, Any]) -> str:
-    """How long a job waits there, and the share of new work that it gets."""
+def waits(node: dict[str, Any], nodes: list[dict[str, Any]]) -> str:
+    """How long a job waits there, and the share of new work that it gets. nodes: all there are."""
     wait = node.get("wait")
-    return ("" if not wait else f"waits {lasting(wait)}, ") + f"weight {node['weight']}"
+    gets = f"gets {share(node, nodes)} of new jobs" if node["weight"] else "gets no new jobs"
+    return ("" if not wait else f"waits {lasting(wait)}, ") + gets
+
+
+def share(node: dict[str, Any], nodes: list[dict[str, Any]]) -> str:
+    """Of all new work; weights say by how much more one node gets than another."""
+    part = node["weight"] / max(1, sum(one["weight"] for one in nodes))
+    return "under 1 %" if 0 < part < 0.01 else f"{part:.0%}".replace("%", " %")
 
 
 def three_views(node: dict[str, Any]) -> str:
@@ -31,13 +53,12 @@ def three_views(node: dict[str, Any]) -> str:
     up = sum(proxy["up"] for proxy in proxies)
     proxy = "not asked" if not proxies else "up" if up == len(proxies) else f"{up} of {len(proxies)} up"
     if proxies and not up:
-        proxy = plain(f"down ({proxies[0].get('check') or 'no check yet'})")
+        check = proxies[0].get("check") or ""
+        proxy = f"down, {_CHECKS.get(check) or plain(check)}"
     faults = node.get("faults") or []
     answers = node["state"] != "dead" and not node.get("error") and node["latency"] is not None
-    cups = plain(node["error"]) if node.get("error") else "not asked"
-    if node["state"] == "dead":
-        cups = "gone"
-    elif answers:
+    cups = plain(node["error"]) if node.get("error") else "does not answer" if node["state"] == "dead" else "not asked"
+    if answers:
         cups = f"answers in {node['latency'] * 1000:.0f} ms"
     printers = "not known" if not answers else plain(", ".join(faults)) if faults else "ok"
     return f"HAProxy: {proxy}  \nCUPS: {cups}  \nPrinters: {printers}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import streamlit as st
@@ -11,7 +12,9 @@ from controller.simulate.trial import Trial, arrivals, settings_of, trial
 from controller.state import State
 from dashboard import charts, tasks
 from dashboard import viewer as access
-from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note, table
+from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note
+from dashboard.fleet_words import doing
+from dashboard.tables import table
 from dashboard.times import DAY, clock, lasting
 
 TRACES = {"the last day": DAY, "the last week": 7 * DAY, "the last 4 weeks": 28 * DAY, "a made-up week": 0.0}
@@ -50,7 +53,7 @@ def _standing(state: State) -> None:
     if known["thresholds"]:
         st.caption("As the controller read them; they are changed in `fleet.toml`, which is read again at once.")
         with st.expander("Thresholds and where each comes from", key="thresholds"):
-            st.table(known["thresholds"], border="horizontal", hide_index=True, alt="Thresholds")
+            table(known["thresholds"], "Thresholds")
     else:
         nothing("The controller has not told its settings yet. Start it with `./cupsfleet up`")
 
@@ -58,23 +61,20 @@ def _standing(state: State) -> None:
 def _now(state: State, scaling: dict[str, Any]) -> None:
     if not scaling:
         return
-    words, button = st.columns((4, 1), vertical_alignment="center")
     paused = scaling["paused_by"]
     marks = badge("task", "refused", "paused") + " " if paused else ""
     marks += badge("task", "refused", "dry run") + " " if scaling["dry_run"] else ""
-    words.markdown(
-        f"{marks}**{scaling['actual']} nodes serve, {scaling['desired']} should**: {plain(scaling['reason'])}"
-        + (
-            f"  \nPaused by {plain(paused)}: `nodes.min` is kept and dead nodes come back, and nothing else."
-            if paused
-            else ""
-        )
-    )
-    verb = "resume" if paused else "pause"
-    if button.button(
-        f"{verb.capitalize()} scaling", key="pause", icon=f":material/{'play_arrow' if paused else 'pause'}:"
-    ):
-        tasks.ask(state, verb, "scaling")
+    verb, icon = ("resume", "play_arrow") if paused else ("pause", "pause")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(marks + plain(doing(scaling)), width="stretch")
+        if st.button(f"{verb.capitalize()} scaling", key="pause", icon=f":material/{icon}:", help=_HELP[verb]):
+            tasks.ask(state, verb, "scaling")
+
+
+_HELP = {
+    "pause": "Until it is resumed `nodes.min` is kept and dead nodes come back, and nothing else is done.",
+    "resume": "From then on nodes are added and taken away again as the work asks for.",
+}
 
 
 def _why(decided: dict[str, Any] | None) -> None:
@@ -82,23 +82,27 @@ def _why(decided: dict[str, Any] | None) -> None:
     if decided is None:
         nothing("Nothing was decided yet.")
         return
-    st.caption(f"Decided at {clock(decided['at'])}; it stands until something else is decided.")
+    since = time.time() - decided["at"]
+    st.caption(f"Decided at {clock(decided['at'])}, by what was seen then. It stands until something else is decided.")
     left, right = st.columns(2)
     with left:
-        rows = [{"seen": one["name"], "value": one["value"], "age": lasting(one["age"])} for one in decided["inputs"]]
+        rows = [
+            {"seen": one["name"], "value": one["value"], "age": lasting(one["age"] + since)}
+            for one in decided["inputs"]
+        ]
         table(rows, "What was seen")
     with right:
         rows = [
             {
                 "rule": one["rule"],
                 "nodes": one["nodes"],
-                "won": one["rule"] == decided["rule"],
+                "won": "yes" if one["rule"] == decided["rule"] else "",
                 "because": one["reason"],
             }
             for one in decided["asks"]
         ]
         table(rows, "What each rule asked for")
-    said = [f"- bounded: {plain(one)}" for one in decided["clamps"]]
+    said = [f"- bounded to {plain(one)}" for one in decided["clamps"]]
     said += [f"- held back: {plain(one)}" for one in decided["held_back"]]
     said += [f"- done: {plain(one)}" for one in decided["actions"] or [f"nothing, for {decided['reason']}"]]
     st.markdown("\n".join(said))
@@ -134,7 +138,9 @@ def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
     with middle:
         policy = st.selectbox("Policy", POLICIES, index=POLICIES.index(known["scaling.policy"]))
         up = st.slider("Jobs for each node that add one", 0.5, 20.0, float(known["scaling.queue_depth_per_node"]), 0.5)
-        down = st.slider("that let one go", 0.0, 19.5, float(known["scaling.queue_depth_per_node_down"]), 0.5)
+        down = st.slider(
+            "Jobs for each node that let one go", 0.0, 19.5, float(known["scaling.queue_depth_per_node_down"]), 0.5
+        )
     with right:
         target = st.slider("Target wait, s", 1, 600, int(_seconds(known["scaling.target_wait"])))
         cool_down = st.slider("Cool down, s", 0, 3600, int(_seconds(known["scaling.cool_down"])), 30)

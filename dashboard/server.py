@@ -34,7 +34,15 @@ def to_first_page(request: Request) -> Response:
     return RedirectResponse(f"/fleet/{query}", status_code=307)
 
 
+def not_here(request: Request) -> Response:
+    return Response(status_code=404)
+
+
 app = App(
     Path(__file__).with_name("app.py"),
-    routes=[Route("/fleet/", first_page), Route("/fleet/fleet", to_first_page)],
+    routes=[
+        Route("/fleet/", first_page),
+        Route("/fleet/fleet", to_first_page),
+        Route("/fleet/_stcore/metrics", not_here),  # how many people look, told to everybody who may print
+    ],
 )

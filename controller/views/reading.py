@@ -241,7 +241,10 @@ class Views:
         if age is None:
             return ["the controller has not looked at the fleet yet", *why]
         if pid is None:
-            return [f"no controller runs; printing goes on, nothing is repaired. What you see is {age:.0f} s old"]
+            start = "start it with: ./cupsfleet up"
+            return [
+                f"no controller runs; printing goes on, nothing is repaired; {start}. What you see is {age:.0f} s old"
+            ]
         if age > sight["interval"] + STALE_AFTER:
             return [f"the controller (process {pid}) has not reported for {age:.0f} s; {log}", *why]
         return []  # a pass was finished a moment ago, so whatever failed before is over

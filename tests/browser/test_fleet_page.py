@@ -34,6 +34,11 @@ def add(page: Page, fleet: Fleet) -> str:
     return str(name)
 
 
+def share(progress: Locator) -> int:
+    """How far a progress bar is, of 100."""
+    return int(progress.get_by_role("progressbar").get_attribute("aria-valuenow") or 0)
+
+
 def jobs(fleet: Fleet, node: str, which: str = "all") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(fleet.done("jobs", "--json", "--which", which, "--node", node))
     return found
@@ -43,14 +48,19 @@ def test_a_node_is_added_prints_and_is_retired_while_it_is_busy(page: Page, flee
     name = add(page, fleet)
     for number in range(15):
         post(fleet, f"job {number}", pages=5)
-    expect(row(page, name)).to_contain_text(re.compile(r"[2-9] open jobs"))
+    expect(row(page, name)).to_contain_text(re.compile(r"\d open jobs"))
     eventually(lambda: len(jobs(fleet, name, "open")) >= 3)
     choose(page, name, f"Retire {name}")
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("will finish first")).to_be_visible()
     dialog.get_by_role("button", name=f"Retire {name}").click()
     expect(page.get_by_text(f"retire {name}, asked by admin").first).to_be_visible(timeout=10_000)
-    expect(page.get_by_text("left").first).to_be_visible(timeout=10_000)
+    progress = page.get_by_test_id("stProgress")
+    expect(progress).to_contain_text(re.compile(r"\d+ finished, \d+ jobs left"), timeout=10_000)
+    begun, left = share(progress), int(progress.inner_text().split(" finished, ")[1].split()[0])
+    fewer = "|".join(map(str, range(1, left)))
+    expect(progress).to_contain_text(re.compile(rf"\d+ finished, ({fewer}) jobs? left"), timeout=60_000)
+    assert begun < share(progress) < 100
     expect(row(page, name)).to_have_count(0, timeout=90_000)
     assert name not in {node["name"] for node in fleet.status()["nodes"]}
     ended = jobs(fleet, name)
@@ -110,7 +120,7 @@ def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
             fleet.up()
             expect(gone).to_have_count(0)
         os.kill(fleet.controller(), signal.SIGKILL)
-        expect(page.get_by_text("What you see is from")).to_be_visible()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("As of ")
         expect(page.locator(".st-key-stale-nodes")).to_be_visible()
         kill_dashboard(fleet)
         expect(connected(page)).to_have_count(0)
@@ -164,6 +174,52 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, fleet: Fleet, width:
         levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(one => Number(one.tagName[1]))")
         assert levels[0] == 1
         assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+
+
+def test_the_keyboard_is_enough_and_a_refresh_takes_nothing_away(page: Page, fleet: Fleet) -> None:
+    """A dialog is reached, filled in and confirmed by keys alone, while what is around it changes."""
+    first = row(page, fleet.nodes()[0]["name"])
+    first.evaluate("one => one.kept = true")
+    tab_to(page, page.get_by_role("button", name="Add a node"))
+    page.keyboard.press("Enter")
+    address = page.get_by_role("dialog").get_by_role("textbox")
+    expect(address).to_be_visible()
+    tab_to(page, address)
+    page.keyboard.type("no address")
+    figures = page.locator("dl.figures")
+    before = figures.inner_text()
+    post(fleet, "printed while somebody types")
+    expect(figures).not_to_have_text(before)
+    expect(figures).to_contain_text(re.compile(r"Jobs today\s*[1-9]"))
+    expect(address).to_have_value("no address")
+    expect(address).to_be_focused()
+    assert first.evaluate("one => one.kept"), "what did not change is the very same, so it can't have flashed"
+    tab_to(page, page.get_by_role("dialog").get_by_role("button", name="Add", exact=True))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    asked = eventually(lambda: [one for one in commands(fleet) if one["state"] == "refused"])[0]
+    assert (asked["verb"], asked["argument"], asked["asked_by"]) == ("add", "no address", "admin")
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    """Go there by the tabulator key."""
+    for _ in range(60):
+        if wanted.evaluate("one => one === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"no key leads to {wanted}")
+
+
+@pytest.mark.parametrize("path", ["costs", "events", "scaling", "jobs"])
+def test_a_phone_shows_every_table_whole(browser: Browser, fleet: Fleet, path: str) -> None:
+    post(fleet, "in a table")
+    with open_as(browser, fleet, "admin", path, viewport={"width": 390, "height": 844}) as page:
+        cells = page.locator("table.rows td:visible")
+        expect(cells.first).to_be_visible(timeout=30_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        beyond = cells.evaluate_all("all => Math.max(...all.map(one => one.getBoundingClientRect().right))")
+        inside = cells.evaluate_all("all => Math.max(...all.map(one => one.scrollWidth - one.clientWidth))")
+        assert (beyond <= 390, inside <= 1) == (True, True)
 
 
 def test_nothing_is_asked_from_elsewhere(browser: Browser, fleet: Fleet) -> None:

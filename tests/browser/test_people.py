@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.people import ADMINISTRATORS_PAGES, address, choose, commands, open_as, post
+from tests.browser.wire import button, titles, wire
 from tests.process.fleet import Fleet, eventually
 
 FORGED = {"X-Fleet-User": "admin", "X-Fleet-Secret": "guess"}
@@ -62,6 +63,29 @@ def test_no_url_and_no_header_leads_people_to_an_administrators_page(
             expect(page.get_by_role("heading", level=1)).to_have_count(1)
             expect(page.get_by_text(name)).to_have_count(0)
             expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
+
+
+@pytest.mark.parametrize("forged", [{}, FORGED, {"X-Fleet-User": "admin", "x-fleet-secret": ""}])
+def test_no_forged_click_does_what_administrators_do(fleet: Fleet, forged: dict[str, str]) -> None:
+    with wire(fleet, "admin") as boss, wire(fleet, "demo", forged) as demo:
+        pause, page = button(boss.run("scaling"), "pause"), boss.page
+        assert titles(demo.run()) == ["My jobs"]
+        before = len(commands(fleet))
+        for name, which in (("scaling", ""), ("", page)):
+            assert "Scaling" not in titles(demo.run(name, which, clicked=pause))
+        assert len(commands(fleet)) == before
+        for verb in ("pause", "resume"):  # the very same click of an administrator is carried out
+            boss.run(page=page, clicked=button(boss.run(page=page), "pause"))
+            newest = commands(fleet)[0]
+            assert (newest["verb"], newest["argument"], newest["asked_by"]) == (verb, "scaling", "admin")
+            eventually(lambda: commands(fleet)[0]["state"] == "done")
+
+
+def test_what_the_server_knows_of_itself_is_for_nobody(browser: Browser, fleet: Fleet) -> None:
+    with open_as(browser, fleet, "demo") as page:
+        shown(page, "My jobs")
+        for path in ("_stcore/metrics", "_stcore/%6detrics", "_stcore/metrics?families=active_sessions"):
+            assert page.request.get(address(fleet, path)).status == 404, path
 
 
 def test_an_administrator_gets_every_page(browser: Browser, fleet: Fleet) -> None:

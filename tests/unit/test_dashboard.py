@@ -10,14 +10,15 @@ from streamlit.testing.v1 import AppTest
 
 from controller.config import Nodes, Settings
 from controller.decide import decide
-from controller.snapshot import Backlog, Goal, NodeState
+from controller.load import PAUSED
+from controller.snapshot import Backlog, Goal, NodeState, ProxySight
 from controller.state import State
 from controller.store import Store
 from controller.users import Users
 from controller.views import publish
 from dashboard import fleet_page, viewer
 from dashboard.tasks import Asked
-from tests.builders import settings, sight, snapshot
+from tests.builders import reading, settings, sight, snapshot
 
 APP = Path(fleet_page.__file__).with_name("app.py")
 
@@ -73,7 +74,7 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     assert not app.exception
     assert "People can print: 1 of 2 servers ready. 2 jobs waiting, the last will start in about 10 s." in top(app)
     text = words(app)
-    assert linked(app) == ["**node-2**", "**node-1**"], "what needs a look comes first"
+    assert linked(app) == ["Scaling", "**node-2**", "**node-1**"], "what needs a look comes first"
     for part in (" ready]", "dead]", "1 ready]", "1 dead]"):
         assert part in text
     assert any("node-2 is dead" in warning.value for warning in app.warning)
@@ -84,6 +85,27 @@ def test_where_all_look_bad_people_print_on(state: State) -> None:
     assert "People can print, though no server looks well: 2 servers still take jobs." in top(page())
     see(state, sight(1, up=False), sight(2, NodeState.DEAD, alive=False))
     assert "Nobody can print: none of 2 servers takes jobs." in top(page())
+
+
+def test_what_the_fleet_is_about_stands_under_the_sentence(state: State) -> None:
+    see(state, sight(1), sight(2))
+    assert "2 nodes serve, as many as should: nodes.min is 2" in words(page())
+    see(state, sight(1, jobs=60))
+    assert "1 node serves, 5 should: scaling.step is 4 and 1 are on their way" in words(page())
+    with Store(state.database) as store:
+        store.put_fact(PAUSED, "[boss](x)")
+        seen = snapshot(sight(1), sight(2))
+        publish(store, seen, decide(seen, settings()), settings(), [])
+    assert r"Scaling is paused by \[boss\](x). 2 nodes serve" in words(page())
+
+
+def test_a_node_is_described_in_words(state: State) -> None:
+    silent, deaf = reading("node-2", error="no answer within 3 s"), ProxySight(1, False, 0, "L7TOUT")
+    see(state, sight(1), sight(2, NodeState.DEAD, reading=silent, proxies=(deaf,)), sight(3))
+    text = words(page())
+    assert "HAProxy: down, no answer in time  \nCUPS: no answer within 3 s" in text
+    assert "gets 50 % of new jobs" in text
+    assert "gets no new jobs" in text
 
 
 def test_how_a_node_is_seen_stands_beside_what_it_is(state: State) -> None:
@@ -98,12 +120,12 @@ def test_how_a_node_is_seen_stands_beside_what_it_is(state: State) -> None:
 
 def test_what_the_fleet_costs_is_shown_where_a_price_is_set(state: State) -> None:
     see(state, sight(1), sight(2))
-    assert "Nodes per hour" not in figures(page())
+    assert "Cost per hour" not in figures(page())
     with Store(state.database) as store:
         priced = Settings(nodes=Nodes(price_per_hour=Decimal("0.35")))
         seen = snapshot(sight(1), sight(2), sight(3, NodeState.ORDERED))
         publish(store, seen, decide(seen, priced), priced, [])
-    assert "<dt>Nodes per hour</dt><dd>0.70 EUR</dd>" in figures(page())
+    assert "<dt>Cost per hour</dt><dd>0.70 EUR</dd>" in figures(page())
 
 
 def test_add_asks_the_controller_in_the_viewers_name(state: State) -> None:

@@ -7,6 +7,7 @@ import re
 import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ from dashboard.charts import with_gaps
 from dashboard.components import plain, verbatim
 from dashboard.costs_page import period
 from dashboard.fleet_page import peaks
+from dashboard.jobs import FEWEST
+from dashboard.tables import _table
 from dashboard.tasks import Asked
 from tests.builders import settings, sight, snapshot
 
@@ -99,6 +102,19 @@ def words(app: AppTest) -> str:
     return "\n".join(element.value for element in app.markdown)
 
 
+def tables(app: AppTest) -> list[dict[str, list[str]]]:
+    """The page's tables, each as its columns by title."""
+    assert not app.exception
+    bodies = [piece.proto.body for piece in app.get("html")]
+    return [_columns(body) for body in bodies if body.startswith("<table")]
+
+
+def _columns(body: str) -> dict[str, list[str]]:
+    titles = [unescape(title) for title in re.findall(r"<th(?: [^>]*)?>(.*?)</th>", body)]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)[1:]]
+    return {title: [unescape(row[place]) for row in rows] for place, title in enumerate(titles)}
+
+
 def asked(state: State) -> list[Command]:
     with Store(state.database) as store:
         return [command for command in store.open_commands() if command.verb.endswith("-job")]
@@ -115,6 +131,15 @@ def test_jobs_can_be_narrowed_to_a_printer_and_a_person(state: State) -> None:
     assert "hers" not in words(opened("jobs", printer="office"))
     assert "hers" in words(opened("jobs", user="alice"))
     assert "No job fits" in opened("jobs", user="nobody").info[0].value
+
+
+def test_a_move_goes_where_one_wants_it(state: State) -> None:
+    app = opened("jobs", asked=Asked("move-job", "uuid-1"))
+    assert "Now node-2 has the fewest: no open jobs." in words(app)
+    assert app.selectbox(key="target").options == [FEWEST, "node-2"]
+    app.selectbox(key="target").select("node-2").run()
+    app.button(key="confirmed").click().run()
+    assert [one.argument for one in asked(state)] == ["uuid-1 node-2"]
 
 
 @pytest.mark.parametrize("verb", ["cancel-job", "move-job"])
@@ -191,9 +216,10 @@ def test_costs_name_the_currency_and_show_quotas_and_accounts(state: State) -> N
     limited(state)
     app = opened("costs")
     assert {metric.label: metric.value for metric in app.metric}["Charged"] == "0.85 CHF"
-    quotas, accounts = (app.dataframe[place].value for place in (1, 2))
-    assert list(quotas["who"]) == ["everybody", "everybody"]
-    assert [list(accounts[name]) for name in ("name", "who", "balance")] == [["lab"], ["physics"], [0.0]]
+    sums, quotas, accounts = tables(app)
+    assert sums["amount, CHF"] == ["0.70", "0.15"]
+    assert quotas["each of"] == ["everybody", "everybody"]
+    assert accounts == {"name": ["lab"], "who": ["physics"], "balance, CHF": ["0.00"]}
 
 
 def test_people_cancel_their_own_jobs_and_nobody_elses(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +241,7 @@ def test_no_page_of_administrators_shows_anything_to_others(
     monkeypatch.setattr(st, "rerun", lambda *scope: st.stop())
     app = opened(name, asked=Asked("retire", "node-1"))
     assert words(app) == ""
-    assert not app.dataframe
+    assert not tables(app)
     assert not app.metric
     assert "confirmed" not in [button.key for button in app.button]
 
@@ -224,12 +250,18 @@ def test_costs_lead_from_a_sum_to_its_jobs(state: State) -> None:
     app = opened("costs")
     figures = {metric.label: metric.value for metric in app.metric}
     assert (figures["Charged"], figures["Pages"]) == ("0.85 EUR", "10")
-    sums = app.dataframe[0].value
-    assert list(sums["name"]) == ["alice", "demo"]
-    behind = opened("costs", **{"one-user": "alice"}).dataframe[1].value
-    assert list(behind["printer"]) == ["lab"]
-    nobody = opened("costs", by="department", **{"one-department": "(none)"}).dataframe[1].value
-    assert list(nobody["user"]) == ["demo"]
+    sums = tables(app)[0]
+    assert list(sums)[:2] == ["user", "amount, EUR"]
+    assert sums["user"] == ["alice", "demo"]
+    behind = tables(opened("costs", **{"one-user": "alice"}))[1]
+    assert behind["printer"] == ["lab"]
+    nobody = tables(opened("costs", by="department", **{"one-department": "(none)"}))[1]
+    assert nobody["user"] == ["demo"]
+
+
+def test_what_is_no_month_is_nobodys_mistake(state: State) -> None:
+    app = opened("costs", by="month", **{"one-month": "last year"})
+    assert len(tables(app)) == 1
 
 
 def test_costs_of_a_period_without_any_say_so(state: State) -> None:
@@ -244,9 +276,10 @@ def test_periods_are_whole() -> None:
 
 
 def test_events_are_decisions_and_clicks(state: State) -> None:
-    rows = opened("events").dataframe[0].value
+    (rows,) = tables(opened("events"))
     assert set(rows["who"]) == {"cupsfleet", "admin"}
-    assert list(opened("events", clicks=True).dataframe[0].value["why"]) == ["drain node-1"]
+    assert tables(opened("events", clicks=True))[0]["why"] == ["drain node-1"]
+    assert tables(opened("events", page=3)) == [rows], "behind the last page stands the first"
     assert "Nothing happened" in opened("events", text="no such thing").info[0].value
 
 
@@ -266,6 +299,22 @@ def test_a_link_puts_no_words_into_a_page(state: State, name: str) -> None:
     app.run()
     assert [title.value for title in app.title] == ["Node"]
     assert words(app) == ""
+
+
+def test_why_a_job_waits_is_said_in_words(state: State) -> None:
+    with Store(state.database) as store, store.transaction():
+        held = Job("uuid-2", 2_000_001, "node-2", "lab", "alice", "hers", "held", "job-hold-until-specified odd-reason")
+        JobTable(store).put([held])
+    assert r"until it is released\, odd\-reason" in words(opened("jobs"))
+
+
+def test_a_table_holds_what_others_wrote_as_text() -> None:
+    made = _table(
+        [{"name": "<b>x</b>", "amount": Decimal("1234.5"), "at": None}], '"', {"name": "a&b", "amount": "amount"}
+    )
+    assert "&lt;b&gt;x&lt;/b&gt;" in made
+    assert 'aria-label="&quot;"' in made
+    assert '<td class="number" data-title="amount">1,234.5</td>' in made
 
 
 def test_a_node_shows_its_jobs(state: State) -> None:
@@ -298,8 +347,8 @@ def test_scaling_says_what_it_goes_by_and_why(state: State) -> None:
         publish_thresholds(store, settings())
         Diary(store).keep(decide(snapshot(sight(1), sight(2)), settings()))
     app = opened("scaling")
-    assert "2 nodes serve, 2 should" in words(app)
-    assert "nodes.min" in list(app.dataframe[1].value["rule"])
+    assert "2 nodes serve, as many as should: nodes.min is 2" in words(app)
+    assert "nodes.min" in tables(app)[1]["rule"]
     app.button(key="pause").click().run()
     with Store(state.database) as store:
         assert ("pause", "scaling") in [(one.verb, one.argument) for one in store.open_commands()]
@@ -320,8 +369,8 @@ def test_the_simulator_compares_what_is_with_what_could_be(state: State) -> None
         )
     app.slider[0].set_range(1, 3)
     app.button[-1].click().run()
-    told = app.dataframe[-1].value
-    assert told.iloc[0].tolist() == ["jobs", "60", "60"]
+    told = tables(app)[-1]
+    assert [column[0] for column in told.values()] == ["jobs", "60", "60"]
 
 
 def test_a_download_asks_once_more_who_it_is_for(state: State, monkeypatch: pytest.MonkeyPatch) -> None:

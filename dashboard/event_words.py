@@ -1,0 +1,39 @@
+"""What an event is called, for every page that shows some."""
+
+from __future__ import annotations
+
+_WORDS = {
+    "adopted": "taken over",
+    "admit": "gets new jobs",
+    "aim": "is meant otherwise",
+    "command": "asked by a person",
+    "controller": "controller",
+    "declare": "queues are set up",
+    "declared": "queues are set up",
+    "drain": "gets no new jobs",
+    "evacuate": "its jobs go elsewhere",
+    "failed": "failed",
+    "giveup": "given up",
+    "leave": "leaves",
+    "lost": "a job is lost",
+    "move": "a job moves",
+    "moved": "has another address",
+    "order": "ordered",
+    "proved": "has proved itself",
+    "prove": "is tried out",
+    "proxy": "front door",
+    "remove": "is ended",
+    "rescue": "its jobs are rescued",
+    "rescued": "its jobs are rescued",
+    "restart": "is started again",
+    "retired": "has left",
+    "start": "is started",
+    "starting": "is started",
+    "suspend": "is unwell, gets no new jobs",
+    "takeout": "is dead, gets no new jobs",
+}
+
+
+def happened(kind: str) -> str:
+    """The words for a kind of event; one that has none stands for itself."""
+    return _WORDS.get(kind, kind)
