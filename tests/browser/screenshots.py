@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -20,15 +21,15 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, SETTINGS
-from tests.browser.people import connected, kill_dashboard, open_as, post
+from tests.browser.people import choose, connected, kill_dashboard, open_as, post
 from tests.fleets import running
 from tests.process.fleet import Fleet, eventually
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 PAGES = ("fleet", "node", "jobs", "costs", "events", "scaling", "my-jobs")
 DESK, PHONE, WALL = {"width": 1280, "height": 800}, {"width": 390, "height": 844}, {"width": 1920, "height": 1080}
-TALLEST = 2600
-PRICES = '[{"per_page": "0.05"}, {"printers": ["lab"], "per_page": "0.12"}]'
+TALLEST = 4200
+PRICES = '[{"printers": ["lab"], "per_page": "0.12"}, {"per_page": "0.05"}]'
 PRINTERS = '[{"name": "office", "device": "virtual"}, {"name": "lab", "device": "virtual"}]'
 TITLES = ("Thesis, chapter 3", "Invoice 2026-11", "Lab report", "Poster", "Minutes", "Timetable", "Exam sheets")
 PEOPLE = ("demo", "ada", "grace", "edsger")
@@ -60,8 +61,12 @@ def main() -> None:
             take(page, "light")
             take(page, "dark", color_scheme="dark")
             take(page, "phone", viewport=PHONE)
+        for page in ("fleet", "jobs"):
+            take(page, "phone-dark", viewport=PHONE, color_scheme="dark")
         take("fleet", "kiosk", query="kiosk", viewport=WALL)
         take("fleet", "retire", before=_ask_to_retire(fleet))
+        take("fleet", "draining", before=_drain(fleet))
+        take("scaling", "simulator", before=_simulate, whole=True)
         _break(fleet)
         for page in PAGES:
             take(page, "failing")
@@ -71,7 +76,12 @@ def main() -> None:
 
 def _taker(browser: Browser, fleet: Fleet, folder: Path) -> Callable[..., None]:
     def take(
-        path: str, kind: str, query: str = "", before: Callable[[Page], None] | None = None, **options: Any
+        path: str,
+        kind: str,
+        query: str = "",
+        before: Callable[[Page], None] | None = None,
+        whole: bool = False,
+        **options: Any,
     ) -> None:
         node = f"name={fleet.status()['nodes'][0]['name']}" if path == "node" else ""
         user = "demo" if path == "my-jobs" else "admin"
@@ -83,7 +93,7 @@ def _taker(browser: Browser, fleet: Fleet, folder: Path) -> Callable[..., None]:
             page.wait_for_timeout(3_000)  # charts draw themselves
             if before:
                 before(page)
-            else:
+            if whole or not before:
                 _unroll(page, given["viewport"])
             _keep(page.screenshot(), folder / f"{path}-{kind}.png")
             print(f"{path}-{kind}.png", flush=True)
@@ -92,14 +102,20 @@ def _taker(browser: Browser, fleet: Fleet, folder: Path) -> Callable[..., None]:
 
 
 def _unroll(page: Page, size: dict[str, int]) -> None:
-    """Make the window as high as the page."""
-    height = page.get_by_test_id("stMainBlockContainer").evaluate("one => one.scrollHeight")
-    page.set_viewport_size({"width": size["width"], "height": min(TALLEST, max(size["height"], int(height)))})
-    page.wait_for_timeout(1_000)
+    """Make the window as high as the page, which may still be growing."""
+    height = 0
+    while (found := _height(page)) != height:
+        height = found
+        page.set_viewport_size({"width": size["width"], "height": min(TALLEST, max(size["height"], height))})
+        page.wait_for_timeout(1_000)
+
+
+def _height(page: Page) -> int:
+    return int(page.get_by_test_id("stMainBlockContainer").evaluate("one => one.scrollHeight"))
 
 
 def _keep(picture: bytes, path: Path) -> None:
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, kmeans=1).save(path, optimize=True)
 
 
 def _work(fleet: Fleet) -> None:
@@ -130,6 +146,24 @@ def _ask_to_retire(fleet: Fleet) -> Callable[[Page], None]:
         page.wait_for_timeout(1_000)
 
     return ask
+
+
+def _drain(fleet: Fleet) -> Callable[[Page], None]:
+    def drain(page: Page) -> None:
+        for _ in range(30):
+            post(fleet, "Handout", pages=5)
+        busy = eventually(lambda: [node["name"] for node in fleet.nodes() if (node["open_jobs"] or 0) >= 3])[0]
+        choose(page, busy, f"Retire {busy}")
+        page.get_by_role("dialog").get_by_role("button", name=f"Retire {busy}").click()
+        expect(page.get_by_test_id("stProgress")).to_contain_text(re.compile(r"[1-9] finished, \d+ jobs? left"))
+
+    return drain
+
+
+def _simulate(page: Page) -> None:
+    page.get_by_role("button", name="Simulate").click()
+    expect(page.get_by_text("nodes that came or went")).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(2_000)
 
 
 def _lose(fleet: Fleet) -> Callable[[Page], None]:
