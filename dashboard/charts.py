@@ -183,6 +183,7 @@ def sizes(present: Trial, changed: Trial) -> None:
             },
         ],
         "resolve": {"scale": {"y": "independent"}},
+        "config": _letters(wall=False),
     }
     st.vega_lite_chart(
         rows, spec, key="sizes-chart", width="stretch", height=280, alt="Nodes over time in the simulation"

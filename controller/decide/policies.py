@@ -58,7 +58,7 @@ def threshold(fleet: Fleet, scaling: Scaling) -> Ask:
     said = f"{jobs} open {'job' if jobs == 1 else 'jobs'} for {fleet.meant} nodes"
     if few > fleet.meant:
         return Ask("threshold", nodes, f"{said}, more than {up:g} each")
-    return Ask("threshold", nodes, f"{said}; with {down:g} each {nodes} would do" if nodes < fleet.meant else said)
+    return Ask("threshold", nodes, f"{said}; {nodes} would do with {down:g} each" if 0 < nodes < fleet.meant else said)
 
 
 def wait_target(fleet: Fleet, scaling: Scaling) -> Ask:
