@@ -21,7 +21,7 @@ from dashboard.components import (
     section,
     stale_note,
 )
-from dashboard.tables import table
+from dashboard.tables import Link, table
 from dashboard.times import moment, zone
 
 BY = ("user", "department", "account", "printer", "month")
@@ -96,7 +96,10 @@ def _sums(state: State) -> None:
         return
     _chart(by, found, currency)
     titles = {"name": by, "amount": f"amount, {currency}", "colour_pages": "colour pages"}
-    table([_sum(row) for row in found[:SHOWN]], f"Sums by {by}", **titles)
+    asked = {name: value for name, value in st.query_params.items() if name != "page"}
+    rows = [_sum(row) for row in found[:SHOWN]]
+    links = ({"name": Link(row["name"], {**asked, f"one-{by}": row["name"]})} for row in rows)
+    table([row | link for row, link in zip(rows, links, strict=True)], f"Sums by {by}", **titles)
     if len(found) > SHOWN:
         st.caption(f"The {SHOWN} dearest; the download has all.")
     downloads(state, f"costs-by-{by}", lambda views: [_exact(row) for row in views.costs(by, since, until)])

@@ -4,20 +4,34 @@ comes on several lines, so that nothing of it lies beyond the edge."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
 Row = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads to what is behind it. where: of a page's query, to be asked for with it."""
+
+    text: str
+    where: Mapping[str, str]
+
+
 def table(rows: Sequence[Row], name: str, /, **titles: str) -> None:
-    """Rows with the same keys. name: what a screen reader calls it. titles: of columns whose key is none for people."""
+    """Rows with the same keys; a column that is empty in all of them is left out.
+
+    name: what a screen reader calls it. titles: of columns whose key is none for people.
+    """
     if rows:
-        st.html(_table(rows, name, {key: titles.get(key, key) for key in rows[0]}))
+        told = [key for key in rows[0] if any(row[key] not in ("", None) for row in rows)]
+        st.html(_table(rows, name, {key: titles.get(key, key) for key in told}))
 
 
 def _table(rows: Sequence[Row], name: str, titles: Mapping[str, str]) -> str:
@@ -32,7 +46,10 @@ def _table(rows: Sequence[Row], name: str, titles: Mapping[str, str]) -> str:
 
 
 def _cell(value: Any, title: str, numeric: bool) -> str:
-    return f'<td{_class(numeric)} data-title="{escape(title)}">{escape(_written(value))}</td>'
+    written = escape(_written(value))
+    if isinstance(value, Link):
+        written = f'<a href="?{escape(urlencode(value.where))}">{written}</a>'
+    return f'<td{_class(numeric)} data-title="{escape(title)}">{written}</td>'
 
 
 def _class(numeric: bool) -> str:
@@ -46,6 +63,8 @@ def _is_number(value: Any) -> bool:
 def _written(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Link):
+        return value.text
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     return f"{value:,}" if _is_number(value) else str(value)

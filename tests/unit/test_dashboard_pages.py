@@ -252,7 +252,7 @@ def test_costs_lead_from_a_sum_to_its_jobs(state: State) -> None:
     assert (figures["Charged"], figures["Pages"]) == ("0.85 EUR", "10")
     sums = tables(app)[0]
     assert list(sums)[:2] == ["user", "amount, EUR"]
-    assert sums["user"] == ["alice", "demo"]
+    assert sums["user"] == ['<a href="?one-user=alice">alice</a>', '<a href="?one-user=demo">demo</a>']
     behind = tables(opened("costs", **{"one-user": "alice"}))[1]
     assert behind["printer"] == ["lab"]
     nobody = tables(opened("costs", by="department", **{"one-department": "(none)"}))[1]
