@@ -12,7 +12,7 @@ from controller.simulate.trial import Trial
 from dashboard.times import DAY, Span, in_utc
 
 Row = dict[str, Any]
-QUEUE, READY, CHANGED = "Jobs in the queue", "Nodes ready", "Node ordered or drained"
+QUEUE, READY, CHANGED = "Jobs in the queue", "Nodes ready", "Size changed"
 _GAP = 3.0
 """Samples that lie further apart than so many of the usual steps have nothing between them: nobody looked."""
 
