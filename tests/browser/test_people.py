@@ -70,10 +70,10 @@ def test_no_forged_click_does_what_administrators_do(fleet: Fleet, forged: dict[
     with wire(fleet, "admin") as boss, wire(fleet, "demo", forged) as demo:
         pause, page = button(boss.run("scaling"), "pause"), boss.page
         assert titles(demo.run()) == ["My jobs"]
-        before = len(commands(fleet))
+        before = commands(fleet)[:1]
         for name, which in (("scaling", ""), ("", page)):
             assert "Scaling" not in titles(demo.run(name, which, clicked=pause))
-        assert len(commands(fleet)) == before
+        assert commands(fleet)[:1] == before
         for verb in ("pause", "resume"):  # the very same click of an administrator is carried out
             boss.run(page=page, clicked=button(boss.run(page=page), "pause"))
             newest = commands(fleet)[0]
