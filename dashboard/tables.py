@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 import streamlit as st
 
 Row = Mapping[str, Any]
+SHORT = 20
+"""Characters that are not broken over lines."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ def _table(rows: Sequence[Row], name: str, titles: Mapping[str, str]) -> str:
 
 
 def _cell(value: Any, title: str, numeric: bool) -> str:
-    written = escape(_written(value))
+    written = escape(text := _written(value))
     if isinstance(value, Link):
         written = f'<a href="?{escape(urlencode(value.where))}">{written}</a>'
-    return f'<td{_class(numeric)} data-title="{escape(title)}">{written}</td>'
+    kind = _class(numeric) or (' class="short"' if len(text) <= SHORT else "")
+    return f'<td{kind} data-title="{escape(title)}">{written}</td>'
 
 
 def _class(numeric: bool) -> str:

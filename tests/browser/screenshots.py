@@ -28,7 +28,7 @@ from tests.process.fleet import Fleet, eventually
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 PAGES = ("fleet", "node", "jobs", "costs", "events", "scaling", "my-jobs")
 DESK, PHONE, WALL = {"width": 1280, "height": 800}, {"width": 390, "height": 844}, {"width": 1920, "height": 1080}
-TALLEST = 4200
+TALLEST = 5000
 PRICES = '[{"printers": ["lab"], "per_page": "0.12"}, {"per_page": "0.05"}]'
 PRINTERS = '[{"name": "office", "device": "virtual"}, {"name": "lab", "device": "virtual"}]'
 TITLES = ("Thesis, chapter 3", "Invoice 2026-11", "Lab report", "Poster", "Minutes", "Timetable", "Exam sheets")
@@ -153,11 +153,12 @@ def _ask_to_retire(fleet: Fleet) -> Callable[[Page], None]:
 def _drain(fleet: Fleet) -> Callable[[Page], None]:
     def drain(page: Page) -> None:
         for _ in range(30):
-            post(fleet, "Handout", pages=5)
+            post(fleet, "Handout", pages=2)
         busy = eventually(lambda: [node["name"] for node in fleet.nodes() if (node["open_jobs"] or 0) >= 3])[0]
         choose(page, busy, f"Retire {busy}")
         page.get_by_role("dialog").get_by_role("button", name=f"Retire {busy}").click()
-        expect(page.get_by_test_id("stProgress")).to_contain_text(re.compile(r"[1-9] finished, \d+ jobs? left"))
+        begun = re.compile(r"[1-9] finished, \d+ jobs? left")
+        expect(page.get_by_test_id("stProgress")).to_contain_text(begun, timeout=120_000)
 
     return drain
 

@@ -211,7 +211,7 @@ def tab_to(page: Page, wanted: Locator) -> None:
     pytest.fail(f"no key leads to {wanted}")
 
 
-@pytest.mark.parametrize("path", ["costs", "events", "scaling", "jobs"])
+@pytest.mark.parametrize("path", ["costs", "events", "scaling"])
 def test_a_phone_shows_every_table_whole(browser: Browser, fleet: Fleet, path: str) -> None:
     post(fleet, "in a table")
     with open_as(browser, fleet, "admin", path, viewport={"width": 390, "height": 844}) as page:
