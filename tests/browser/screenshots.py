@@ -158,7 +158,9 @@ def _drain(fleet: Fleet) -> Callable[[Page], None]:
         choose(page, busy, f"Retire {busy}")
         page.get_by_role("dialog").get_by_role("button", name=f"Retire {busy}").click()
         begun = re.compile(r"[1-9] finished, \d+ jobs? left")
-        expect(page.get_by_test_id("stProgress")).to_contain_text(begun, timeout=120_000)
+        progress = page.get_by_test_id("stProgress")
+        expect(progress).to_contain_text(begun, timeout=120_000)
+        progress.scroll_into_view_if_needed()
 
     return drain
 

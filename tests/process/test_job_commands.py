@@ -79,12 +79,15 @@ def test_nobody_but_an_administrator_commands_the_fleet(fleet: Fleet) -> None:
 
 
 def test_an_administrator_moves_a_job_and_cancels_it_there(fleet: Fleet, job: dict[str, Any]) -> None:
-    state, said = asked(fleet, "move-job", job["uuid"], "admin")
+    state, said = asked(fleet, "move-job", f"{job['uuid']} node-99", "admin")
+    assert (state, said.split(";")[0]) == ("refused", "node-99 takes no jobs of office now")
+    other = next(node["name"] for node in fleet.nodes() if node["name"] != job["node"])
+    state, said = asked(fleet, "move-job", f"{job['uuid']} {other}", "admin")
     assert state == "done", said
     (moved,) = eventually(
         lambda: [one for one in jobs(fleet) if one["uuid"] == job["uuid"] and one["node"] != job["node"]]
     )
-    assert said == f"job {job['id']} is job {moved['id']} of {moved['node']} now"
+    assert said == f"job {job['id']} is job {moved['id']} of {other} now"
     assert (moved["state"], moved["owner"]) == ("held", "demo")
     assert asked(fleet, "cancel-job", job["uuid"], "admin") == ("done", f"job {moved['id']} is canceled")
 
