@@ -24,6 +24,10 @@ local LENGTH = { [0x10] = 0, [0x11] = 0, [0x12] = 0, [0x13] = 0, [0x15] = 0, [0x
 local KIND = { [0x21] = "number", [0x33] = "number", [0x35] = "string", [0x36] = "string" }
 for tag = 0x41, 0x49 do KIND[tag] = "string" end
 
+-- cupsd hands a job's attributes to filters and backends as name=value with blanks between, and escapes these in values
+-- only (scheduler/job.c, get_options): in a name they would hide the options behind it, or invent others.
+local NO_NAME = "[%c \"'=\\]"
+
 local OWNER = "requesting-user-name"
 -- Attributes that only a server may say of a job. cupsd keeps the ones a client invents in the control file and
 -- believes them after its next restart; in Set-Job-Attributes it refuses them, but only when spelled in lower case.
@@ -170,7 +174,7 @@ function ipp.parse(body)
             else
                 close_cut(i)
                 name = lower(sub(body, i + 3, i + 2 + name_length))
-                if name:find("\0", 1, true) then return bad("an attribute's name holds a zero byte") end
+                if name:find(NO_NAME) then return bad("an attribute's name holds what filters take for its end") end
                 tag_of = KIND[tag] or tag
                 if name == OWNER then
                     if group ~= OPERATION then return bad("requesting-user-name stands in the wrong group") end

@@ -155,6 +155,7 @@ REFUSED = {
     "user in the job group": ippwire.print_job(groups=ippwire.JOB + user(VICTIM)),
     "value without attribute": b"\x02\x00\x00\x02\x00\x00\x00\x01\x01" + attribute(0x42, "", "x") + ippwire.END,
     "name with a zero byte": ippwire.print_job(attribute(0x42, b"requesting-user-name\0x", VICTIM)),
+    "name with options in it": ippwire.print_job(groups=ippwire.JOB + attribute(0x22, "x job-uuid=urn:uuid:1", b"\1")),
     "extension tag": ippwire.print_job(b"\x7f\x00\x00\x00\x42" + attribute(0x42, "requesting-user-name", VICTIM)[1:]),
     "unknown tag": ippwire.print_job(attribute(0x77, "what", "x")),
     "unknown group": ippwire.print_job(groups=b"\x0d"),

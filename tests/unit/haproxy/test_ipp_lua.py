@@ -47,7 +47,7 @@ def lua(requests: list[bytes]) -> list[list[str]]:
 def test_both_readings_agree_and_one_owner_is_left(seed: int) -> None:
     rng = random.Random(seed)
     requests = [fuzz.mutated(rng) for _ in range(3000)]
-    stricter = ("requesting-user-name stands", "spelled", "different nodes", "can not be read")
+    stricter = ("requesting-user-name stands", "spelled", "different nodes", "can not be read", "take for its end")
     for request, answer in zip(requests, lua(requests), strict=True):
         expected, _ = verdict(request)
         if answer[0] == "bad" and any(word in answer[1] for word in stricter):
@@ -92,6 +92,12 @@ def test_every_prefix_of_a_sound_request_asks_for_more() -> None:
     whole = ippwire.print_job(user("x"), document=b"")
     assert {answer[0] for answer in lua([whole[:at] for at in range(len(whole))])} == {"more"}
     assert lua([request])[0][0] == "bad"
+
+
+@pytest.mark.parametrize("name", ["'", '"', "x job-uuid=urn:uuid:1", "x\\", "a\tb", "a\nb", "x\0"])
+def test_no_attribute_is_named_so_that_filters_read_others(name: str) -> None:
+    [answer] = lua([ippwire.print_job(b"\x02" + attribute(0x22, name, b"\1"))])
+    assert answer == ["bad", "an attribute's name holds what filters take for its end"]
 
 
 @pytest.mark.parametrize(
