@@ -162,6 +162,8 @@ def import_(
 ) -> None:
     """Take past jobs from a page_log into the ledger, at the prices of their days. A second time changes nothing."""
     strange: list[str] = []
+    if page_log.resolve().is_relative_to(State(state.resolve()).nodes):
+        raise CostsError(f"{page_log} is of this fleet's own server, whose jobs are charged already")
     with _ledger(state) as ledger:
         site = _rules(ledger.store, config).site
         written = ledger.write_many(reports.imported(page_log, server, site, strange))

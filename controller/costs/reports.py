@@ -27,8 +27,8 @@ ENTRY_COLUMNS = (
     *("pages", "sheets", "colour_pages", "amount", "origin", "remark", "key"),
 )
 HOUR = 3600
-YEARS = range(1970, 9999)
-"""Days of these are understood, from the first that a clock here can show to the last that has a month after it."""
+YEARS = range(1970, 3000)
+"""Days of these are understood."""
 LAST_JOB = 2**31 - 1
 """CUPS has no higher number."""
 
