@@ -6,7 +6,7 @@ timetable       ours with half of that from 7:45 to 18:00 on working days, and n
 HPA             Kubernetes' HorizontalPodAutoscaler as documented: every 15 s, desired = ceil(current x open jobs for
                 each node / target), none within a tolerance of 0.1, the most of the last 300 s counts when it shrinks;
                 the target is the highest with which it meets the wait on every trace of TUNED
-wait-target     ours, by measured times
+wait-target     ours, by measured times, as it is by default
 clairvoyant     knows the future: a node is there exactly when a job would wait too long; its start is paid for
 
 Under and over: nodes too few and too many on average, compared with those that print at the moment (SPEC's accuracy).

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from controller.config_values import HostPort, Port, Seconds, Section, Zone
@@ -150,11 +150,10 @@ class Schedule(Section):
 class Scaling(Section):
     """When the fleet grows and shrinks between nodes.min and nodes.max."""
 
-    policy: Literal["threshold", "wait-target"] = "threshold"
-    """What says how many nodes the work needs: `threshold` counts open jobs for each node, `wait-target` has
-    `target_share` of the jobs begin to print within `target_wait`, by measured times. Default threshold: it needs no
-    measurements. `wait-target` waits less at fewer node-hours in simulated time, but has let real fleets grow far for a
-    few jobs."""
+    policy: Literal["wait-target", "threshold"] = "wait-target"
+    """What says how many nodes the work needs: `wait-target` has `target_share` of the jobs begin to print within
+    `target_wait`, by measured times; `threshold` counts open jobs for each node. Default wait-target, which waits less
+    at fewer node-hours (docs/benchmarks.md); threshold where a depth is given and no policy."""
     queue_depth_per_node: Annotated[float, Field(gt=0)] = 4.0
     """threshold: more open jobs for each node than this add nodes. Jobs that are held, wait for paper or stand in a
     stopped queue are not counted. Default 4: three wait while one prints."""
@@ -184,6 +183,14 @@ class Scaling(Section):
     """Days without schedule and forecast, and from which nothing is learned."""
     schedule: tuple[Schedule, ...] = ()
     """Times of the week in which more nodes serve."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _who_gives_a_depth_counts_jobs(cls, values: Any) -> Any:
+        depths = {"queue_depth_per_node", "queue_depth_per_node_down"}
+        if isinstance(values, dict) and "policy" not in values and depths & values.keys():
+            return {**values, "policy": "threshold"}
+        return values
 
 
 class WholeQueue(Section):

@@ -18,7 +18,7 @@ from dashboard.tables import table
 from dashboard.times import DAY, clock, lasting
 
 TRACES = {"the last day": DAY, "the last week": 7 * DAY, "the last 4 weeks": 28 * DAY, "a made-up week": 0.0}
-POLICIES = ("threshold", "wait-target")
+POLICIES = ("wait-target", "threshold")
 ROWS = {
     "jobs": "jobs",
     "p50": "half of them waited at most, s",

@@ -22,7 +22,6 @@ def fleet() -> Iterator[Fleet]:
     with running(
         {
             "CUPSFLEET_VIRTUAL_PRINTER__PAGES_PER_MINUTE": str(PAGES_A_MINUTE),
-            "CUPSFLEET_SCALING__POLICY": "wait-target",
             "CUPSFLEET_SCALING__COOL_DOWN": "10s",
             "CUPSFLEET_NODES__MAX": "4",
         }

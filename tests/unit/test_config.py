@@ -37,6 +37,15 @@ def test_environment_over_file_over_default(write, monkeypatch) -> None:
     assert (settings.nodes.min, settings.nodes.max, settings.nodes.start_timeout) == (5, 9, 30.0)
 
 
+def test_who_gives_a_depth_and_no_policy_counts_jobs(write, monkeypatch) -> None:
+    assert load(write("")).scaling.policy == "wait-target"
+    assert load(write("[scaling]\nqueue_depth_per_node = 6")).scaling.policy == "threshold"
+    named = write("[scaling]\nqueue_depth_per_node = 6\npolicy = 'wait-target'")
+    assert load(named).scaling.policy == "wait-target"
+    monkeypatch.setenv("CUPSFLEET_SCALING__QUEUE_DEPTH_PER_NODE_DOWN", "0.5")
+    assert load(None).scaling.policy == "threshold"
+
+
 def test_the_port_on_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUPSFLEET_FRONT_DOOR__PORT", "7000")
     assert load(None, port=7001).front_door.port == 7001
