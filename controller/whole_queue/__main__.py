@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--ca-file", type=Path, help="what the certificates of existing servers must lead to")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    # a client that breaks off, or sends what is no HTTP, would fill the log with a traceback each time
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     gc.set_threshold(*COLLECTIONS)
     reach = Reach(given.deadline, given.source, given.ca_file)
     asyncio.run(serve(State(given.state), given.port, reach))
