@@ -145,12 +145,14 @@ FINISHED = ("completed", "aborted", "canceled")
 class JobsQuestion:
     """A Get-Jobs request: what is to be shown, in which order (RFC 8011, 4.2.6; the rest as CUPS means it).
 
-    doubles: jobs that are at two nodes. with_uuid: whether nodes are asked for what these have in common. ages:
-    creation (seconds since 1970) of ended jobs by id, which CUPS leaves out where it has them not in memory.
+    doubles: jobs that are at two nodes; settled: those ids that did not count when nodes were asked, either. with_uuid:
+    whether nodes are asked for what such jobs have in common. ages: creation (seconds since 1970) of ended jobs by id,
+    which CUPS leaves out where it has them not in memory.
     """
 
     request: Request
     doubles: Doubles = field(default_factory=Doubles)
+    settled: frozenset[int] = frozenset()
     with_uuid: bool = False
     ages: Mapping[int, int] = field(default_factory=dict)
 
@@ -229,8 +231,8 @@ class JobsQuestion:
         return self.request.as_asked(drop=gone, add=new)
 
     def once(self, jobs: Sequence[Group]) -> list[Group]:
-        """Each moved job by one id. One that does not count is shown all the same where the other is missing: a move
-        goes on while nodes are asked."""
+        """Each moved job by one id. One that has just come not to count is shown all the same where the other is
+        missing: the move went on while nodes were asked."""
         shown = {job.number(b"job-id") for job in jobs}
         copied = {_uuid(job) for job in jobs if job.number(b"job-id") in self.doubles.copied} - {b""}
         return [job for job in jobs if not self._is_double(job, shown, copied)]
@@ -238,8 +240,13 @@ class JobsQuestion:
     def _is_double(self, job: Group, shown: set[int], copied: set[bytes]) -> bool:
         number = job.number(b"job-id")
         if counting := self.doubles.counts.get(number):
-            return self.which in FINISHED or counting in shown
+            return number in self.settled or self.which in FINISHED or counting in shown
         return number not in self.doubles.copied and _uuid(job) in copied
+
+    def moved_to(self, now: Doubles) -> JobsQuestion:
+        """The same question when nodes have answered."""
+        settled = self.doubles.counts.items() & now.counts.items()
+        return replace(self, doubles=now, settled=frozenset(number for number, _ in settled))
 
     def ageless(self, jobs: Iterable[Group]) -> list[int]:
         """Ids of the jobs whose place in the list only `ages` can tell."""

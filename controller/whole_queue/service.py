@@ -95,7 +95,7 @@ class WholeQueue:
         good = merge.succeeded(answers(replies))
         if not good and any(not reply.silent for reply in replies):
             return refused(replies)
-        question = replace(question, doubles=self._doubles())  # a move went on while the nodes were asked
+        question = question.moved_to(self._doubles())
         gone = [reply.node for reply in replies if not is_success(reply)]
         if not good and not gone:
             raise Unanswerable("no print server is there")

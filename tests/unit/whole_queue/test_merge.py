@@ -133,6 +133,9 @@ def test_a_moved_job_is_shown_once_and_by_the_id_that_counts() -> None:
     assert ids(merge.jobs(asked, [answer(group(1_000_001)), answer(group(2_000_001))])) == [2_000_001]
     # the old one was asked for before it was cancelled, the new one before it was made
     assert ids(merge.jobs(asked, [answer(group(1_000_001)), answer()])) == [1_000_001]
+    # both were there when nodes were asked, and the new one was cancelled since
+    settled = asked.moved_to(asked.doubles)
+    assert ids(merge.jobs(settled, [answer(group(1_000_001)), answer()])) == []
     ended = replace(question(ALL, keyword("which-jobs", "canceled")), doubles=asked.doubles)
     assert ids(merge.jobs(ended, [answer(group(1_000_001)), answer()])) == []
 
