@@ -59,8 +59,7 @@ class Asker:
 
 def jobs(table: Table, nodes: Iterable[str], question: JobsQuestion, asker: Asker) -> list[Group]:
     """The jobs of these nodes that belong into the answer, unsorted; unlimited but for finished ones."""
-    kept = _kept(table, nodes, question.which)
-    return _shown(kept, question, asker)
+    return _shown(_kept(table, nodes, question.which), question, asker)
 
 
 def departed(table: Table, present: Iterable[str], since: float, question: JobsQuestion, asker: Asker) -> list[Group]:

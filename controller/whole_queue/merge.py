@@ -130,7 +130,7 @@ def printers(
     """Queues with what is true of the fleet: everything as the first node says it, but for the number of queued jobs
     (added up), the state (processing where any node is, idle where any is), its reasons and its message.
 
-    answers: at least one, all successes. extras: what was asked for only to know which queue is which. others: queued
+    answers: at least one, all successes. extras: what was asked for only to judge by. others: queued
     jobs of nodes that did not answer, by queue in small letters, for lists show them.
     """
     by_name: dict[bytes, list[Group]] = {}
