@@ -25,8 +25,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from benchmarks.fleet import running_fleet
 from controller.users import Users
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
@@ -114,17 +114,6 @@ REQUESTS = (
 
 
 @contextmanager
-def running_fleet() -> Iterator[Fleet]:
-    with tempfile.TemporaryDirectory() as folder:
-        fleet = Fleet(Path(folder) / "state", free_port(), {"CUPSFLEET_NODES__MIN": "3"})
-        try:
-            fleet.up()
-            yield fleet
-        finally:
-            fleet.run("down")
-
-
-@contextmanager
 def stock_haproxy(fleet: Fleet) -> Iterator[int]:
     port = free_port()
     servers = [SERVER.format(number=number, address=node["address"]) for number, node in enumerate(fleet.nodes())]
@@ -189,7 +178,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with running_fleet() as fleet, stock_haproxy(fleet) as stock:
+    with running_fleet(3) as fleet, stock_haproxy(fleet) as stock:
         for number in range(USERS):
             Users(fleet.state / "users").add(f"user{number}", "password of a colleague")
         fleet.done("user", "add", "bench", stdin="pw\n")

@@ -15,15 +15,14 @@ import argparse
 import os
 import re
 import signal
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from benchmarks.fleet import running_fleet
 from benchmarks.load import Tally, ask_for, read_request
 from benchmarks.membership import Times, lost
 from haproxy import stats
@@ -31,7 +30,7 @@ from haproxy.install import Proxy
 from haproxy.process import identity_of, recorded
 from tests.process.edge import ippwire
 from tests.process.edge.door import Client
-from tests.process.fleet import Fleet, eventually, free_port
+from tests.process.fleet import Fleet, eventually
 
 MARK = re.compile(rb"document (\d+-\d+)\n")
 AT_ONCE = 0.2
@@ -227,19 +226,6 @@ def awaited(fleet: Fleet, accepted: set[str], patience: float = 20) -> set[str]:
         if left != missing:
             missing, since = left, time.monotonic()
     return missing
-
-
-@contextmanager
-def running_fleet(nodes: int) -> Iterator[Fleet]:
-    with tempfile.TemporaryDirectory() as folder:
-        size = {"CUPSFLEET_NODES__MIN": str(nodes), "CUPSFLEET_NODES__MAX": str(nodes)}
-        fleet = Fleet(Path(folder) / "state", free_port(), size)
-        try:
-            fleet.up()
-            eventually(lambda: len(fleet.nodes()) >= nodes, 30)
-            yield fleet
-        finally:
-            fleet.run("down")
 
 
 def main() -> int:

@@ -37,9 +37,7 @@ MOST = 500
 class Table(Protocol):
     """What is asked of controller.whole_queue.unseen.Known."""
 
-    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]:
-        """node: '' for the jobs of all."""
-        ...
+    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]: ...
 
     def by_id(self, number: int) -> Job | None: ...
 
@@ -62,13 +60,12 @@ def jobs(table: Table, nodes: Iterable[str], question: JobsQuestion, asker: Aske
     return _shown(_kept(table, nodes, question.which), question, asker)
 
 
-def departed(table: Table, present: Iterable[str], since: float, question: JobsQuestion, asker: Asker) -> list[Group]:
-    """Jobs that ended on nodes that have left the fleet. present: names of those in it; since: wall clock, seconds."""
+def departed(table: Table, nodes: Iterable[str], since: float, question: JobsQuestion, asker: Asker) -> list[Group]:
+    """Jobs that ended on these nodes, which have left the fleet. since: wall clock, seconds."""
     if question.which not in (*FINISHED, "all"):
         return []
-    here = frozenset(present)
-    ended = table.search("ended", node="", limit=MOST)
-    return _shown((job for job in ended if job.node not in here and job.completed > since), question, asker)
+    ended = _kept(table, nodes, "completed")
+    return _shown((job for job in ended if job.completed > since), question, asker)
 
 
 def _shown(known: Iterable[Job], question: JobsQuestion, asker: Asker) -> list[Group]:

@@ -7,7 +7,7 @@ import logging
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import aiohttp
 from controller.nodes.driver import NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
-from controller.nodes.settings import is_loopback
+from controller.nodes.settings import HISTORY_SECONDS, is_loopback
 from controller.snapshot import Node, NodeState
 from controller.state import State
 from controller.store import Store, StoreError
@@ -34,9 +34,12 @@ LARGEST_ANSWER = 64 * 2**20
 """Bytes. 10,000 jobs with all that CUPS knows of them are 20 MB."""
 SUSPECT_PATIENCE = 0.25
 """Seconds that a node gets which missed its last deadline: one that hangs must not slow every answer down."""
+LOOKS = 8
+"""Whether an answer is there, within the time that a node has for it."""
 _NAME_URIS = {code.to_bytes(2, "big") for code in (GET_PRINTER_ATTRIBUTES, CUPS_GET_PRINTERS)}
-_LIST = "select name, slot, driver, host, port, state from nodes where state not in (?, ?, ?) order by slot"
-_NO_SERVER = (NodeState.ORDERED, NodeState.LEAVING, NodeState.RETIRED)
+_LIST = """select name, slot, driver, host, port, state from nodes
+where state != 'ordered' and (state != 'retired' or since > ?) order by slot"""
+_GONE = (NodeState.LEAVING, NodeState.RETIRED)
 
 
 @dataclass(frozen=True)
@@ -60,21 +63,28 @@ class Directory:
 
     state: State
     store: Store
-    _nodes: tuple[Node, ...] = ()
+    _known: tuple[Node, ...] = ()
     _read_at: float = float("-inf")
 
     def nodes(self) -> tuple[Node, ...]:
         """Those that have a server, or had one and will have it again."""
+        return tuple(node for node in self._read() if node.state not in _GONE)
+
+    def departed(self) -> tuple[Node, ...]:
+        """Those that have left lately enough that a server would still tell of what ended there."""
+        return tuple(node for node in self._read() if node.state in _GONE)
+
+    def _read(self) -> tuple[Node, ...]:
         now = time.monotonic()
         if now - self._read_at > FRESH:
             self._read_at = now
             try:
                 # named columns, so that a database that a newer controller has extended can still be read
-                rows = self.store.rows(_LIST, [state.value for state in _NO_SERVER])
-                self._nodes = tuple(Node(**{**row, "state": NodeState(row["state"])}) for row in rows)
+                rows = self.store.rows(_LIST, [time.time() - HISTORY_SECONDS])
+                self._known = tuple(Node(**{**row, "state": NodeState(row["state"])}) for row in rows)
             except (StoreError, ValueError) as error:  # ValueError: a state that only a newer controller knows
                 log.warning("the last list of nodes stays in force: %s", error)
-        return self._nodes
+        return self._known
 
     def operator(self, node: Node) -> str:
         """The name under which the controller handles every job of the node."""
@@ -142,10 +152,15 @@ class Nodes:
         """One question to one node. Raises nothing: silence is a reply too."""
         patience = SUSPECT_PATIENCE if node.name in self._suspects else self.reach.deadline
         asked = False
-        try:
-            async with asyncio.timeout(patience), self._turns[node.name]:
+
+        async def in_turn() -> Reply:
+            nonlocal asked
+            async with self._turns[node.name]:
                 asked = True
-                reply = await self._exchange(node, body, host, wanted)
+                return await self._exchange(node, body, host, wanted)
+
+        try:
+            reply = await _within(patience, in_turn())
         except TimeoutError:
             if asked:  # that others were before us says nothing of the node
                 self._suspects.add(node.name)
@@ -168,6 +183,23 @@ class Nodes:
             if not answer.groups or answer.groups[0].tag != wire.OPERATION:
                 raise wire.Malformed("it does not begin with the operation group")
             return Reply(node, answer, said)
+
+
+async def _within(seconds: float, asking: Coroutine[None, None, Reply]) -> Reply:
+    """What comes in time. Raises TimeoutError.
+
+    The time is over after so many looks, not by the clock alone: while this process is busy with other people's answers
+    a node's own may lie here unread, and would be taken for its silence.
+    """
+    task = asyncio.create_task(asking)
+    try:
+        for _ in range(LOOKS):
+            done, _ = await asyncio.wait([task], timeout=seconds / LOOKS)
+            if done:
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 async def _all_of(content: aiohttp.StreamReader) -> bytes:

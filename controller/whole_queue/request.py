@@ -139,6 +139,8 @@ JOB_SPOTS = frozenset(
 """What has to be looked up in the groups of jobs."""
 _OWNED_BY, _PRIVATE = OWNER.encode(), frozenset(map(str.encode, PRIVATE))
 FINISHED = ("completed", "aborted", "canceled")
+WHICH = (*ACTIVE, *FINISHED, "all", "processing")
+"""Words for which-jobs that cupsd knows."""
 
 
 @dataclass(frozen=True)

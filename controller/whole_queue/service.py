@@ -97,11 +97,12 @@ class WholeQueue:
             return refused(replies)
         question = question.moved_to(self._doubles())
         gone = [reply.node for reply in replies if not is_success(reply)]
-        if not good and not gone:
-            raise Unanswerable("no print server is there")
+        if not good and (not gone or question.which not in request.WHICH):
+            # whether a word is one that it knows is for a server to say
+            raise Unanswerable("no print server answers" if gone else "no print server is there")
         others = last_seen.jobs(self.table, [node.name for node in gone], question, asker)
-        present, since = [node.name for node in self.nodes.directory.nodes()], time.time() - HISTORY_SECONDS
-        others += last_seen.departed(self.table, present, since, question, asker)
+        left, since = [node.name for node in self.nodes.directory.departed()], time.time() - HISTORY_SECONDS
+        others += last_seen.departed(self.table, left, since, question, asker)
         version = asked.message.version
         if not good:  # no node at all answers, but what they had is known
             good = [wire.split(merge.answer(version, merge.OK), _JOBS)]

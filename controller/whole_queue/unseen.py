@@ -29,9 +29,8 @@ class Known:
     folders: Path
 
     def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]:
-        """The jobs of a node: open, ended or all. limit: of those that the table has. node: '' for all that it has."""
-        unseen = self._unseen(node) if node else []
-        late = [job for job in unseen if which == "all" or job.open == (which == "open")]
+        """The jobs of a node: open, ended or all. limit: of those that the table has."""
+        late = [job for job in self._unseen(node) if which == "all" or job.open == (which == "open")]
         return [*self.table.search(which, node=node, limit=limit), *late]
 
     def by_id(self, number: int) -> Job | None:

@@ -19,6 +19,7 @@ from probes import wire
 from tests.process.edge import ippwire
 
 ONE, TWO = Node("node-1", 1, "process", "127.0.0.1", 1), Node("node-2", 2, "existing", "127.0.0.2", 2)
+GONE = Node("node-9", 9, "process", "127.0.0.1", 9)
 FORBIDDEN = 0x0403
 
 
@@ -42,6 +43,9 @@ class Fleet:
     def nodes(self) -> tuple[Node, ...]:
         return ONE, TWO
 
+    def departed(self) -> tuple[Node, ...]:
+        return (GONE,)
+
     def in_slot(self, slot: int) -> Node | None:
         return next((node for node in self.nodes() if node.slot == slot), None)
 
@@ -60,7 +64,7 @@ class Table:
 
     def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]:
         wanted = {"open": (True,), "ended": (False,), "all": (True, False)}[which]
-        return [job for job in self.open_jobs if (job.node == node or not node) and job.open in wanted]
+        return [job for job in self.open_jobs if job.node == node and job.open in wanted]
 
     def by_id(self, number: int) -> Job | None:
         raise AssertionError("nobody asks for a single job here")

@@ -44,6 +44,13 @@ def test_ended_jobs_of_a_node_that_has_left_are_still_told() -> None:
     assert ippwire.integers(answered(GET_JOBS, both, Table(gone)).body, "job-id") == []
 
 
+def test_a_word_that_only_a_server_can_judge_is_not_answered_without_one() -> None:
+    silent = (Reply(ONE), Reply(TWO))
+    assert ippwire.status(answered(GET_JOBS, silent, Table(), keyword("which-jobs", "processing")).body) == 0
+    with pytest.raises(Unanswerable):
+        answered(GET_JOBS, silent, Table(), keyword("which-jobs", "nonsense"))
+
+
 def test_no_event_is_told_while_a_node_that_has_some_is_silent() -> None:
     """What the others say has not been looked through, and may be about anybody's jobs."""
     ids = ippwire.attribute(0x21, "notify-subscription-ids", 1_000_001) + ippwire.attribute(0x21, "", 2_000_001)
