@@ -8,6 +8,7 @@ from pathlib import Path
 
 from controller.jobs.collect import Collector, Incomplete, StillOpen, Unread, named
 from controller.jobs.mover import Mover
+from controller.jobs.moves import MoveTable
 from controller.jobs.spool import Spool, SpoolError
 from controller.jobs.table import Job, JobTable
 from controller.nodes.driver import NodeError
@@ -37,6 +38,7 @@ class Custody:
 
         runs: its server can be asked; else its spool is read. Someone else's server that is silent may go without.
         """
+        coming = self._arriving(node)  # first: what arrives from here on is in the table when that is read
         if runs:
             try:
                 self.collector.finish(node)
@@ -48,13 +50,16 @@ class Custody:
                     raise
                 said = f"{node.name} was let go while it was silent; what it holds may still print there"
                 self.collector.write_off(node, f"{said} ({why})")
-            return
-        try:
-            left = self._read_spool(node)
-        except SpoolError as error:
-            raise Incomplete(str(error)) from None
-        if left:
-            raise Incomplete(f"it still has open jobs: {named(left)}")
+                return
+        else:
+            try:
+                left = self._read_spool(node)
+            except SpoolError as error:
+                raise Incomplete(str(error)) from None
+            if left:
+                raise Incomplete(f"it still has open jobs: {named(left)}")
+        if coming:
+            raise Incomplete(f"{coming} of its jobs are still on their way to it from other nodes")
 
     def evacuate(self, node: Node, reason: str) -> int:
         """Have the open jobs of a node that answers moved; how many there are."""
@@ -63,19 +68,26 @@ class Custody:
     def rescue(self, node: Node, reason: str) -> int:
         """Have the jobs of a node that is given up moved from its spool; how many are still there. Raises NodeError."""
         try:
+            coming = self._arriving(node)  # first, as in `finish`
             left = self._read_spool(node)
         except SpoolError as error:
             jobs = self._open_on(node)
             raise NodeError(f"{error}; its jobs can't be moved: {named(jobs) or 'none is known'}") from None
         if left:
-            self.mover.order(node.name, reason)
-        return len(left)
+            self.mover.order(node.name, reason, given_up=True)
+        return len(left) + coming
 
     def _read_spool(self, node: Node) -> list[Job]:
         """Bring the table up to what the spool holds; the jobs that are open in there, unreadable ones too."""
         told, broken = Spool(self.mover.folder(node)).jobs(node.name)
         unreadable = [job for job in self._open_on(node) if job.id in broken]
         return self.collector.finish_from(node, [*told, *unreadable])
+
+    def _arriving(self, node: Node) -> int:
+        """Jobs of which a copy may stand on this node that does not count yet. Until each of them does, or is given
+        up, it may be all that is left of its job."""
+        with self.collector.open_store() as store:
+            return len(MoveTable(store).arriving(node.name))
 
     def _open_on(self, node: Node) -> list[Job]:
         with self.collector.open_store() as store:

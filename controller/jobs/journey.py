@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,9 +105,9 @@ class Journey:
 
     @property
     def _stranded(self) -> bool:
-        """Whether the node with the copy is given up: what it holds is moved again, or made again elsewhere."""
+        """Whether the node with the copy is given up, or goes: while the old job stands, the copy is made elsewhere."""
         node = self.nodes.get(self.move.target)
-        return node is None or node.state is NodeState.RESCUING
+        return node is None or node.state in (NodeState.RESCUING, NodeState.LEAVING)
 
     @property
     def _spool(self) -> Spool:
@@ -165,7 +166,7 @@ class Journey:
     def _copy(self) -> None:
         """copying -> copied: the copy stands whole on the other node, held."""
         if self._stranded:
-            self._write(phase="holding", target="", failure="")
+            self._turn_back()
             return
         node = self.nodes[self.move.target]
         operator = self._server(node)
@@ -183,6 +184,11 @@ class Journey:
             raise NotNow(f"the copy on {node.name} is not whole: {found}")
         self._write(phase="copied", new_id=found.id, failure="")
 
+    def _turn_back(self) -> None:
+        """copying, copied -> holding: another node is looked for."""
+        self._forget_copy()
+        self._write(phase="holding", target="", new_id=0, failure="")
+
     def _original(self, folder: Path) -> Original:
         on_disk = self._spool
         if self._spooled or (on_disk.folder / "spool").is_dir():
@@ -196,7 +202,7 @@ class Journey:
     def _confirm(self) -> None:
         """copied -> ending: the old one has not begun to print meanwhile."""
         if self._stranded:
-            self._write(phase="holding", target="", new_id=0, failure="")
+            self._turn_back()
             return
         if not self._spooled:
             old = self._old()
@@ -214,6 +220,9 @@ class Journey:
 
     def _end(self) -> None:
         """ending -> ended: the old job is no more, the new one counts."""
+        if self.move.target not in self.nodes and self._old_stands():
+            self._turn_back()
+            return
         if self.move.source in self.nodes:
             self._forget_old()
         with self.store.transaction():
@@ -224,6 +233,15 @@ class Journey:
             said = f"job {self.move.old_id} is job {self.move.new_id} of {self.move.target} now: {self.move.reason}"
             self.store.event("move", said, self.move.source)
         self.move = replace(self.move, phase="ended", failure="")
+
+    def _old_stands(self) -> bool:
+        """Whether the old job is all that is left, for someone else's server was let go with the copy while silent."""
+        if self.move.source not in self.nodes:
+            return False
+        if self._spooled:
+            return any(job.uuid == self.move.uuid and job.open for job in self._spool.jobs(self.move.source)[0])
+        old = remote.standing(self._server(self._source), self.move.old_id)
+        return old is not None and old.uuid == self.move.uuid and old.state in OPEN
 
     def _forget_old(self) -> None:
         if self._spooled:
@@ -296,11 +314,8 @@ class Journey:
                 table.put([printed_after_all(empty)])
 
     def _undo(self) -> None:
-        node = self.nodes.get(self.move.target)
-        if node is not None and self.move.phase in ("copying", "copied", "ending"):
-            operator = self._server(node)
-            if found := remote.find(operator, self.move.uuid):
-                remote.cancel(operator, found.id, purge=True)
+        if self.move.phase in ("copying", "copied", "ending"):
+            self._forget_copy()
         if self.move.phase == "ordered" or self.move.source not in self.nodes or self._spooled:
             return
         server = self._server(self._source)
@@ -310,6 +325,20 @@ class Journey:
                 remote.release(server, self.move.old_id)
             else:
                 remote.hold(server, self.move.old_id, self.move.hold)
+
+    def _forget_copy(self) -> None:
+        """Wherever it stands, and if it does. Of a node that is given up nothing but its spool can be asked."""
+        node = self.nodes.get(self.move.target)
+        if node is None:
+            return
+        if node.state is NodeState.RESCUING:
+            with suppress(SpoolError):  # a held job in a spool that can't be read does not print either
+                spool = Spool(self.mover.folder(node))
+                for job in spool.jobs(node.name)[0]:
+                    if job.uuid == self.move.uuid:
+                        spool.set_aside(job.id)
+        elif found := remote.find(self._server(node), self.move.uuid):
+            remote.cancel(self._server(node), found.id, purge=True)
 
 
 def _whole(copy: remote.Standing, original: Original) -> bool:

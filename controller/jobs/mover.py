@@ -61,13 +61,16 @@ class Mover:
         """Moves that fail, one sentence each."""
         return list(self._problems)
 
-    def order(self, node: str, reason: str) -> int:
-        """Ask for all open jobs of a node to be moved; how many of them are on their way. Raises StoreError."""
+    def order(self, node: str, reason: str, given_up: bool = False) -> int:
+        """Ask for all open jobs of a node to be moved; how many of them are on their way. Raises StoreError.
+
+        given_up: a job that came here by a move whose last step, releasing it, can't be done any more goes on held; the
+        next move knows how it was held before.
+        """
         with self.open_store() as store, store.transaction():
             moves, jobs = MoveTable(store), JobTable(store).open_on(node)
             for uuid, job in jobs.items():
-                for arrived in moves.open_of(uuid):
-                    # It came here by a move whose last step, releasing it, can be taken over by the next one.
+                for arrived in moves.open_of(uuid) if given_up else ():
                     if arrived.phase == "ended" and arrived.target == node:
                         moves.put(arrived, phase="done", failure="")
                 moves.order(job, reason)

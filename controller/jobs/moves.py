@@ -90,6 +90,10 @@ class MoveTable:
     def open_of(self, uuid: str) -> list[Move]:
         return self._select("uuid = ? and phase not in ('done', 'abandoned')", uuid)
 
+    def arriving(self, node: str) -> list[Move]:
+        """Those whose copy stands on this node, or may, while the table of jobs still names the old one."""
+        return self._select("target = ? and phase in ('copying', 'copied', 'ending')", node)
+
     def last_to(self, uuid: str, new_id: int) -> Move | None:
         """The move that brought a job to where it has this id."""
         found = self._select("uuid = ? and new_id = ?", uuid, new_id)

@@ -16,8 +16,9 @@ import pytest
 from pyipp.enums import IppOperation
 
 from controller.jobs import remote
-from controller.jobs.collect import Collector
+from controller.jobs.collect import Collector, Incomplete
 from controller.jobs.custody import Custody
+from controller.jobs.journey import Journey
 from controller.jobs.moves import MoveTable
 from controller.jobs.spool import Spool
 from controller.jobs.table import Job, JobTable
@@ -96,6 +97,16 @@ class Pair:
     def stop_queue(self, name: str) -> None:
         spec, driver = self.nodes[name].spec, self.nodes[name].driver
         call(spec.host, spec.port, driver.token(spec), [Call("disablePrinter", ("office",))], DEADLINE)
+
+    def replace(self, name: str) -> None:
+        """As when a node is removed, and another takes its slot: nothing of its folder is left."""
+        node = self.nodes[name]
+        node.driver.stop(node.spec)
+        node.spec = replace(node.spec, next_id=node.driver.highest_id(node.spec) + 1)
+        node.driver.remove(node.spec)
+        node.start()
+        node.declare(Queue("office", self.printer.device))
+        self.set_state(name, NodeState.READY)
 
     def open_moves(self) -> int:
         with Store(self.database) as store:
@@ -252,6 +263,91 @@ def test_the_spool_of_a_node_that_is_given_up_is_rescued_once(clean: Pair, life:
     source.start()
     assert source.jobs() == {}  # even if somebody starts it again
     assert sorted(clean.texts()) == sorted([f"waits {mark}\n", f"held {mark}\n"])
+
+
+PHASES = {
+    4: "copying",
+    5: "copying, the copy stands",
+    6: "copied",
+    8: "ending",
+    9: "ending, the old job is no more",
+    10: "ended",
+}
+"""How far a move has come when its controller dies at the n-th moment."""
+
+
+def moves_in_every_phase(pair: Pair) -> list[str]:
+    """A waiting job on node-3 for each phase of a move to node-4; the documents."""
+    mark, custody = os.urandom(4).hex(), pair.custody()
+    for life, phase in PHASES.items():
+        pair.nodes["node-3"].lp("alice", text=f"{phase} {mark}\n")
+        pair.look(custody.collector)
+        custody.collector.collect()
+        custody.evacuate(pair.record("node-3"), "a test")
+        with Mortal(pair.database) as store:
+            move = MoveTable(store).open()[-1]
+            Mortal.life = life
+            with pytest.raises(Crash):
+                Journey(custody.mover, store, {node.name: node for node in store.nodes()}, move).go()
+            Mortal.life = 10_000
+            assert phase.startswith(MoveTable(store).open()[-1].phase)
+    return [f"{phase} {mark}\n" for phase in PHASES.values()]
+
+
+def let_go(pair: Pair, gone: Callable[[Custody], bool]) -> None:
+    """Until node-4 may be removed, which is asked before any move goes on; with its folder go the copies in there."""
+    custody = pair.custody()
+
+    def may_be_removed() -> bool:
+        if gone(custody):
+            return True
+        custody.mover.advance()
+        return False
+
+    eventually(may_be_removed, 30)
+    assert not [one for one in pair.table() if one.open and one.node == "node-4"]
+    pair.replace("node-4")
+    pair.set_state("node-3", NodeState.READY)
+
+
+def all_print_once(pair: Pair, texts: list[str]) -> None:
+    custody = pair.custody()
+
+    def printed() -> bool:
+        pair.look(custody.collector)
+        custody.collector.collect()
+        custody.evacuate(pair.record("node-3"), "a test")
+        custody.mover.advance()
+        return not pair.open_moves() and not pair.nodes["node-3"].jobs() and len(pair.texts()) >= len(texts)
+
+    eventually(printed, 30)
+    eventually(lambda: not pair.nodes["node-4"].jobs())
+    assert sorted(pair.texts()) == sorted(texts)
+
+
+def test_no_job_goes_with_the_node_that_it_is_moved_to_when_that_is_given_up(clean: Pair) -> None:
+    texts = moves_in_every_phase(clean)
+    target = clean.nodes["node-4"]
+    target.kill()
+    target.driver.stop(target.spec)
+    clean.set_state("node-4", NodeState.RESCUING)
+    let_go(clean, lambda custody: not custody.rescue(clean.record("node-4"), "a test"))
+    all_print_once(clean, texts)
+
+
+def test_no_job_goes_with_the_node_that_it_is_moved_to_when_that_leaves(clean: Pair) -> None:
+    texts = moves_in_every_phase(clean)
+    clean.set_state("node-4", NodeState.LEAVING)
+
+    def gone(custody: Custody) -> bool:
+        try:
+            custody.finish(clean.record("node-4"), runs=True)
+        except Incomplete:
+            return False
+        return True
+
+    let_go(clean, gone)
+    all_print_once(clean, texts)
 
 
 def test_a_job_that_its_owner_cancels_meanwhile_stays_cancelled(clean: Pair) -> None:
