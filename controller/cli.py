@@ -39,6 +39,7 @@ from controller.terminal import (
     JsonOption,
     StateOption,
     caller,
+    one_of,
     out,
     print_json,
     print_table,
@@ -183,12 +184,23 @@ def nodes(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     print_json(found) if as_json else print_table(found, NODE_COLUMNS)
 
 
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        allowed = "2027-01-04T11:00, or 2027-01-04 for its beginning; local time unless it names a zone"
+        raise typer.BadParameter(f"{text!r} is no time; allowed is {allowed}") from None
+
+
 @app.command()
 def explain(
     state: StateOption = VAR,
     as_json: JsonOption = False,
     last: Annotated[int, typer.Option("--last", "--limit", min=1, help="How many decisions.")] = 10,
-    at: Annotated[datetime | None, typer.Option(help="What was decided until 2027-01-04T11:00, local time.")] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=_moment, metavar="TIME", help="What was decided until 2027-01-04T11:00, local time."),
+    ] = None,
 ) -> None:
     """What was decided last, and why; why nothing was done when nothing was done."""
     until = at.astimezone().timestamp() if at else None
@@ -241,7 +253,7 @@ class Pausable(StrEnum):
 
 
 @app.command()
-def pause(what: Pausable, state: StateOption = VAR) -> None:
+def pause(what: Annotated[Pausable, typer.Argument(**one_of(Pausable))], state: StateOption = VAR) -> None:
     """Stop growing and shrinking by load until `resume scaling`. nodes.min is kept, dead nodes come back."""
     _command(state, "pause", what, wait=False)
 
@@ -312,7 +324,7 @@ class Role(StrEnum):
 
 
 @user_app.command("role")
-def user_role(name: str, role: Role, state: StateOption = VAR) -> None:
+def user_role(name: str, role: Annotated[Role, typer.Argument(**one_of(Role))], state: StateOption = VAR) -> None:
     """Let someone see and change the fleet in the dashboard (`admin`), or no longer (`user`)."""
     Users(_prepared(state).users).set_role(name, role is Role.ADMIN)
     _users_changed(state, f"{name} is {role.value} now")

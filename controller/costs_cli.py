@@ -34,6 +34,7 @@ from controller.terminal import (
     JsonOption,
     StateOption,
     caller,
+    one_of,
     out,
     print_csv,
     print_json,
@@ -64,7 +65,7 @@ SharedOption = Annotated[bool, typer.Option("--shared", help="A shared account, 
 AmountArgument = Annotated[
     str, typer.Argument(help="In the site's currency; a negative one takes money out (after --).")
 ]
-ByOption = Annotated[By, typer.Option("--by", help="What the sums are by.")]
+ByOption = Annotated[By, typer.Option("--by", help="What the sums are by.", **one_of(By))]
 
 
 @app.callback(invoke_without_command=True)

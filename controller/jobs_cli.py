@@ -13,7 +13,7 @@ from controller.jobs.moves import MoveTable
 from controller.jobs.table import JobTable
 from controller.state import State
 from controller.store import Store
-from controller.terminal import VAR, JsonOption, StateOption, caller, print_json, print_table, say
+from controller.terminal import VAR, JsonOption, StateOption, caller, one_of, print_json, print_table, say
 from controller.views import Views
 
 app = typer.Typer(help="Accepted jobs: where each is and what became of it.")
@@ -35,7 +35,7 @@ def jobs(
     context: typer.Context,
     state: StateOption = VAR,
     as_json: JsonOption = False,
-    which: Annotated[Which, typer.Option(help="Open jobs, ended ones, or all.")] = Which.OPEN,
+    which: Annotated[Which, typer.Option(help="Open jobs, ended ones, or all.", **one_of(Which))] = Which.OPEN,
     user: Annotated[str, typer.Option(help="Only this owner's.")] = "",
     printer: Annotated[str, typer.Option(help="Only this queue's.")] = "",
     node: Annotated[str, typer.Option(help="Only this node's.")] = "",

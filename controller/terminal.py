@@ -6,8 +6,9 @@ import getpass
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,6 +26,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 VAR = Path("var")
+Choice = TypeVar("Choice", bound=StrEnum)
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 talk = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -36,6 +38,19 @@ def caller() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name
         return f"user {os.getuid()}"
+
+
+def one_of(kind: type[Choice]) -> dict[str, Any]:
+    """For an option or argument that is one of a few words: how it is read and shown. What else is given is named
+    together with what is allowed, in our words instead of a library's."""
+
+    def read(text: str) -> Choice:
+        try:
+            return kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} was given; allowed is {', '.join(kind)}") from None
+
+    return {"parser": read, "metavar": "|".join(kind)}
 
 
 def say(sentence: str) -> None:

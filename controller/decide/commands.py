@@ -39,7 +39,7 @@ def _add(draft: Draft, command: Command) -> None:
     if command.argument and not _is_address(command.argument):
         _refuse(draft, command, f"{command.argument!r} is no address; allowed is HOST:PORT or [IPV6]:PORT")
     elif draft.meant_to_serve() >= limit:
-        _refuse(draft, command, f"{draft.meant_to_serve()} nodes serve or are coming and nodes.max is {limit}")
+        _refuse(draft, command, f"nodes.max is {limit}, and {draft.who_counts()}; retire one first, or raise nodes.max")
     elif any(sight.node.address == command.argument for sight in draft.snapshot.nodes):
         _refuse(draft, command, f"{command.argument} is in the fleet already")
     elif name := draft.order(f"{command.asked_by} asked for it", command.argument):

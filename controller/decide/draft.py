@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from controller.config import Settings
@@ -9,7 +10,7 @@ from controller.decide.guards import Guard
 from controller.decide.health import Life, Verdict
 from controller.decide.scaling import counts
 from controller.plan import Aim, Answer, Order, Scale, Step
-from controller.snapshot import Cause, Goal, NodeSight, NodeState, Snapshot
+from controller.snapshot import Cause, Goal, Node, NodeSight, NodeState, Snapshot
 
 _COMING = (NodeState.ORDERED, NodeState.STARTING, NodeState.PROVING, NodeState.STOPPED, NodeState.DEAD)
 """States from which a node that is meant to serve gets ready by itself."""
@@ -40,8 +41,17 @@ class Draft:
         self.goals = {sight.node.name: sight.node.goal for sight in self.snapshot.nodes}
 
     def meant_to_serve(self) -> int:
+        return len(self._counted()) + self.ordered
+
+    def who_counts(self) -> str:
+        """The nodes that are meant to serve and how they stand, as the part of a sentence."""
+        found = Counter(node.state.value for node in self._counted()) + Counter(ordered=self.ordered)
+        states = ", ".join(f"{count} {state}" for state, count in found.most_common())
+        return f"{self.meant_to_serve()} nodes are meant to serve: {states or 'none'}"
+
+    def _counted(self) -> list[Node]:
         nodes = [sight.node for sight in self.snapshot.nodes]
-        return sum(1 for node in nodes if counts(node, self.goals[node.name])) + self.ordered
+        return [node for node in nodes if counts(node, self.goals[node.name])]
 
     def coming(self) -> int:
         """Nodes that are meant to serve and on their way, or ordered in this plan."""

@@ -91,6 +91,20 @@ class TestMistakes:
         assert run("explain", "--at", "2020-01-01 00:00:00", "--state", state.folder) == 0
         assert "nothing was decided until 2020-01-01 00:00:00" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            (("explain", "--at", "yesterday"), "'yesterday' is no time; allowed is 2027-01-04T11:00, or 2027-01-04"),
+            (("pause", "growing"), "'growing' was given; allowed is scaling"),
+            (("user", "role", "demo", "boss"), "'boss' was given; allowed is user, admin"),
+            (("costs", "--by", "dog"), "'dog' was given; allowed is user, department, account, printer, month"),
+            (("jobs", "--which", "mine"), "'mine' was given; allowed is open, ended, all"),
+        ],
+    )
+    def test_a_word_that_is_not_allowed_is_named_with_those_that_are(self, given, said, run, state, capsys) -> None:
+        assert run(*given, "--state", state.folder) == 2
+        assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
     @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
     @pytest.mark.parametrize("command", ["status", "nodes", "jobs", "explain"])
     def test_a_broken_database(

@@ -178,8 +178,9 @@ class TestCommands:
         assert "waited 61 s" in found.outcome
 
     def test_add_stops_at_the_maximum(self) -> None:
-        found = self.answer(sight(1), sight(2), commands=(command("add"),))
-        assert (found.state, found.outcome) == ("refused", "2 nodes serve or are coming and nodes.max is 2")
+        found = self.answer(sight(1), sight(2, NodeState.DEAD), commands=(command("add"),))
+        why = "nodes.max is 2, and 2 nodes are meant to serve: 1 ready, 1 dead; retire one first, or raise nodes.max"
+        assert (found.state, found.outcome) == ("refused", why)
 
     def test_an_unknown_node_is_named_with_the_known_ones(self) -> None:
         found = self.answer(sight(1), sight(2), commands=(command("retire", "node-9"),))
