@@ -6,62 +6,34 @@ own account, so that a routing rule by account (ip-rule(8), uidrange) can blind 
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from benchmarks import sandbox
+from benchmarks.plans import KINDS, Plans
 from benchmarks.sandbox import DISK, DISK_BYTES
+from benchmarks.site import Site
 from controller import processes
 from controller.state import State
-from controller.store import Store, StoreError
-from controller.views import Views
-from haproxy import process as proxy_process
-from tests.process.fleet import Fleet
 
 SETTLES = 5.0
 """Seconds after the end of a fault in which its node is not harmed again."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """The fleet under test, asked without a process of its own for each question."""
-
-    fleet: Fleet
-    chance: random.Random
-
-    def nodes(self) -> tuple[list[dict[str, Any]], bool]:
-        """As the controller saw them last, and whether it has looked within some seconds."""
-        with suppress(StoreError), Store(self.fleet.state / "cupsfleet.db") as store:
-            status = Views(State(self.fleet.state), store).status()
-            return list(status["nodes"]), not any("controller" in problem for problem in status["problems"])
-        return [], False
-
-    def pid(self, node: str) -> int | None:
-        return processes.recorded_pid(self.fleet.state / "nodes" / node / "process")
-
-    def listens(self) -> bool:
-        """Whether somebody takes connections at the door."""
-        try:
-            socket.create_connection(("127.0.0.1", self.fleet.port), 0.5).close()
-        except OSError:
-            return False
-        return True
-
-    def proxy(self) -> int | None:
-        master = proxy_process.recorded(self.fleet.state / "proxy-1")
-        return master.pid if master else None
+FULL = 64 << 10
+"""Bytes that are left on a disk that counts as full."""
+HUNTS = 10.0
+"""Seconds in which a controller is waited for to come to a plan of the kinds in which it was killed least often, and by
+and by of the others; after that it is killed whatever it does."""
 
 
 @dataclass
@@ -75,6 +47,10 @@ class Fault:
     wall: float = 0.0
     """When it was begun, in seconds since 1970."""
     ended: float = 0.0
+    pid: int | None = None
+    """The server process of a node that it harms."""
+    effect: bool = True
+    """Whether anything came of it: a process that is gone can't be killed."""
     undo: Callable[[], None] = lambda: None
 
     def said(self) -> str:
@@ -92,6 +68,8 @@ class Faults:
     running: list[Fault] = field(default_factory=list)
     jumps: list[float] = field(default_factory=list)
     """When the clock jumped forward (monotonic seconds)."""
+    killed_in: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KINDS, 0)))
+    """How often a controller was killed in the middle of each kind of plan."""
     _beside: list[threading.Thread] = field(default_factory=list)
     """Commands that are under way."""
     _rule: int = 1
@@ -103,12 +81,13 @@ class Faults:
             "node killed": 6,
             "node stopped": 3,
             "node slow": 2,
-            "controller killed": 3,
+            "controller killed": 5,
             "proxy killed": 1,
             "proxy reloaded": 2,
             "database locked": 2,
             "node added": 2,
             "node retired": 2,
+            "node drained": 1,
             "node evacuated": 2,
             "node ruined": 1,
             "clock jumps": 2,
@@ -130,6 +109,9 @@ class Faults:
             if not victims:
                 return None
             fault.nodes = (self.site.chance.choice(victims),)
+            fault.pid = self.site.pid(fault.nodes[0])
+        if kind == "controller killed" and any(one.kind == kind for one in self.running):
+            return None
         with self._lock:
             self.running.append(fault)
         getattr(self, "_" + kind.replace(" ", "_"))(fault)
@@ -156,22 +138,26 @@ class Faults:
 
     def _node_killed(self, fault: Fault) -> None:
         fault.seconds = 0.0
-        self._signal(fault, signal.SIGKILL)
+        fault.effect = _kill(fault.pid, signal.SIGKILL)
 
     def _node_stopped(self, fault: Fault) -> None:
         fault.seconds = self.site.chance.choice([0.5, 2.0, 5.0, 30.0])
-        if pid := self._signal(fault, signal.SIGSTOP):
-            fault.undo = lambda: _kill(pid, signal.SIGCONT)
+        fault.effect = _kill(fault.pid, signal.SIGSTOP)
+
+        def undo() -> None:
+            _kill(fault.pid, signal.SIGCONT)
+
+        fault.undo = undo
 
     def _node_slow(self, fault: Fault) -> None:
         """It gets to run for a fifth of the time."""
-        pid, over = self.site.pid(fault.nodes[0]), threading.Event()
+        over = threading.Event()
+        fault.effect = _kill(fault.pid, signal.SIGCONT)
 
         def stutter() -> None:
-            while pid and not over.wait(0.05):
-                _kill(pid, signal.SIGSTOP)
+            while not over.wait(0.05) and _kill(fault.pid, signal.SIGSTOP):
                 over.wait(0.2)
-                _kill(pid, signal.SIGCONT)
+                _kill(fault.pid, signal.SIGCONT)
 
         thread = threading.Thread(target=stutter)
         thread.start()
@@ -183,10 +169,42 @@ class Faults:
         fault.undo = undo
 
     def _controller_killed(self, fault: Fault) -> None:
-        fault.seconds = self.site.chance.uniform(0, 4)
-        if pid := State(self.site.fleet.state).controller():
-            _kill(pid, signal.SIGKILL)
-        fault.undo = lambda: self._begin(self._bring_up)
+        """In the middle of a plan, which it does not come to at once."""
+        fault.seconds, fault.effect = math.inf, False
+        away, over = self.site.chance.uniform(0, 4), threading.Event()
+        hunter = threading.Thread(target=self._hunt, args=(fault, away, over))
+        hunter.start()
+
+        def undo() -> None:
+            over.set()
+            hunter.join()
+            if fault.effect:
+                self._begin(self._bring_up)
+
+        fault.undo = undo
+
+    def _hunt(self, fault: Fault, away: float, over: threading.Event) -> None:
+        """Kill the controller in the middle of what it was killed in least often; `away` seconds until the next."""
+        plans, begun = Plans(self.site.fleet.state), time.monotonic()
+        counts = sorted(self.killed_in.values())
+        plans.open()  # what was over before is known to the next look
+        while not over.wait(0.005):
+            patience = (time.monotonic() - begun) / HUNTS
+            enough = counts[min(int(len(counts) * patience), len(counts) - 1)]
+            wanted = {kind for kind, count in self.killed_in.items() if count <= enough}
+            if (plans.open() & wanted or patience > 1) and self._kill_controller():
+                fault.begun, fault.wall, fault.effect = time.monotonic(), time.time(), True
+                self.killed_in.update(plans.open())
+                fault.seconds = away
+                break
+        plans.close()
+
+    def _kill_controller(self) -> bool:
+        pid = State(self.site.fleet.state).controller()
+        killed = _kill(pid, signal.SIGKILL)
+        while pid and processes.start_tick(pid) is not None:  # it may write until it is gone
+            time.sleep(0.001)
+        return killed
 
     def _begin(self, work: Callable[..., object], *arguments: str) -> None:
         thread = threading.Thread(target=work, args=arguments)
@@ -211,19 +229,27 @@ class Faults:
 
     def _proxy_killed(self, fault: Fault) -> None:
         fault.seconds = 0.0
-        if pid := self.site.proxy():
-            _kill(pid, signal.SIGKILL)
+        fault.effect = _kill(self.site.proxy(), signal.SIGKILL)
 
     def _proxy_reloaded(self, fault: Fault) -> None:
         """A user more is a reload."""
-        fault.seconds = 0.0
-        name = f"guest{len(self.done)}"
-        self._begin(self._done, "user", "add", name)
+        self._command(fault, "user", "add", f"guest{len(self.done)}")
+
+    def _command(self, fault: Fault, *words: str) -> None:
+        """It has an effect when it is carried out, which may be later."""
+        fault.seconds, fault.effect = 0.0, False
+
+        def carry_out() -> None:
+            fault.effect = self._done(*words)
+
+        self._begin(carry_out)
 
     def _database_locked(self, fault: Fault) -> None:
         connection = sqlite3.connect(self.site.fleet.state / "cupsfleet.db", timeout=2, check_same_thread=False)
-        with suppress(sqlite3.OperationalError):
+        try:
             connection.execute("begin immediate")
+        except sqlite3.OperationalError:
+            fault.effect = False
         fault.undo = connection.close
 
     def _clock_jumps(self, fault: Fault) -> None:
@@ -237,22 +263,29 @@ class Faults:
             self.jumps.append(time.monotonic())
 
     def _node_added(self, fault: Fault) -> None:
-        fault.seconds = 0.0
-        self._begin(self._done, "add")
+        self._command(fault, "add")
 
     def _node_retired(self, fault: Fault) -> None:
-        fault.seconds = 0.0
-        self._begin(self._done, "retire", fault.nodes[0])
+        self._command(fault, "retire", fault.nodes[0])
+
+    def _node_drained(self, fault: Fault) -> None:
+        """By an administrator, who has it serve again after a while."""
+        seconds = fault.seconds
+        self._command(fault, "drain", fault.nodes[0])
+        fault.seconds, fault.undo = seconds, lambda: self._begin(self._resume, fault.nodes[0])
+
+    def _resume(self, node: str) -> None:
+        while not self._done("resume", node) and any(one["name"] == node for one in self.site.nodes()[0]):
+            time.sleep(1)
 
     def _node_evacuated(self, fault: Fault) -> None:
-        fault.seconds = 0.0
-        self._begin(self._done, "evacuate", fault.nodes[0])
+        self._command(fault, "evacuate", fault.nodes[0])
 
     def _node_ruined(self, fault: Fault) -> None:
         """It dies, and its settings can't be written any more: it has to be given up, and its spool rescued."""
         fault.seconds = 0.0
         settings = self.site.fleet.state / "nodes" / fault.nodes[0] / "etc" / "cupsd.conf"
-        self._signal(fault, signal.SIGKILL)
+        fault.effect = _kill(fault.pid, signal.SIGKILL)
         with suppress(OSError):
             settings.unlink()
             settings.mkdir()
@@ -282,15 +315,19 @@ class Faults:
         fault.undo = undo
 
     def _disk_full(self, fault: Fault) -> None:
-        """It fills up, the last tenth of it within some seconds, stays full for a while, and is emptied."""
-        fault.seconds = self.site.chance.uniform(20, 30)
+        """It fills up, the last tenth of it within twenty seconds, stays full for a while, and is emptied.
+
+        Not faster: a node is judged by three looks in a row, and each takes 3 s while another node is silent.
+        """
+        fault.seconds, fault.effect = self.site.chance.uniform(32, 42), False
         ballast, over = self.site.fleet.state / "nodes" / DISK / "ballast", threading.Event()
 
         def fill() -> None:
             with suppress(OSError), ballast.open("ab", buffering=0) as file:
                 while not over.wait(0.1):
                     free = shutil.disk_usage(ballast.parent).free
-                    file.write(bytes(DISK_BYTES // 20 if free > DISK_BYTES // 8 else max(1, DISK_BYTES // 1000)))
+                    fault.effect = fault.effect or free < FULL
+                    file.write(bytes(DISK_BYTES // 20 if free > DISK_BYTES // 8 else DISK_BYTES // 2000))
 
         thread = threading.Thread(target=fill)
         thread.start()
@@ -302,18 +339,13 @@ class Faults:
 
         fault.undo = undo
 
-    def _signal(self, fault: Fault, number: int) -> int | None:
-        pid = self.site.pid(fault.nodes[0])
-        if pid:
-            _kill(pid, number)
-        return pid
-
 
 _NEEDS_NODE = {
     "node killed",
     "node stopped",
     "node slow",
     "node retired",
+    "node drained",
     "node evacuated",
     "node ruined",
     "prober blind to one",
@@ -325,6 +357,11 @@ _ALONE = {"node killed", "node stopped", "node slow", "node ruined", "proxy cut 
 """What the proxies leave out by themselves: it is done as well while no controller looks."""
 
 
-def _kill(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
+def _kill(pid: int | None, number: int) -> bool:
+    """Whether there was anybody to be told."""
+    try:
+        if pid:
+            os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return pid is not None

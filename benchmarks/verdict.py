@@ -20,6 +20,18 @@ CUT = ("RemoteDisconnected", "IncompleteRead", "ConnectionResetError", "BrokenPi
 """How a client notices that its connection was closed by the other side."""
 TIMED_OUT = ("HTTP 408", "HTTP 504")
 """What a proxy says when one of its own timers is over."""
+GIVEN_UP = 5.0
+"""Seconds in which the proxy tries a node that has a job, and is gone, before it says 503."""
+TOO_LARGE = 413
+"""What cupsd says with a full disk."""
+IN_FLIGHT = "under way on a node that died"
+UNLOGGED = "cut within half a second of a node's death, sent to nobody knows which"
+CUT_OFF = "for a job of a node that was cut off or stopped"
+WITHOUT_DOOR = "no proxy was there"
+JUMPED = "cut by a proxy when the clock jumped"
+FULL_UNSEEN = "disk full, and the controller too dead or blind to have seen it"
+REFUSED = "although a healthy node was there"
+EXCUSES = (IN_FLIGHT, UNLOGGED, CUT_OFF, WITHOUT_DOOR, JUMPED, FULL_UNSEEN)
 RECORDED = 1.0
 """Seconds that cupsd may take to write down that a job has been printed; dying in there is dying while printing."""
 
@@ -38,12 +50,16 @@ class Told:
     """Why it was not accepted, as the client saw it."""
     connected: float = 0.0
     """When its connection was last known to stand: the end of the answer before, or its own start for a new one."""
+    digest: str = ""
+    """SHA-256 of the document."""
+    status: int = 0
+    """HTTP status of the last answer, 0 when its last request got none."""
     sent_to: frozenset[int] = frozenset()
     """Slots of the nodes that the proxy sent its requests to, by the proxy's log."""
 
     def take(self, answer: Answer) -> None:
         """An answer of the door, to the last request that this document needs."""
-        self.ended, self.accepted = time.monotonic(), False
+        self.ended, self.accepted, self.status = time.monotonic(), False, answer.status
         if answer.status != 200:
             self.why = f"HTTP {answer.status} {answer.body[:70].decode(errors='replace').strip()}"
         elif ippwire.status(answer.body) >= 0x100:
@@ -58,14 +74,19 @@ class Told:
 
     @property
     def answered(self) -> bool:
-        return self.accepted or self.why.startswith(("HTTP", "IPP"))
+        return self.status > 0
+
+    def may_be(self, status: int) -> bool:
+        """Whether a line of the proxy's log that says so (-1 for no answer) can be about the request that failed."""
+        return status == self.status if self.answered else status != 200
 
     @property
     def cut(self) -> bool:
         return self.why.startswith(CUT)
 
     def failed(self, why: str) -> None:
-        self.ended, self.accepted, self.why = time.monotonic(), False, why
+        """Its last request got no answer."""
+        self.ended, self.accepted, self.status, self.why = time.monotonic(), False, 0, why
 
 
 @dataclass(frozen=True)
@@ -76,6 +97,8 @@ class Output:
     arrived: float
     out: float
     whole: bool
+    digest: str = ""
+    """SHA-256 of what came out."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +110,13 @@ class Death:
     """Monotonic seconds."""
     wall: float
     lag: float = 0.0
-    """It may have come so many seconds before: then it still ran when it was looked at last, or was stopped."""
+    """It may have come so many seconds before: then it still ran when it was looked at last."""
     slot: int = 0
+    pid: int = 0
+    orderly: bool = False
+    """Its node was leaving the fleet."""
+    mute: float = 0.0
+    """So many seconds before, it was stopped and wrote down nothing any more, while its backends went on."""
 
 
 @dataclass
@@ -96,6 +124,8 @@ class Verdict:
     told: int
     accepted: int
     lost: list[str]
+    other: list[str]
+    """Came out with other bytes than were sent."""
     twice_while_printing: list[str]
     """Came out more than once, and its node died while it was printing."""
     twice: list[str]
@@ -103,19 +133,10 @@ class Verdict:
     unknown: list[str]
     """Accepted, and not in the table of jobs, or not ended there."""
     charged: list[str]
-    """Accepted, and not charged exactly once."""
+    """Charged more than once, or never although they were accepted or came out."""
     ids_twice: list[int]
-    in_flight: list[str]
-    """Failed requests that were under way on a node when it died."""
-    cut_off: list[str]
-    """Failed requests for a job of a node that the proxy could not reach."""
-    without_door: list[str]
-    jumped: list[str]
-    """Cut by a proxy that took a jump of the clock for time that has passed, as HAProxy before 3.1 may."""
-    full_unseen: list[str]
-    """Refused by a node with a full disk while the controller, which would have left it out, was dead or blind."""
-    refused: list[str]
-    """Failed requests without such an excuse."""
+    failures: Mapping[str, Sequence[Told]]
+    """The requests that failed, by their excuse (EXCUSES), REFUSED for those without one."""
     out_unasked: int
     """Documents that came out although their client was told of a failure."""
     deaths: int = 0
@@ -123,6 +144,10 @@ class Verdict:
     recovery: float = 0.0
     wrong: tuple[str, ...] = ()
     faults: Counter[str] = field(default_factory=Counter)
+    """Those that had an effect."""
+    idle_faults: Counter[str] = field(default_factory=Counter)
+    killed_in: Counter[str] = field(default_factory=Counter)
+    """How often a controller was killed in the middle of each kind of plan."""
     commands_done: int = 0
     commands_left: Sequence[str] = ()
     """Commands that were not carried out, with the reason."""
@@ -133,12 +158,13 @@ class Verdict:
         """The promises that were not kept, each with what shows it."""
         kinds: dict[str, Sequence[object]] = {
             "accepted and lost": self.lost,
+            "came out with other bytes than were sent": self.other,
             "printed twice without a death": self.twice,
             "owned by somebody else": self.wrong_owner,
             "unknown to the table of jobs": self.unknown,
             "not charged exactly once": self.charged,
             "job ids given out twice": self.ids_twice,
-            "refused although a healthy node was there": self.refused,
+            "failed although a healthy node was there": [_said(one) for one in self.failures.get(REFUSED, ())],
             "not whole again within a minute": self.wrong,
         }
         return [f"{what}: {len(found)}: {'; '.join(map(str, found[:12]))}" for what, found in kinds.items() if found]
@@ -152,31 +178,29 @@ class Verdict:
             "documents sent": self.told,
             "accepted": self.accepted,
             "accepted and lost": len(self.lost),
+            "came out with other bytes than were sent": len(self.other),
             "printed twice": len(self.twice),
             "printed twice, printing while their node died": len(self.twice_while_printing),
             "owned by somebody else": len(self.wrong_owner),
             "accepted and unknown to the table of jobs": len(self.unknown),
-            "accepted and not charged exactly once": len(self.charged),
+            "not charged exactly once": len(self.charged),
             "job ids given out twice": len(self.ids_twice),
-            "failed requests, under way on a node that died": len(self.in_flight),
-            "failed requests, for a job of a node that was cut off": len(self.cut_off),
-            "failed requests, no proxy was there": len(self.without_door),
-            "failed requests, cut by a proxy when the clock jumped": len(self.jumped),
-            "failed requests, disk full while the controller was dead or blind": len(self.full_unseen),
-            "failed requests, although a healthy node was there": len(self.refused),
+            **{f"failed requests, {why}": len(self.failures.get(why, ())) for why in (*EXCUSES, REFUSED)},
             "printed although their client was told of a failure": self.out_unasked,
             "ends of a cupsd": self.deaths,
             "commands that were carried out": self.commands_done,
             "commands that were refused, or failed": len(self.commands_left),
             "seconds until the fleet was whole again": f"{self.recovery:.0f}",
         }
-        kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.faults.items()))
         return "\n".join(
             [
                 "# Fault campaign",
                 "",
-                f"Seed {seed}, {nodes} nodes, {clients} clients, {self.lasted:.0f} s, {self.faults.total()} faults: "
-                f"{kinds}.",
+                f"Seed {seed}, {nodes} nodes, {clients} clients, {self.lasted:.0f} s, {self.faults.total()} faults "
+                f"with an effect: {_counted(self.faults)}. {self.idle_faults.total()} without: "
+                f"{_counted(self.idle_faults)}.",
+                "",
+                f"A controller was killed in the middle of: {_counted(self.killed_in)}.",
                 "",
                 "| what | count |",
                 "| --- | ---: |",
@@ -186,12 +210,22 @@ class Verdict:
                 "",
                 *(f"- printing while its node died: {one}" for one in self.twice_while_printing),
                 "",
+                *(f"- {why}: {_named(self.failures[why])}" for why in EXCUSES if self.failures.get(why)),
+                "",
                 *(f"- not carried out: {one}" for one in self.commands_left),
                 "",
                 *([f"BROKEN {one}" for one in self.broken] or ["Every promise was kept."]),
                 "",
             ]
         )
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()) if count) or "none"
+
+
+def _named(failed: Iterable[Told]) -> str:
+    return ", ".join(sorted(one.name for one in failed))
 
 
 @dataclass(frozen=True)
@@ -206,27 +240,29 @@ class Trouble:
     """From when to when no proxy was there."""
     jumps: Sequence[float] = ()
     """When the clock jumped forward, where proxies may take that for time that has passed."""
-    unseen: Sequence[tuple[float, float]] = ()
-    """When a disk was full and nobody could look."""
+    unseen: Sequence[tuple[int, float, float]] = ()
+    """The slot of a node with a full disk, and from when to when nobody could have seen that yet."""
 
     def excuse(self, one: Told) -> str:
         """By the name that the verdict counts it under."""
-        if _in_flight(one, self.deaths):
-            return "in_flight"
+        if any(death.slot in one.slots and _under_way(one, death) for death in self.deaths):
+            return IN_FLIGHT
+        if one.cut and not one.slots and any(_just_then(one, death) for death in self.deaths):
+            return UNLOGGED
         if one.job and any(slot == slot_of(one.job) and _overlap(one, *span) for slot, *span in self.cuts):
-            return "cut_off"
-        if any(_without_door(one, *span) for span in self.doors):
-            return "without_door"
+            return CUT_OFF
+        if not one.answered and any(_without_door(one, *span) for span in self.doors):
+            return WITHOUT_DOOR
         if _jumped(one, self.jumps):
-            return "jumped"
-        if "HTTP 413" in one.why and any(_overlap(one, *span) for span in self.unseen):
-            return "full_unseen"
-        return "refused"
+            return JUMPED
+        if one.status == TOO_LARGE and any(slot in one.slots and _overlap(one, *span) for slot, *span in self.unseen):
+            return FULL_UNSEEN
+        return REFUSED
 
 
 def judge(
     told: Sequence[Told],
-    outputs: Iterable[Output],
+    outputs: Sequence[Output],
     trouble: Trouble,
     jobs: Sequence[Job],
     charges: Mapping[str, int],
@@ -239,30 +275,32 @@ def judge(
     accepted = [one for one in told if one.accepted]
     failed = [one for one in told if not one.accepted]
     many = {name: found for name, found in copies.items() if len(found) > 1}
+    digests = {one.name: one.digest for one in told}
+    whole = {output.name for output in outputs if output.whole}
     excused = {
         name for name, found in many.items() if _all_but_one_excused(found, _of(tried.get(name, ()), trouble.deaths))
     }
     rows = {job.title: job for job in jobs}
-    failures: dict[str, list[str]] = {}
+    failures: dict[str, list[Told]] = {}
     for one in failed:
-        failures.setdefault(trouble.excuse(one), []).append(_said(one))
+        failures.setdefault(trouble.excuse(one), []).append(one)
     ids = Counter(one.job for one in accepted)
     return Verdict(
         told=len(told),
         accepted=len(accepted),
-        lost=[_said(one) for one in accepted if not any(copy.whole for copy in copies.get(one.name, ()))],
+        lost=[_said(one) for one in accepted if one.name not in whole],
+        other=sorted(one.name for one in outputs if one.whole and one.digest != digests.get(one.name)),
         twice_while_printing=[f"{name}, {len(many[name])} times" for name in sorted(excused)],
         twice=[f"{name}, {_times(found)}" for name, found in sorted(many.items()) if name not in excused],
         wrong_owner=[_said(one) for one in told if one.name in rows and rows[one.name].owner != one.user],
         unknown=[_said(one) for one in accepted if one.name not in rows or rows[one.name].state != "completed"],
-        charged=[f"{_said(one)}, {charges.get(one.name, 0)} times" for one in accepted if charges.get(one.name) != 1],
+        charged=[
+            f"{_said(one)}, {times} times"
+            for one in told
+            if (times := charges.get(one.name, 0)) != 1 and (times or one.accepted or one.name in whole)
+        ],
         ids_twice=[number for number, count in ids.items() if count > 1],
-        in_flight=failures.get("in_flight", []),
-        cut_off=failures.get("cut_off", []),
-        without_door=failures.get("without_door", []),
-        jumped=failures.get("jumped", []),
-        full_unseen=failures.get("full_unseen", []),
-        refused=failures.get("refused", []),
+        failures=failures,
         out_unasked=sum(one.name in copies for one in failed),
     )
 
@@ -271,16 +309,15 @@ def _of(nodes: Container[str], deaths: Iterable[Death]) -> list[Death]:
     return [death for death in deaths if death.node in nodes]
 
 
-def _in_flight(one: Told, deaths: Iterable[Death]) -> bool:
-    """A node that had to do with it died meanwhile. Of a request whose connection to its node ended without an answer
-    HAProxy writes no line, and closes the client's: that is taken for one of the node that died just then."""
-    silent = one.cut and not one.slots
-    return any(
-        one.started - NOTICED < death.at
-        and death.at - death.lag < one.ended + NOTICED
-        and (silent or death.slot in one.slots)
-        for death in deaths
-    )
+def _under_way(one: Told, death: Death) -> bool:
+    """It had been begun, and it failed then or as soon as the proxy had given up the node that had its job."""
+    return one.started < death.at and death.at - death.lag - NOTICED < one.ended < death.at + GIVEN_UP
+
+
+def _just_then(one: Told, death: Death) -> bool:
+    """Of a request whose connection to its node ended without an answer HAProxy writes no line, and closes the
+    client's: that is taken for one of the node that died just then."""
+    return one.started < death.at and death.at - death.lag - NOTICED < one.ended < death.at + NOTICED
 
 
 def _overlap(one: Told, gone: float, back: float) -> bool:
@@ -303,7 +340,8 @@ def _all_but_one_excused(copies: Sequence[Output], deaths: Sequence[Death]) -> b
     earlier = sorted(copies, key=lambda copy: copy.out)[:-1]
     return all(
         any(
-            copy.arrived - NOTICED < death.wall and death.wall - death.lag < copy.out + RECORDED + NOTICED
+            copy.arrived - NOTICED < death.wall
+            and death.wall - max(death.lag, death.mute) < copy.out + RECORDED + NOTICED
             for death in deaths
         )
         for copy in earlier
@@ -315,4 +353,5 @@ def _times(copies: Iterable[Output]) -> str:
 
 
 def _said(one: Told) -> str:
-    return f"{one.name} of {one.user} at {one.started:.1f}-{one.ended:.1f} ({one.why or f'job {one.job}'})"
+    sent = f", sent to slot {', '.join(map(str, sorted(one.sent_to)))}" if one.sent_to else ""
+    return f"{one.name} of {one.user} at {one.started:.1f}-{one.ended:.1f} ({one.why or f'job {one.job}'}{sent})"

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from benchmarks.verdict import Death, Output, Told, Trouble, Verdict, judge
+from benchmarks.verdict import (
+    CUT_OFF,
+    FULL_UNSEEN,
+    IN_FLIGHT,
+    JUMPED,
+    REFUSED,
+    UNLOGGED,
+    WITHOUT_DOOR,
+    Death,
+    Output,
+    Told,
+    Trouble,
+    Verdict,
+    judge,
+)
 from controller.jobs.table import Job
 
 TOLD = Told("1-1", "demo", 100.0, 100.1, accepted=True, job=1_000_001)
-FAILED = Told("1-1", "demo", 100.0, 100.1, why="HTTP 503", sent_to=frozenset({1}))
+FAILED = Told("1-1", "demo", 100.0, 100.1, why="HTTP 503", status=503, sent_to=frozenset({1}))
+CLOSED = replace(FAILED, why="RemoteDisconnected()", status=0, sent_to=frozenset(), connected=99.5)
 DIED = Death("node-1", 100.05, 1000.1, slot=1)
 OUT = Output("1-1", 1000.0, 1000.2, whole=True)
 ROW = Job("uuid", 1_000_001, "node-1", "office", "demo", "1-1", "completed")
@@ -19,15 +35,10 @@ def verdict(
     told: Told = TOLD,
     outputs: Sequence[Output] = (OUT,),
     deaths: Sequence[Death] = (),
-    cuts: Sequence[tuple[int, float, float]] = (),
-    doors: Sequence[tuple[float, float]] = (),
-    jumps: Sequence[float] = (),
-    unseen: Sequence[tuple[float, float]] = (),
     jobs: Sequence[Job] = (ROW,),
     charged: int = 1,
 ) -> Verdict:
-    trouble = Trouble(deaths, cuts, doors, jumps, unseen)
-    return judge([told], outputs, trouble, jobs, {"1-1": charged}, {"1-1": {"node-1"}})
+    return judge([told], outputs, Trouble(deaths), jobs, {"1-1": charged}, {"1-1": {"node-1"}})
 
 
 def test_all_is_well() -> None:
@@ -49,6 +60,7 @@ def test_a_document_that_came_out_twice() -> None:
     assert while_printing.twice_while_printing == ["1-1, 2 times"]
     assert verdict(outputs=[OUT, again], deaths=[replace(DIED, wall=1003.0)]).twice
     assert verdict(outputs=[OUT, again], deaths=[replace(DIED, wall=1003.0, lag=3.0)]).kept
+    assert verdict(outputs=[OUT, again], deaths=[replace(DIED, wall=1003.0, mute=3.0)]).kept
     assert verdict(outputs=[OUT, again], deaths=[replace(DIED, node="node-2")]).twice
     thrice = [OUT, again, replace(OUT, arrived=1009.0, out=1009.2)]
     assert verdict(outputs=thrice, deaths=[DIED]).twice
@@ -60,57 +72,87 @@ def test_a_wrong_owner_and_what_the_table_of_jobs_does_not_know() -> None:
     assert verdict(jobs=[replace(ROW, state="pending")]).unknown
 
 
+def excuse(told: Told, trouble: Trouble | None = None) -> str:
+    found = judge([told], [], trouble or Trouble(), [], {}, {})
+    assert found.kept == (REFUSED not in found.failures)
+    (name,) = found.failures
+    assert f"| failed requests, {name} | 1 |" in found.report(1, 4, 12)
+    return name
+
+
 def test_a_failed_request_needs_an_excuse() -> None:
-    assert verdict(FAILED).refused
-    assert verdict(FAILED, deaths=[DIED]).in_flight
-    assert verdict(FAILED, deaths=[replace(DIED, at=90.0)]).refused
-    assert verdict(FAILED, deaths=[replace(DIED, at=103.0, lag=3.0)]).in_flight
-    assert verdict(FAILED, deaths=[replace(DIED, at=103.0, lag=1.0)]).refused
-    assert verdict(FAILED, deaths=[replace(DIED, slot=2)]).refused
-    assert verdict(replace(FAILED, sent_to=frozenset()), deaths=[DIED]).refused
-    assert verdict(replace(FAILED, sent_to=frozenset(), job=1_000_001), deaths=[DIED]).in_flight
+    assert excuse(FAILED) == REFUSED
     created = replace(FAILED, job=1_000_001)
-    assert verdict(created, cuts=[(1, 90.0, 110.0)]).cut_off
-    assert verdict(created, cuts=[(2, 90.0, 110.0)]).refused
-    assert verdict(FAILED, cuts=[(1, 90.0, 110.0)]).refused
-    assert verdict(FAILED, doors=[(99.0, 101.0)]).without_door
-    assert verdict(FAILED, doors=[(90.0, 99.0)]).refused
-    full = replace(FAILED, why="HTTP 413 too large")
-    assert verdict(full, unseen=[(90.0, 110.0)]).full_unseen
-    assert verdict(FAILED, unseen=[(90.0, 110.0)]).refused
-    assert verdict(full).refused
+    assert excuse(created, Trouble(cuts=[(1, 90.0, 110.0)])) == CUT_OFF
+    assert excuse(created, Trouble(cuts=[(2, 90.0, 110.0)])) == REFUSED
+    assert excuse(FAILED, Trouble(cuts=[(1, 90.0, 110.0)])) == REFUSED
+    assert excuse(CLOSED, Trouble(doors=[(99.0, 101.0)])) == WITHOUT_DOOR
+    assert excuse(CLOSED, Trouble(doors=[(90.0, 99.0)])) == REFUSED
+    assert excuse(FAILED, Trouble(doors=[(99.0, 101.0)])) == REFUSED  # who answers is a door
+
+
+def test_who_was_under_way_on_a_node_that_died_is_excused() -> None:
+    def with_death(told: Told = FAILED, **changes: Any) -> str:
+        return excuse(told, Trouble([replace(DIED, **changes)]))
+
+    assert with_death() == IN_FLIGHT
+    assert with_death(at=90.0) == REFUSED
+    assert with_death(at=99.9) == REFUSED  # sent to a dead one: another could have been asked
+    assert with_death(at=103.0, lag=3.0) == IN_FLIGHT
+    assert with_death(at=103.0, lag=1.0) == REFUSED
+    assert with_death(at=103.0, mute=5.0) == REFUSED  # it had failed before
+    assert with_death(slot=2) == REFUSED
+    assert with_death(replace(FAILED, sent_to=frozenset())) == REFUSED
+    assert with_death(replace(FAILED, sent_to=frozenset(), job=1_000_001)) == IN_FLIGHT
+    assert with_death(replace(FAILED, job=1_000_001, ended=120.0)) == REFUSED
+
+
+def test_a_full_disk_excuses_its_own_node_s_refusals_and_only_while_nobody_could_see() -> None:
+    full = replace(FAILED, why="HTTP 413 too large", status=413)
+    assert excuse(full, Trouble(unseen=[(1, 90.0, 110.0)])) == FULL_UNSEEN
+    assert excuse(full, Trouble(unseen=[(2, 90.0, 110.0)])) == REFUSED
+    assert excuse(full, Trouble(unseen=[(1, 90.0, 95.0)])) == REFUSED
+    assert excuse(FAILED, Trouble(unseen=[(1, 90.0, 110.0)])) == REFUSED
 
 
 def test_a_connection_that_ended_with_its_proxy_is_noticed_later() -> None:
-    cut = replace(FAILED, why="RemoteDisconnected('Remote end closed connection without response')", connected=80.0)
-    assert verdict(cut, doors=[(89.0, 90.0)]).without_door
-    assert verdict(replace(cut, connected=95.0), doors=[(89.0, 90.0)]).refused
-    assert verdict(replace(cut, why="HTTP 503"), doors=[(89.0, 90.0)]).refused
+    trouble = Trouble(doors=[(89.0, 90.0)])
+    assert excuse(replace(CLOSED, connected=80.0), trouble) == WITHOUT_DOOR
+    assert excuse(replace(CLOSED, connected=95.0), trouble) == REFUSED
+    assert excuse(replace(FAILED, connected=80.0), trouble) == REFUSED
 
 
 def test_what_the_log_is_silent_about_was_with_the_node_that_died() -> None:
-    cut = replace(
-        FAILED, why="RemoteDisconnected('Remote end closed connection without response')", sent_to=frozenset()
-    )
-    assert verdict(cut, deaths=[DIED]).in_flight
-    assert verdict(cut, deaths=[replace(DIED, at=102.0)]).refused
-    assert verdict(replace(cut, sent_to=frozenset({2})), deaths=[DIED]).refused
-    assert verdict(cut).refused
+    assert excuse(CLOSED, Trouble([DIED])) == UNLOGGED
+    assert excuse(CLOSED, Trouble([replace(DIED, at=102.0)])) == REFUSED
+    assert excuse(CLOSED, Trouble([replace(DIED, at=99.9)])) == REFUSED
+    assert excuse(replace(CLOSED, sent_to=frozenset({2})), Trouble([DIED])) == REFUSED
+    assert excuse(replace(CLOSED, sent_to=frozenset({1})), Trouble([DIED])) == IN_FLIGHT
 
 
 def test_a_connection_that_is_cut_when_the_clock_jumps() -> None:
-    cut = replace(FAILED, why="RemoteDisconnected('Remote end closed connection without response')", connected=98.0)
-    assert verdict(cut, jumps=[99.0]).jumped
-    assert verdict(cut).refused
-    assert verdict(cut, jumps=[95.0]).refused
-    assert verdict(cut, jumps=[101.0]).refused
-    assert verdict(replace(cut, why="HTTP 503"), jumps=[99.0]).refused
-    assert verdict(replace(cut, why="ConnectionRefusedError(111)"), jumps=[99.0]).refused
+    cut = replace(CLOSED, connected=98.0)
+    assert excuse(cut, Trouble(jumps=[99.0])) == JUMPED
+    assert excuse(cut, Trouble(jumps=[95.0])) == REFUSED
+    assert excuse(cut, Trouble(jumps=[101.0])) == REFUSED
+    assert excuse(replace(FAILED, connected=98.0), Trouble(jumps=[99.0])) == REFUSED
+    assert excuse(replace(cut, why="ConnectionRefusedError(111)"), Trouble(jumps=[99.0])) == REFUSED
+
+
+def test_what_becomes_of_its_bytes() -> None:
+    sent = replace(TOLD, digest="abc")
+    assert verdict(sent, outputs=[replace(OUT, digest="abc")]).kept
+    assert verdict(sent, outputs=[replace(OUT, digest="abd")]).other == ["1-1"]
+    partial = replace(OUT, arrived=990.0, out=990.1, whole=False, digest="ab")
+    assert not verdict(sent, outputs=[replace(OUT, digest="abc"), partial]).other
 
 
 def test_what_is_charged_twice_or_never() -> None:
     assert verdict(charged=2).charged
     assert verdict(charged=0).charged
+    assert verdict(FAILED, charged=2).charged
+    assert verdict(FAILED, charged=0).charged  # it came out all the same
+    assert not verdict(FAILED, outputs=[], charged=0).charged
 
 
 def test_an_id_that_was_given_twice() -> None:
