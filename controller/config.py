@@ -111,6 +111,10 @@ class Health(Section):
     stuck_after: Annotated[Seconds, Field(ge=10)] = 120.0
     """A job that waits for so long in a queue that is idle on its node makes that node unhealthy. cupsd starts a job
     within a second."""
+    long_print: Annotated[Seconds, Field(ge=10)] = 3600.0
+    """A job that prints for longer is named by `status`, unless its printer says what is wrong. It is no verdict on the
+    node: its printer or the way there hangs, and a job that prints can't be moved without printing twice. Default 1h:
+    a thousand pages are printed by then."""
     spool_reserve_mb: Annotated[int, Field(ge=0)] = 64
     """Megabytes that must be free where a node spools, or a tenth of a disk smaller than ten times this. Default 64:
     room for a large document more than are arriving."""

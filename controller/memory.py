@@ -86,6 +86,10 @@ class Memory:
         """Seconds for which jobs have printed, by id."""
         return {job: now - since for job, since in self.printing.items()}
 
+    def longest_print(self, now: float) -> tuple[int, float]:
+        """The job that has printed for longest, and for how many seconds; (0, 0.0) when none prints."""
+        return max(self.printing_for(now).items(), key=lambda one: one[1], default=(0, 0.0))
+
     def finished(self, jobs: int) -> int:
         """How many jobs fewer it has than when it entered its state."""
         return max(0, (self.jobs_at_entry or 0) - jobs)

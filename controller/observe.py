@@ -132,6 +132,7 @@ class Observer:
             reading_age=reading.age(now) if reading else 0.0,
             silent_for=memory.silent_for,
             stuck_for=memory.stuck_for(now),
+            longest_print=memory.longest_print(now),
             tls_error=memory.tls_error,
             strays=tuple(sorted(memory.strays)),
             free_bytes=free,

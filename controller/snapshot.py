@@ -240,6 +240,8 @@ class NodeSight:
     """Seconds of looking without an answer. Time in which the controller did not look is not silence of the node."""
     stuck_for: float = 0.0
     """Longest time, in seconds, for which one of its jobs has been pending in a queue that was idle at every look."""
+    longest_print: tuple[int, float] = (0, 0.0)
+    """The job that has printed for longest, and for how many seconds."""
     tls_error: str = ""
     """What went wrong when it was last asked over TLS."""
     strays: tuple[int, ...] = ()

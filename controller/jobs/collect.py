@@ -29,6 +29,8 @@ DEADLINE = 10.0
 """Seconds for one node to tell of its new and its finished jobs."""
 TOLD_FOR = 86_400.0
 """Seconds for which lost jobs stay among the problems."""
+WATCHED = 10.0
+"""Seconds within which a server of ours can't have forgotten a job for its age or for the number of newer ones."""
 NAMED = 5
 """Jobs that a problem names; the rest are counted."""
 
@@ -197,7 +199,7 @@ class Collector:
             placed = [job for job in map(table.placed, told) if job]
             found = compare(table.open_on(node.name), seen, placed, last_id)
             changed = (printed_after_all(job) if node.driver == "process" else job for job in found.changed)
-            lost = [_ended(job, node, restarted=node.lives != life) for job in found.missing]
+            lost = [_ended(job, node, node.lives != life, self._watched(node)) for job in found.missing]
             table.put([*changed, *lost])
             last_id = max([last_id, *(job.id for job in told)])
             table.set_mark(node.name, last_id, node.lives)
@@ -206,6 +208,11 @@ class Collector:
             for job in lost:
                 store.event(job.state, f"job {job.said()}: {job.why}", node.name)
         self._read_at[node.name] = time.monotonic()
+
+    def _watched(self, node: Node) -> bool:
+        """Whether the server would still know what it knew at the last look: how long ours remember, we set."""
+        ago = time.monotonic() - self._read_at.get(node.name, float("-inf"))
+        return ago < WATCHED and node.driver == "process"
 
 
 async def _ask(http: aiohttp.ClientSession, target: Target, first: int) -> list[Job]:
@@ -219,13 +226,16 @@ def _server(target: Target) -> ipp.Server:
     return ipp.Server(target.host, target.port, target.user, target.tls, target.verify)
 
 
-def _ended(job: Job, node: Node, restarted: bool) -> Job:
+def _ended(job: Job, node: Node, restarted: bool, watched: bool) -> Job:
     """What became of an open job that its node does not know any more."""
     if restarted:
-        why = f"{node.name} came back without it: its spool was lost, or its files in there"
-        return Job(**{**vars(job), "state": "lost", "why": why})
-    why = f"{node.name} runs on and does not know it any more: it was purged, or it ended and was forgotten since"
-    return Job(**{**vars(job), "state": "canceled", "why": why})
+        state, why = "lost", f"{node.name} came back without it: its spool was lost, or its files in there"
+    elif watched:
+        state, why = "canceled", f"it was purged from {node.name}, which runs on and knew it a moment ago"
+    else:
+        state = "lost"
+        why = f"{node.name} runs on and does not know it any more: it ended and was forgotten, or was purged, unseen"
+    return Job(**{**vars(job), "state": state, "why": why})
 
 
 def unattended(table: JobTable, nodes: list[str]) -> list[str]:
@@ -233,7 +243,7 @@ def unattended(table: JobTable, nodes: list[str]) -> list[str]:
     lost = _by_node(table.lost_since(time.time() - TOLD_FOR))
     left = _by_node(table.open_elsewhere(nodes))
     return [
-        *(f"{_count(jobs)} lost with {node}, though accepted: {named(jobs)}" for node, jobs in lost.items()),
+        *(f"{_count(jobs)} lost with {node}, though accepted: {_named_with_why(jobs)}" for node, jobs in lost.items()),
         *(f"{_count(jobs)} looked after by nobody, for {node} is gone: {named(jobs)}" for node, jobs in left.items()),
     ]
 
@@ -247,6 +257,14 @@ def _by_node(jobs: Iterable[Job]) -> dict[str, list[Job]]:
 
 def _count(jobs: list[Job]) -> str:
     return "1 job is" if len(jobs) == 1 else f"{len(jobs)} jobs are"
+
+
+def _named_with_why(jobs: list[Job]) -> str:
+    """Each reason stands behind the jobs that it is true of."""
+    by_why: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_why.setdefault(job.why, []).append(job)
+    return "; ".join(named(some) + (f" ({why})" if why else "") for why, some in by_why.items())
 
 
 def named(jobs: Iterable[Job]) -> str:

@@ -6,7 +6,7 @@ the table `moves` leads from each old id to the new one. What `state` says:
 
     pending held processing stopped     open: IPP's job-state 3 to 6 (RFC 8011, 5.3.7)
     canceled aborted completed          ended, by the node's own word (7 to 9)
-    lost                                ended: its node came back without it; `why` says what is known
+    lost                                out of sight: its node does not know it any more; `why` says what is known
 
 Rows are never deleted before `state.keep_jobs` has passed since the job was made.
 """

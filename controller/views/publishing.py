@@ -42,7 +42,12 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
             "drain_deadline": settings.nodes.drain_deadline,
         },
         "price_per_hour": str(settings.nodes.price_per_hour * sum(sight.node.state.costs for sight in snapshot.nodes)),
-        "problems": [*problems, *_node_problems(snapshot, judged, settings), *_printer_problems(snapshot), *plan.notes],
+        "problems": [
+            *problems,
+            *_node_problems(snapshot, judged, settings),
+            *_printer_problems(snapshot, settings),
+            *plan.notes,
+        ],
     }
     with store.transaction():
         store.put_fact("sight", sight)
@@ -165,11 +170,25 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
     return said
 
 
-def _printer_problems(snapshot: Snapshot) -> list[str]:
-    """What the servers say of the printers themselves. No node is at fault, and nothing is done about one."""
+def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
+    """What the servers say of the printers themselves, or should. No node is at fault; nothing is done about one."""
     said: dict[tuple[str, str], list[str]] = {}
     for sight in snapshot.nodes:
         for queue in sight.reading.queues if sight.reading else ():
             for fault in printer_faults(queue):
                 said.setdefault((queue.name, fault), []).append(sight.node.name)
-    return [f"printer {queue}: {fault}, says {', '.join(names)}" for (queue, fault), names in said.items()]
+    faults = [f"printer {queue}: {fault}, says {', '.join(names)}" for (queue, fault), names in said.items()]
+    return [*faults, *(told for sight in snapshot.nodes if (told := _long_print(sight, settings)))]
+
+
+def _long_print(sight: NodeSight, settings: Settings) -> str:
+    """A sentence about a job that prints without end, although its printer has no complaint; '' for none."""
+    number, seconds = sight.longest_print
+    reading = sight.reading
+    job = next((job for job in reading.jobs if job.id == number), None) if reading else None
+    if reading is None or job is None or seconds < settings.health.long_print:
+        return ""
+    if any(printer_faults(queue) for queue in reading.queues if queue.name.lower() == job.queue.lower()):
+        return ""
+    printing = f"has been printing on {sight.node.name} for {seconds / 60:.0f} min"
+    return f"job {number} of {job.owner} {printing}: is {job.queue} well?"

@@ -107,6 +107,15 @@ class TestStuck:
             assert watch.see(seen).stuck_for(watch.now) == 0.0
 
 
+def test_the_job_that_prints_for_longest() -> None:
+    watch = Watch()
+    assert watch.see(reading("node-1", jobs=2)).longest_print(watch.now) == (0, 0.0)
+    for printing in ((2,), (1, 2), (1, 2)):
+        jobs = tuple(replace(job(number), state=5) for number in printing)
+        watch.see(replace(reading("node-1"), jobs=jobs))
+    assert watch.memory.longest_print(watch.now) == (1_000_003, 2.0)
+
+
 class TestTls:
     def test_it_is_asked_again_after_the_interval(self) -> None:
         watch = Watch()

@@ -80,6 +80,18 @@ def test_a_printer_without_paper_is_named_with_who_says_so(views: Views) -> None
     assert problems(views, *sights, sight(3)) == ["printer office: media-empty-warning, says node-1, node-2"]
 
 
+def test_a_job_that_prints_without_end_is_named_unless_the_printer_says_why(views: Views) -> None:
+    endless = reading("node-1", jobs=2)
+    found = sight(1, reading=endless, longest_print=(1_000_002, 3660.0))
+    said = "job 1000002 of demo has been printing on node-1 for 61 min: is office well?"
+    assert problems(views, found, sight(2)) == [said]
+    assert problems(views, replace(found, longest_print=(1_000_002, 3540.0)), sight(2)) == []
+    empty = replace(endless, queues=(queue(reasons=("media-empty-error",)),))
+    assert problems(views, replace(found, reading=empty), sight(2)) == [
+        "printer office: media-empty-error, says node-1"
+    ]
+
+
 def test_a_node_tells_what_waits_there_and_for_how_long(views: Views) -> None:
     found = status(views, sight(1, jobs=5), sight(2), sight(3, error="refused"))["nodes"]
     assert [(row["waiting"], row["stuck"], row["wait"]) for row in found] == [(4, 0, 20.0), (0, 0, 0.0), (None,) * 3]

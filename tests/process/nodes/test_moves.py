@@ -153,6 +153,8 @@ def clean(pair: Pair) -> Iterator[Pair]:
     """The pair without the jobs and documents of other tests; node-3 keeps what it gets, node-4 prints."""
     shutil.rmtree(pair.printer.folder, ignore_errors=True)
     pair.printer.folder.mkdir()
+    with Store(pair.database) as store, store.transaction():
+        store.execute("delete from jobs where state = 'lost'")
     yield pair
     Mortal.life = 10_000
 
@@ -348,6 +350,24 @@ def test_no_job_goes_with_the_node_that_it_is_moved_to_when_that_leaves(clean: P
 
     let_go(clean, gone)
     all_print_once(clean, texts)
+
+
+def test_a_job_that_its_server_does_not_know_any_more_was_purged_or_is_out_of_sight(clean: Pair) -> None:
+    source = clean.nodes["node-3"]
+    watched = clean.custody().collector
+    for collector, state, why in (
+        (watched, "canceled", "it was purged from node-3, which runs on and knew it a moment ago"),
+        (clean.custody().collector, "lost", "node-3 runs on and does not know it any more"),
+    ):
+        job = source.lp("alice", text="gone\n")
+        clean.look(watched)
+        watched.collect()
+        source.ask("alice", IppOperation.CANCEL_JOB, job_id=job, purge_job=True)
+        clean.look(collector)
+        collector.collect()
+        (row,) = (one for one in clean.table() if one.id == job)
+        assert (row.state, row.why[: len(why)]) == (state, why)
+        assert any(str(job) in problem for problem in collector.problems()) == (state == "lost")
 
 
 def test_a_job_that_its_owner_cancels_meanwhile_stays_cancelled(clean: Pair) -> None:

@@ -185,5 +185,12 @@ class TestUnattended:
         assert left.startswith("8 jobs are looked after by nobody, for node-7 is gone: 1000002 of demo")
         assert left.endswith("and 3 more")
 
+    def test_a_lost_one_is_named_with_what_is_known(self, table: JobTable) -> None:
+        put(table, replace(job(1, "lost"), why="it went"), job(2, "lost"), replace(job(3, "lost"), why="it went"))
+        (said,) = unattended(table, ["node-1"])
+        names = [f"100000{number} of demo ('a title')" for number in (1, 2, 3)]
+        start = "3 jobs are lost with node-1, though accepted: "
+        assert said == f"{start}{names[0]}, {names[2]} (it went); {names[1]}"
+
     def test_every_ended_state_is_no_open_one(self) -> None:
         assert not any(job(1, state).open for state in ENDED)
