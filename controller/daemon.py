@@ -43,6 +43,7 @@ from controller.notify import Patience, notify
 from controller.observe import Observer
 from controller.plan import Order
 from controller.ports import Ports
+from controller.prover import Prover
 from controller.snapshot import NodeState
 from controller.state import State
 from controller.store import Store, StoreError
@@ -60,6 +61,7 @@ STALL_INTERVALS = 5.0
 """Of its own intervals without a job after which the scheduler is taken to wait for a clock that was set back."""
 HOUSEKEEPING_INTERVAL = 600.0
 """Seconds between two checkpoints of the database and clearings of old history."""
+_THREADS = ("pass", "watch", "ear", "jobs", "moves", "costs", "proofs")
 
 
 def make_drivers(settings: Settings) -> Mapping[str, Driver]:
@@ -145,11 +147,17 @@ class Daemon:
         )
         drivers = make_drivers(settings)
         effects = Effects(self.state, drivers, self.services.device, self.jobs, self.charger.finish)
+        self.prover = Prover(
+            lambda: Store(self.state.database),
+            lambda node, store: effects.proof(node, store, self.configuration.settings),
+            self.jobs.collector.sights,
+            lambda: self.configuration.settings.health.proof_interval,
+        )
         crew = Crew(self._wake_up)
         self.applier = Applier(self.store, self.door, effects, ports, crew)
         self.cycle = Cycle(
             self.store,
-            Observer(self.store, self.door, effects, crew, LoadMemory(self.store)),
+            Observer(self.store, self.door, effects, crew, LoadMemory(self.store), self.prover.failure),
             self.applier,
             self.jobs.collector,
         )
@@ -160,7 +168,7 @@ class Daemon:
     def _schedule(self, settings: Settings) -> BackgroundScheduler:
         """One thread each: a pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
         scheduler = BackgroundScheduler(
-            executors={name: ThreadPoolExecutor(1) for name in ("pass", "watch", "ear", "jobs", "moves", "costs")},
+            executors={name: ThreadPoolExecutor(1) for name in _THREADS},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
             timezone="UTC",
         )
@@ -174,6 +182,7 @@ class Daemon:
         self._move = scheduler.add_job(self._move_jobs, "interval", seconds=interval, executor="moves")
         self._serve = scheduler.add_job(self._serve_jobs, "interval", seconds=WATCH_INTERVAL, executor="moves")
         self._charge = scheduler.add_job(self._charge_jobs, "interval", seconds=interval, executor="costs")
+        self._prove = scheduler.add_job(self._prove_nodes, "interval", seconds=interval, executor="proofs")
         self._begun = {job.id: time.monotonic() for job in self._regular()}
         scheduler.add_job(self.charger.clear, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="costs")
         scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
@@ -181,7 +190,11 @@ class Daemon:
         return scheduler
 
     def _regular(self) -> tuple[Job, ...]:
-        return self._pass, self._look, self._listen, self._collect, self._move, self._serve, self._charge
+        return (*self._paced(), self._look, self._listen, self._serve)
+
+    def _paced(self) -> tuple[Job, ...]:
+        """Those that go by the interval of the configuration."""
+        return self._pass, self._collect, self._move, self._charge, self._prove
 
     def _keep_time(self) -> None:
         """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
@@ -247,7 +260,7 @@ class Daemon:
         if settings.front_door.certificate is None:
             certificate.ensure(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
-            for job in (self._pass, self._collect, self._move, self._charge):
+            for job in self._paced():
                 job.reschedule("interval", seconds=settings.health.interval)
         in_use = JobTable(self.store).open_queues()
         for said in [*self.services.ensure(settings, in_use), *self._drain_news()]:
@@ -294,6 +307,9 @@ class Daemon:
     def _settle_costs(self) -> None:
         self.charger.collect()
         self.gate.ensure()
+
+    def _prove_nodes(self) -> None:
+        self._beside(self._prove, self.prover.prove, "nodes could not be proved again")
 
     def _known_people(self) -> Mapping[str, Person]:
         return self._people.known(self.configuration.settings.costs.accounts)

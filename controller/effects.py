@@ -162,6 +162,12 @@ class Effects:
             :16
         ]
 
+    def proof(self, node: Node, store: Store, settings: Settings) -> Callable[[], int]:
+        """What has a node that serves prove itself once more."""
+        driver = self.drivers[node.driver]
+        wanted = tuple(driver.queue(queue) for queue in self.declarations(settings))
+        return partial(_prove_again, driver, self.spec(node, store), wanted)
+
     def work(self, step: Step, node: Node, spec: NodeSpec, settings: Settings) -> Work | None:
         """What the step has to do at the node; None when it changes the record or the proxies only."""
         driver = self.drivers[node.driver]
@@ -254,12 +260,22 @@ def _declare_all(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...
 
 
 def _prove(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:
-    """A queue that waits for its printer holds up no other one."""
     _declare(driver, spec, wanted)
+    return proof.prove(driver, spec, _some_queue(driver, spec, wanted), PROOF_DEADLINE)
+
+
+def _prove_again(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> int:
+    """Whether its queues take jobs, a node of ours is judged for by comparison with others."""
+    queue = "" if driver.owns_queues else _some_queue(driver, spec, wanted)
+    return proof.prove(driver, spec, queue, PROOF_DEADLINE)
+
+
+def _some_queue(driver: Driver, spec: NodeSpec, wanted: tuple[queues.Queue, ...]) -> str:
+    """One that takes jobs: another that waits for its printer holds up nothing. Raises NodeError when there is none."""
     server = spec.host, spec.port, driver.token(spec)
     closed = queues.missing(*server, wanted, QUEUES_DEADLINE)
     queue = next((one.name for one in wanted if one.name not in closed), None)
     if queue is None:
         why = queues.undescribed(*server, wanted, QUEUES_DEADLINE) or ("none of its queues takes jobs",)
         raise NodeError("; ".join(why))
-    return proof.prove(spec.host, spec.port, spec.slot, queue, PROOF_DEADLINE)
+    return queue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 
@@ -44,6 +44,8 @@ class Observer:
     effects: Effects
     crew: Crew
     load: LoadMemory
+    failed_proof: Callable[[Node], str] = lambda node: ""
+    """Why a node that serves failed its last proof; '' for one that did not."""
     _memories: dict[str, Memory] = field(default_factory=dict)
     _looked_at: float | None = None
     """When the last look began."""
@@ -134,6 +136,7 @@ class Observer:
             stuck_for=memory.stuck_for(now),
             longest_print=memory.longest_print(now),
             tls_error=memory.tls_error,
+            proof_error=self.failed_proof(node),
             strays=tuple(sorted(memory.strays)),
             free_bytes=free,
             disk_bytes=size,

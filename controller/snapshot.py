@@ -244,6 +244,8 @@ class NodeSight:
     """The job that has printed for longest, and for how many seconds."""
     tls_error: str = ""
     """What went wrong when it was last asked over TLS."""
+    proof_error: str = ""
+    """Why it did not print the fleet's own job when it was last to."""
     strays: tuple[int, ...] = ()
     """Ids of open jobs that it gave out and that are not of its slot."""
     free_bytes: int | None = None

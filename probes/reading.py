@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from probes.attributes import Attributes, number, text, texts
 
+OURS = "cupsfleet"
+"""Owner of the fleet's own jobs, by which nodes prove themselves. They are nobody's work, and count for nothing."""
 QUEUE_ATTRIBUTES = (
     "printer-name",
     "printer-state",
@@ -71,7 +73,7 @@ class Reading:
     queues: tuple[QueueReading, ...] = ()
     jobs: tuple[OpenJob, ...] = ()
     highest_job_id: int = 0
-    """Of the open jobs; finished ones are the collector's to see."""
+    """Of the open jobs, the fleet's own too; finished ones are the collector's to see."""
 
     def age(self, now: float) -> float:
         """Seconds; `now` is time.monotonic()."""
@@ -111,7 +113,7 @@ def succeeded(
         at=at,
         latency=latency,
         queues=tuple(queue(attributes) for attributes in queues),
-        jobs=read,
+        jobs=tuple(one for one in read if one.owner != OURS),
         highest_job_id=max((one.id for one in read), default=0),
     )
 

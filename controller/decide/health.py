@@ -116,6 +116,8 @@ def _ailments(sight: NodeSight, others: Peers, settings: Settings) -> Iterator[s
         yield f"it answers after {latency:.1f} s, most others after {others.latency:.2g} s"
     if sight.tls_error:
         yield sight.tls_error
+    if sight.proof_error:
+        yield sight.proof_error
     if sight.strays:
         yield f"it gives out ids that are not of its slot: {', '.join(map(str, sight.strays[:3]))}"
     if sight.free_bytes is not None and sight.free_bytes < _reserve(sight.disk_bytes, health):

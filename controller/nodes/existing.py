@@ -11,7 +11,7 @@ from pyipp.enums import IppOperation
 
 from controller.nodes import settings
 from controller.nodes.driver import NodeError, NodeSpec
-from controller.nodes.proof import OWNER, proof_job
+from controller.nodes.proof import OWNER, held_job
 from controller.nodes.queues import Queue
 from haproxy.model import SLOT_IDS, first_id, slot_of
 from probes import ipp
@@ -53,7 +53,7 @@ class ExistingDriver:
         headers = {"Host": f"{self.host_header}:{spec.port}"}
         queue = self._some_queue(spec, server, headers)
         try:
-            given = proof_job(replace(server, tls=True), queue, CHECK_SECONDS, headers)
+            given = held_job(replace(server, tls=True), queue, CHECK_SECONDS, headers)
         except NodeError as error:
             refused = isinstance(error.__cause__, Refused)
             steps = _access_steps(self.proxies) if refused else _tls_steps()

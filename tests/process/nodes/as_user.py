@@ -16,7 +16,7 @@ spec = NodeSpec("n1", 1, 1_000_001, "127.0.0.1", free_port(), state / "n1")
 driver.start(spec)
 try:
     queues.declare(spec.host, spec.port, driver.token(spec), [queues.Queue("office", device)], 5)
-    proof.prove(spec.host, spec.port, 1, "office")
+    proof.prove(driver, spec, "office")
     server = f"127.0.0.1:{spec.port}"
     subprocess.run(["lp", "-h", server, "-d", "office"], input=b"printed by nobody\n", check=True)
     for _ in range(100):

@@ -225,7 +225,7 @@ def test_a_stopped_server_holds_nobody_longer_than_the_deadline(office: Node) ->
         call(office.spec.host, office.spec.port, token, [Call("getPrinters")], 0.5)
     assert "no answer within 0.5 s" in str(office.reading(deadline=0.5).error)
     with pytest.raises(NodeError):
-        proof.prove(office.spec.host, office.spec.port, 3, "office", 0.5)
+        proof.prove(office.driver, office.spec, "office", 0.5)
     assert time.monotonic() - begun < 3
     assert office.driver.alive(office.spec)
     office.driver.stop(office.spec)

@@ -38,6 +38,7 @@ def saw(**values) -> NodeSight:
         (saw(latency=0.9), Life.HEALTHY, "it answers"),
         (sight(1, tls_error="over TLS: broken"), Life.UNHEALTHY, "over TLS: broken"),
         (sight(1, strays=(41,)), Life.UNHEALTHY, "gives out ids that are not of its slot: 41"),
+        (sight(1, proof_error="it did not print a proof"), Life.UNHEALTHY, "it did not print a proof"),
         (sight(1, stuck_for=120.0), Life.UNHEALTHY, "waited for 120 s in an idle queue"),
         (sight(1, stuck_for=119.0), Life.HEALTHY, "it answers"),
         (saw(queues=()), Life.UNHEALTHY, "the queue office is missing here and runs elsewhere"),

@@ -26,6 +26,7 @@ ACTIONS = 300
 
 AILMENTS: dict[str, Any] = {
     "tls_error": "over TLS: broken",
+    "proof_error": "it did not print a proof",
     "latency": 2.0,
     "free": 0,
     "stuck": True,

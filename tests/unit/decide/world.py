@@ -81,6 +81,7 @@ class Machine:
     """It can't be started."""
     latency: float = 0.01
     tls_error: str = ""
+    proof_error: str = ""
     queue_stopped: bool = False
     stuck: bool = False
     """It does not begin with its jobs."""
@@ -95,11 +96,11 @@ class Machine:
     @property
     def well(self) -> bool:
         ailing = self.latency > 1.0 or self.tls_error or self.queue_stopped or self.stuck or self.free < 2**30
-        return self.answers and not ailing
+        return self.answers and not (ailing or self.proof_error)
 
     def mend(self) -> None:
         self.hung = self.broken = self.stuck = False
-        self.latency, self.tls_error, self.free = 0.01, "", 10 * 2**30
+        self.latency, self.tls_error, self.proof_error, self.free = 0.01, "", "", 10 * 2**30
 
     def reading(self, now: float) -> Reading:
         if not self.answers:
@@ -238,6 +239,7 @@ class World:
             silent_for=memory.silent_for,
             stuck_for=memory.stuck_for(self.now),
             tls_error=memory.tls_error,
+            proof_error=machine.proof_error if machine else "",
             strays=tuple(sorted(memory.strays)),
             free_bytes=machine.free if machine else None,
             disk_bytes=100 * 2**30,
