@@ -276,3 +276,9 @@ def m011_let_through(db: Database) -> None:
 def m012_moves(db: Database) -> None:
     """Every pass and every list asks what was moved lately."""
     db["moves"].create_index(["changed_at"])
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m013_released(db: Database) -> None:
+    """A job that was held did not wait for its printer (controller/jobs/table.py: WAITS_SINCE)."""
+    db["jobs"].add_column("released", int, not_null_default=0)

@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.config import Settings
 from controller.costs.rates import MICROS, micros
+from controller.jobs.table import WAITS_SINCE
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.store import Store
 
@@ -76,8 +77,9 @@ class Samples:
 
 
 def waited(store: Store, since: float) -> float | None:
-    """Seconds that 95 % of the jobs waited at most, held time included, of those that began to print since then."""
-    found = store.rows("select processing - created as waited from jobs where processing >= ? order by 1", [int(since)])
+    """Seconds that 95 % of the jobs waited at most, of those that began to print since then. Being held is no wait."""
+    waits = f"select processing - {WAITS_SINCE} as waited from jobs where processing >= ? order by 1"
+    found = store.rows(waits, [int(since)])
     return float(max(0, found[math.ceil(SHARE * len(found)) - 1]["waited"])) if found else None
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from controller.store import Store
@@ -71,6 +71,8 @@ class Job:
     created: int = 0
     processing: int = 0
     completed: int = 0
+    released: int = field(default=0, compare=False)
+    """When it was last seen to be held no longer; by the clock of this machine, since no node tells it."""
 
     @property
     def open(self) -> bool:
@@ -85,12 +87,22 @@ class Job:
         return f"{self.id} of {self.owner or 'somebody'}" + (f" ({self.title!r})" if self.title else "")
 
 
+MOVED_LATELY = 120
+"""Seconds after a move in which the hold that it needed may be seen to end. That one is no hold of anybody's."""
 _COLUMNS = tuple(field.name for field in fields(Job))
 _OPEN_JOBS = "jobs indexed by jobs_open where open = 1"
 """By the index that holds nothing else: left to itself, SQLite would walk through all jobs for an order's sake."""
-_WRITTEN = (*_COLUMNS, "slot", "open", "seen")
-_UPDATE = f"update jobs set {', '.join(f'{name} = ?' for name in _WRITTEN)} where uuid = ?"
-_INSERT = f"insert into jobs ({', '.join(_WRITTEN)}) values ({', '.join('?' * len(_WRITTEN))})"
+_WRITTEN = (*(name for name in _COLUMNS if name != "released"), "slot", "open", "seen")
+_RELEASED = (
+    "case when state = 'held' and :state != 'held' and not exists (select 1 from moves where moves.uuid = jobs.uuid "
+    f"and hold = 'no-hold' and changed_at > :seen - {MOVED_LATELY}) then cast(:seen as integer) else released end"
+)
+_UPDATE = (
+    f"update jobs set released = {_RELEASED}, {', '.join(f'{name} = :{name}' for name in _WRITTEN)} where uuid = :uuid"
+)
+_INSERT = f"insert into jobs ({', '.join(_WRITTEN)}) values ({', '.join(f':{name}' for name in _WRITTEN)})"
+WAITS_SINCE = "max(created, released)"
+"""In SQL: from when on a job waits for its printer. While it is held it waits for whoever holds it."""
 
 
 def from_attributes(node: str, said: Attributes) -> Job:
@@ -146,9 +158,9 @@ class JobTable:
         """Write each job as it is now; repeating it changes nothing."""
         now = time.time()
         for job in jobs:
-            row = [*(getattr(job, name) for name in _COLUMNS), job.slot, int(job.open), now]
+            row = {**vars(job), "slot": job.slot, "open": int(job.open), "seen": now}
             # Not `on conflict do update`, whose way with conflicts would take the place of that of triggers on jobs.
-            if not self.store.execute(_UPDATE, [*row, job.uuid]):
+            if not self.store.execute(_UPDATE, row):
                 self.store.execute(_INSERT, row)
 
     def open_on(self, node: str) -> dict[str, Job]:

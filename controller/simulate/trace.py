@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from controller.jobs.table import WAITS_SINCE
 from controller.store import Store
 
 MONDAY = datetime(2027, 1, 4).astimezone().timestamp()
@@ -82,11 +83,11 @@ def from_store(store: Store, seconds: float) -> list[Arrival]:
     """The jobs that were printed in the last so many seconds, each with the time that it took. Raises TraceError and
     StoreError."""
     rows = store.rows(
-        "select created, queue, completed - processing as seconds from jobs "
+        f"select {WAITS_SINCE} as at, queue, completed - processing as seconds from jobs "
         "where state = 'completed' and processing > 0 and created >= ?",
         [time.time() - seconds],
     )
-    return _in_order(store.path, (Arrival(row["created"], row["queue"], max(0.5, row["seconds"])) for row in rows))
+    return _in_order(store.path, (Arrival(row["at"], row["queue"], max(0.5, row["seconds"])) for row in rows))
 
 
 def _in_order(path: Path, arrivals: Iterable[Arrival]) -> list[Arrival]:

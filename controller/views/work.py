@@ -67,9 +67,10 @@ def _row(job: Job, held: str) -> dict[str, Any]:
 
 
 def _waiting(job: Job, now: float) -> float:
-    """Seconds from its acceptance to its first page, or to now, or to its end without one."""
+    """Seconds from its acceptance, or from its release, to its first page, or to now, or to its end without one. Of one
+    that is held: since its acceptance."""
     begun = job.processing or (job.completed if job.state not in OPEN else 0) or now
-    return max(0.0, begun - job.created)
+    return max(0.0, begun - (job.created if job.state == "held" else max(job.created, job.released)))
 
 
 def _charged(ledger: Ledger, job: Job) -> dict[str, Any]:

@@ -103,6 +103,9 @@ def test_the_wait_is_that_of_jobs_that_began_lately(store: Store, clock: Clock) 
     with store.transaction():
         lately = [job(number, number, 10) for number in range(1, 101)]
         JobTable(store).put([*lately, job(200, 9999, 400), Job("w", 201, "node-1", "office", "a", created=int(NOW))])
+        held = replace(job(300, 99_999, 5), state="held", processing=0)
+        JobTable(store).put([held])
+        JobTable(store).put([job(300, 99_999, 5)])  # released, and prints
     keep(Samples(store), snapshot(sight(1)))
     assert samples.series(store, NOW - 60, NOW + 60, 10)[0]["wait_p95"] == 95.0
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.jobs.collect import Findings, compare, first_in_question, unattended
+from controller.jobs.moves import MoveTable
 from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, from_attributes, printed_after_all
 from controller.store import Store
 from probes.reading import OpenJob
@@ -52,6 +53,28 @@ class TestTable:
         assert [other] == table.search("all", user="alice") == table.search("all", printer="lab")
         assert table.search("all", node="node-2") == [other]
         assert table.search("all", user="o' or 1=1") == []
+
+    def test_when_a_job_was_released_is_known(self, table: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
+        def then(now: float, state: str) -> int:
+            monkeypatch.setattr("controller.jobs.table.time.time", lambda: now)
+            put(table, job(1, state))
+            return table.search("all")[0].released
+
+        assert [then(10.0, "pending"), then(20.0, "held"), then(30.0, "held")] == [0, 0, 0]
+        assert [then(40.5, "pending"), then(50.0, "processing"), then(60.0, "completed")] == [40, 40, 40]
+
+    @pytest.mark.parametrize(("hold", "released"), [("no-hold", 0), ("indefinite", 40)])
+    def test_what_a_move_holds_is_held_by_nobody(
+        self, table: JobTable, monkeypatch: pytest.MonkeyPatch, hold: str, released: int
+    ) -> None:
+        monkeypatch.setattr("controller.jobs.table.time.time", lambda: 40.0)
+        put(table, job(1, "held"))
+        moves = MoveTable(table.store)
+        with table.store.transaction():
+            moves.order(job(1), "told to")
+            moves.put(moves.open()[0], hold=hold, phase="done")
+        put(table, job(1))
+        assert table.search("all")[0].released == released
 
     def test_a_document_that_came_after_its_job_was_made_is_noticed(self) -> None:
         grown = replace(job(1), size_kb=12)
