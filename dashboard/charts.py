@@ -8,11 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from controller.simulate.trial import Trial
+from controller.views import Trial
 from dashboard.times import DAY, Span, in_utc
 
 Row = dict[str, Any]
-QUEUE, READY, CHANGED = "Jobs in the queue", "Nodes ready", "Size changed"
+QUEUE, READY, CHANGED = "Jobs in the queue", "Servers ready", "Size changed"
 _GAP = 3.0
 """Samples that lie further apart than so many of the usual steps have nothing between them: nobody looked."""
 
@@ -32,7 +32,7 @@ def fleet(samples: Sequence[Row], events: Iterable[Row], span: Span, wall: bool 
         key="fleet-chart",
         width="stretch",
         height=height,
-        alt=f"Jobs in the queue and nodes ready over the last {span.name}, with changes of the fleet's size marked",
+        alt=f"Jobs in the queue and servers ready over the last {span.name}, with changes of the fleet's size marked",
     )
 
 
@@ -176,7 +176,7 @@ def sizes(present: Trial, changed: Trial) -> None:
                 "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
                 "encoding": {
                     "x": x,
-                    "y": {"field": "nodes", "type": "quantitative", "axis": {"title": "Nodes", "tickMinStep": 1}},
+                    "y": {"field": "nodes", "type": "quantitative", "axis": {"title": "Servers", "tickMinStep": 1}},
                     "color": {"field": "what", "type": "nominal", "legend": {"orient": "top", "title": None}},
                     "strokeDash": {"field": "what", "type": "nominal", "legend": None},
                 },
@@ -186,5 +186,5 @@ def sizes(present: Trial, changed: Trial) -> None:
         "config": _letters(wall=False),
     }
     st.vega_lite_chart(
-        rows, spec, key="sizes-chart", width="stretch", height=280, alt="Nodes over time in the simulation"
+        rows, spec, key="sizes-chart", width="stretch", height=280, alt="Servers over time in the simulation"
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import streamlit as st
 
-from controller.simulate.trace import TraceError
-from controller.simulate.trial import Trial, arrivals, settings_of, trial
 from controller.state import State
+from controller.views import Trial
 from dashboard import charts, tasks
 from dashboard import viewer as access
 from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note
@@ -17,6 +17,7 @@ from dashboard.fleet_words import doing
 from dashboard.tables import table
 from dashboard.times import DAY, clock, lasting
 
+N = TypeVar("N", int, float)
 TRACES = {"the last day": DAY, "the last week": 7 * DAY, "the last 4 weeks": 28 * DAY, "a made-up week": 0.0}
 POLICIES = ("wait-target", "threshold")
 ROWS = {
@@ -25,10 +26,10 @@ ROWS = {
     "p95": "95 % waited at most, s",
     "p99": "99 % waited at most, s",
     "over": "beyond the target, %",
-    "node_hours": "node-hours",
-    "cost": "cost of the nodes",
-    "most_nodes": "most nodes at once",
-    "actions": "nodes that came or went",
+    "node_hours": "server-hours",
+    "cost": "cost of the servers",
+    "most_nodes": "most servers at once",
+    "actions": "servers that came or went",
     "undone": "of them in vain",
 }
 """What is told of a simulation, in this order."""
@@ -72,8 +73,8 @@ def _now(state: State, scaling: dict[str, Any]) -> None:
 
 
 _HELP = {
-    "pause": "Until it is resumed `nodes.min` is kept and dead nodes come back, and nothing else is done.",
-    "resume": "From then on nodes are added and taken away again as the work asks for.",
+    "pause": "Until it is resumed `nodes.min` is kept and dead servers come back, and nothing else is done.",
+    "resume": "From then on servers are added and taken away again as the work asks for.",
 }
 
 
@@ -95,7 +96,7 @@ def _why(decided: dict[str, Any] | None) -> None:
         rows = [
             {
                 "rule": one["rule"],
-                "nodes": one["nodes"],
+                "servers": one["nodes"],
                 "won": "yes" if one["rule"] == decided["rule"] else "",
                 "because": one["reason"],
             }
@@ -128,23 +129,24 @@ def _simulator(state: State) -> None:
 
 
 def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
-    """The sliders, which begin at the present values."""
+    """The sliders, which begin at the present values; what is chosen stands in the URL."""
     left, middle, right = st.columns(3)
     least, most = int(known["nodes.min"]), int(known["nodes.max"])
     with left:
-        trace = st.selectbox("Jobs of", list(TRACES), index=1)
-        bounds = st.slider("Nodes", 1, max(20, 2 * most), (least, most))
-        start_up = st.slider("A node starts in, s", 1, 300, 5)
+        trace = _choice("Jobs of", "jobs", list(TRACES), 1)
+        bounds = st.slider("Servers", 1, max(20, 2 * most), (least, most), key="servers", bind="query-params")
+        start_up = _slider("A server starts in, s", "starts", 1, 300, 5)
     with middle:
-        policy = st.selectbox("Policy", POLICIES, index=POLICIES.index(known["scaling.policy"]))
-        up = st.slider("Jobs for each node that add one", 0.5, 20.0, float(known["scaling.queue_depth_per_node"]), 0.5)
-        down = st.slider(
-            "Jobs for each node that let one go", 0.0, 19.5, float(known["scaling.queue_depth_per_node_down"]), 0.5
+        policy = _choice("Policy", "policy", POLICIES, POLICIES.index(known["scaling.policy"]))
+        up = _slider(
+            "Add one at more jobs for each", "up", 0.5, 20.0, float(known["scaling.queue_depth_per_node"]), 0.5
         )
+        down = float(known["scaling.queue_depth_per_node_down"])
+        down = _slider("Let one go at fewer jobs for each", "down", 0.0, 19.5, down, 0.5)
     with right:
-        target = st.slider("Target wait, s", 1, 600, int(_seconds(known["scaling.target_wait"])))
-        cool_down = st.slider("Cool down, s", 0, 3600, int(_seconds(known["scaling.cool_down"])), 30)
-        step = st.slider("Nodes on their way at once", 1, 20, int(known["scaling.step"]))
+        target = _slider("Target wait, s", "target", 1, 600, int(_seconds(known["scaling.target_wait"])))
+        cool_down = _slider("Cool down, s", "cool", 0, 3600, int(_seconds(known["scaling.cool_down"])), 30)
+        step = _slider("Servers on their way at once", "step", 1, 20, int(known["scaling.step"]))
     changes = {
         "nodes.min": bounds[0],
         "nodes.max": bounds[1],
@@ -158,6 +160,15 @@ def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
     return trace, float(start_up), changes
 
 
+def _choice(label: str, key: str, options: Sequence[str], index: int) -> str:
+    return st.selectbox(label, options, index=index, key=key, bind="query-params")
+
+
+def _slider(label: str, key: str, least: N, most: N, value: N, step: N | None = None) -> N:
+    """Between what is offered, whatever the configuration says."""
+    return st.slider(label, least, most, min(max(value, least), most), step, key=key, bind="query-params")
+
+
 def _seconds(text: str) -> float:
     return float(text.removesuffix("s"))
 
@@ -166,9 +177,8 @@ def _simulate(state: State, seconds: float, start_up: float, changes: dict[str, 
     st.session_state.pop("trials", None)
     try:
         with st.spinner("Simulating…"), access.administrator(state) as views:
-            known, jobs = views.scaling()["thresholds"], arrivals(views.store, seconds)
-            trials = [trial(jobs, settings_of(known, some), start_up) for some in ({}, changes)]
-    except (TraceError, ValueError) as error:
+            trials = views.trials(seconds, changes, start_up)
+    except ValueError as error:
         st.warning(plain(str(error)), icon=":material/warning:")
         return
     st.session_state["trials"] = trials

@@ -32,6 +32,27 @@ class Trial:
     arrivals: list[tuple[float, int]]
 
 
+def trials(
+    store: Store,
+    seconds: float,
+    thresholds: Sequence[Mapping[str, str]],
+    changes: Mapping[str, Any],
+    start_up: float,
+) -> tuple[Trial, Trial]:
+    """With the thresholds as they are published (views: thresholds), and with other values for some, by name.
+
+    seconds: how far back to take jobs from; 0 for a made-up week. start_up: seconds that a node takes to start.
+    Raises ValueError with a sentence for what can't be simulated, and StoreError.
+    """
+    settings = [settings_of(thresholds, some) for some in ({}, changes)]
+    try:
+        jobs = arrivals(store, seconds)
+    except TraceError as error:
+        raise ValueError(str(error)) from None
+    present, changed = (trial(jobs, one, start_up) for one in settings)
+    return present, changed
+
+
 def arrivals(store: Store, seconds: float) -> list[Arrival]:
     """What was printed in the last so many seconds; a made-up week for 0. Raises TraceError and StoreError."""
     found = from_store(store, seconds) if seconds else campus(MADE_UP)

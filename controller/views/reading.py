@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, tzinfo
 from functools import lru_cache
@@ -14,6 +14,7 @@ from controller import samples
 from controller.costs.standing import why_held
 from controller.diary import in_words, told
 from controller.jobs.table import JobTable
+from controller.simulate.trial import Trial, trials
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.views import money, past, work
@@ -185,6 +186,10 @@ class Views:
         words = in_words(found[0]) if found else []
         decided = found[0] if found else None
         return {"thresholds": self.store.fact(THRESHOLDS) or [], "decided": decided, "words": words}
+
+    def trials(self, seconds: float, changes: Mapping[str, Any], start_up: float) -> tuple[Trial, Trial]:
+        """What the present thresholds would have done, and changed ones (controller/simulate/trial.py: trials)."""
+        return trials(self.store, seconds, self.scaling()["thresholds"], changes, start_up)
 
     def happened(self, limit: int = 50) -> list[dict[str, Any]]:
         """The last events, newest first: at, kind, node, text."""
