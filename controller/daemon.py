@@ -29,6 +29,7 @@ from controller.costs.collect import Charger, Meter
 from controller.costs.gate import Gate
 from controller.costs.people import People, Person, site_of
 from controller.cycle import Cycle
+from controller.deaths import Deaths
 from controller.door import Door, stop_proxies, trim_logs
 from controller.effects import Crew, Effects
 from controller.jobs.custody import Custody
@@ -64,10 +65,10 @@ HOUSEKEEPING_INTERVAL = 600.0
 _THREADS = ("pass", "watch", "ear", "jobs", "moves", "costs", "proofs")
 
 
-def make_drivers(settings: Settings) -> Mapping[str, Driver]:
+def make_drivers(settings: Settings, met: Callable[[int], None]) -> Mapping[str, Driver]:
     return {
         # Nodes listen on loopback, so whoever can connect is on this machine, under whichever of its addresses.
-        "process": ProcessDriver(allow=("all",), backends=[install.backend()]),
+        "process": ProcessDriver(allow=("all",), backends=[install.backend()], met=met),
         "existing": ExistingDriver(host_header=host_header(settings)),
     }
 
@@ -81,6 +82,8 @@ class Daemon:
     announce: Callable[[], None]
     """Called once, when jobs can be printed."""
     _stop: threading.Event = field(default_factory=threading.Event)
+    _woken: threading.Event = field(default_factory=threading.Event)
+    """Something happened since the last pass was begun."""
     _news: deque[str] = field(default_factory=deque)
     """What the watch did; the next pass writes it down, since it alone owns the store."""
     _people: People = field(default_factory=People)
@@ -145,7 +148,7 @@ class Daemon:
             self._rules,
             lambda node, store: effects.target(node, store),
         )
-        drivers = make_drivers(settings)
+        drivers = make_drivers(settings, Deaths(self._wake_up).watch)
         effects = Effects(self.state, drivers, self.services.device, self.jobs, self.charger.finish)
         self.prover = Prover(
             lambda: Store(self.state.database),
@@ -205,11 +208,19 @@ class Daemon:
                 job.modify(next_run_time=_now())
 
     def _wake_up(self) -> None:
-        """An effect has ended: take it up now, not an interval later."""
+        """An effect has ended, or a server has: take it up now, not an interval later. The scheduler forgets what comes
+        during a pass, so that is kept in mind until its end."""
+        self._woken.set()
         if not self._stop.is_set():
             self._pass.modify(next_run_time=_now())
 
     def _run_pass(self) -> None:
+        self._woken.clear()
+        self._pass_once()
+        if self._woken.is_set():
+            self._wake_up()
+
+    def _pass_once(self) -> None:
         if self._stop.is_set():
             return
         self._begun[self._pass.id] = time.monotonic()
@@ -355,7 +366,7 @@ class Daemon:
         ready = sum(1 for node in self.store.nodes() if node.state is NodeState.READY)
         if ready >= self.configuration.settings.nodes.min:
             self._ready = True
-            notify(f"READY=1\nSTATUS={ready} nodes are ready")
+            notify(f"READY=1\nSTATUS={ready} servers are ready")
             self.announce()
 
 

@@ -64,8 +64,13 @@ def spawn(
 
 def running(record: Path) -> bool:
     """Whether the very process that the record describes runs; a zombie does not, nor one that was just killed."""
+    return running_pid(record) is not None
+
+
+def running_pid(record: Path) -> int | None:
+    """The id of the process that the record describes, while it runs."""
     pid = recorded_pid(record)
-    return pid is not None and not _dying(pid)
+    return None if pid is None or _dying(pid) else pid
 
 
 def recorded_pid(record: Path) -> int | None:

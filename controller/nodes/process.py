@@ -23,7 +23,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,14 +70,20 @@ class ProcessDriver:
     """Implements controller.nodes.driver.Driver.
 
     allow: addresses of proxies that may connect beside loopback. backends: programs of ours, for every node.
-    cupsd: the program, if not the system's.
+    cupsd: the program, if not the system's. met: is told the id of each server's process that is found alive.
     """
 
     owns_queues = True
 
     def __init__(
-        self, *, allow: Sequence[str] = (), backends: Sequence[Backend] = (), cupsd: Path | None = None
+        self,
+        *,
+        allow: Sequence[str] = (),
+        backends: Sequence[Backend] = (),
+        cupsd: Path | None = None,
+        met: Callable[[int], None] = lambda pid: None,
     ) -> None:
+        self.met = met
         self.allow = tuple(allow)
         self.backends = tuple(backends)
         self.cupsd = cupsd
@@ -105,7 +111,10 @@ class ProcessDriver:
         return replace(queue, device=f"{front}:/{queue.device}")
 
     def alive(self, spec: NodeSpec) -> bool | None:
-        return processes.running(_record(spec.folder.resolve()))
+        pid = processes.running_pid(_record(spec.folder.resolve()))
+        if pid is not None:
+            self.met(pid)
+        return pid is not None
 
     def highest_id(self, spec: NodeSpec) -> int:
         folder = spec.folder.resolve()
@@ -165,7 +174,7 @@ class ProcessDriver:
         try:
             processes.end_marked(settings.mark_of(folder))
         except TimeoutError as error:
-            raise NodeError(f"leftovers of the node in {folder} can't be ended: {error}") from error
+            raise NodeError(f"leftovers of the server in {folder} can't be ended: {error}") from error
 
     def _prepare(self, spec: NodeSpec, folder: Path) -> None:
         _check_port_free(spec)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from controller.config_file import Configuration
 from controller.daemon import Daemon
 from controller.ports import Ports
@@ -44,6 +46,18 @@ def test_whoever_asks_for_something_wakes_a_pass_that_may_be_a_minute_away(tmp_p
     config.write_text("")
     daemon._wake_when_asked()
     assert passes.calls == 3
+
+
+def test_what_happens_during_a_pass_wakes_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler forgets what is to be run while it runs."""
+    daemon = Daemon(State(tmp_path), Configuration(None, None), lambda: None)
+    daemon._pass = passes = Job()
+    monkeypatch.setattr(daemon, "_pass_once", lambda: None)
+    daemon._run_pass()
+    assert passes.calls == 0
+    monkeypatch.setattr(daemon, "_pass_once", daemon._wake_up)
+    daemon._run_pass()
+    assert passes.calls == 2
 
 
 def test_a_dashboard_that_does_not_start_keeps_nobody_from_printing(tmp_path: Path) -> None:
