@@ -53,12 +53,12 @@ def problems(state: State, store: Store) -> Iterator[str]:
         try:
             told, broken = Spool(folder).jobs(folder.name)
         except SpoolError as error:
-            yield f"the folder {folder} belongs to no node: {error}"
+            yield f"the folder {folder} belongs to no server: {error}"
             continue
         waiting = [job for job in told if job.open]
         jobs = f"the jobs {named(waiting)} wait in it" if waiting else "no job waits in it"
         more = f", and {len(broken)} can't be read" if broken else ""
-        yield f"the folder {folder} belongs to no node and could not be taken in at the last start; {jobs}{more}"
+        yield f"the folder {folder} belongs to no server and could not be taken in at the last start; {jobs}{more}"
 
 
 def _node(folder: Path) -> Node | None:

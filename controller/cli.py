@@ -164,8 +164,10 @@ def status(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     else:
         out.print(f"print to {found['front_door']['url']}, dashboard {found['dashboard']['url']}")
         scaling, price = found["scaling"], Decimal(found["price_per_hour"])
-        out.print(f"{scaling.get('actual', 0)} of {scaling.get('desired', 0)} nodes serve: {scaling.get('reason', '')}")
-        out.print(f"{found['queue_depth']} open jobs" + (f"; the nodes cost {price} an hour" if price else ""))
+        out.print(
+            f"{scaling.get('actual', 0)} of {scaling.get('desired', 0)} servers serve: {scaling.get('reason', '')}"
+        )
+        out.print(f"{found['queue_depth']} open jobs" + (f"; the servers cost {price} an hour" if price else ""))
         print_table(found["nodes"], NODE_COLUMNS)
         for problem in found["problems"]:
             out.print(f"problem: {printable(problem)}")

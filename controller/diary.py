@@ -45,7 +45,7 @@ def told(store: Store, limit: int, until: float | None = None) -> list[dict[str,
 
 def in_words(passed: dict[str, Any]) -> list[str]:
     """One pass as lines: what was seen, what each rule asked, the winner, the bounds, what was done or why nothing."""
-    lines = [f"{passed['actual']} nodes serve, {passed['desired']} should: {passed['reason']}"]
+    lines = [f"{passed['actual']} servers serve, {passed['desired']} should: {passed['reason']}"]
     lines += [f"  seen    {one['name']}: {one['value']} ({one['age']:.1f} s old)" for one in passed["inputs"]]
     for one in passed["asks"]:
         won = ", which won" if one["rule"] == passed["rule"] else ""

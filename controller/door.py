@@ -89,7 +89,7 @@ class Door:
         nodes = tuple(nodes)
         servers = servers_of(nodes, settings, shares)
         name = settings.front_door.name
-        unreachable = f"this machine has no address but loopback, so nodes tell clients {LOCAL} instead of {name}"
+        unreachable = f"this machine has no address but loopback, so servers tell clients {LOCAL} instead of {name}"
         self._note("name", unreachable if host_header(settings) != name else "")
         pem, wrong = certificate.served(settings.front_door.certificate, self.state.certificate, time.time())
         self._note("certificate", wrong)

@@ -215,7 +215,7 @@ def _rescue(driver: Driver, spec: NodeSpec, rescue: Callable[[], int]) -> None:
     """Nothing of the node may run while its spool is read."""
     driver.stop(spec)
     if waiting := rescue():
-        raise NotYet(f"{waiting} of its jobs are still to be moved to other nodes")
+        raise NotYet(f"{waiting} of its jobs are still to be moved to other servers")
 
 
 def _evacuate(evacuate: Callable[[], int]) -> None:

@@ -20,7 +20,7 @@ Show = Callable[[State], None]
 # Path, title, icon and content of each page; the first one is where people arrive.
 ADMINISTRATORS: tuple[tuple[str, str, str, Show], ...] = (
     ("fleet", "Fleet", "dns", fleet_page.show),
-    ("node", "Node", "print", node_page.show),
+    ("node", "Server", "print", node_page.show),
     ("jobs", "Queues and jobs", "list_alt", jobs_page.show),
     ("costs", "Costs", "payments", costs_page.show),
     ("events", "Events", "history", events_page.show),

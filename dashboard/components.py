@@ -19,9 +19,9 @@ from dashboard import viewer as access
 from dashboard.times import clock, lasting
 
 T = TypeVar("T")
-AT_ONCE, LIVE = "1s", "2s"
-"""Between two refreshes of the first lines, and of what else is watched. What dies shows within 3 s: the controller
-looks each second."""
+AT_ONCE, LIVE = "500ms", "2s"
+"""Between two refreshes of the first lines, and of what else is watched. What dies shows within a second: the
+controller is woken by it."""
 FIGURES = "5s"
 """Between two refreshes of figures with their recent past."""
 SLOW = "15s"
@@ -96,6 +96,11 @@ def verbatim(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
 
 
+def capital(text: str) -> str:
+    """With a capital, unless it begins with a name or an address."""
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]+( |$)", text) else text
+
+
 def counted(number: int, one: str) -> str:
     """`3 jobs`, `1 job`, `no jobs`."""
     return f"{number or 'no'} {one}{'' if number == 1 else 's'}"
@@ -151,10 +156,12 @@ def stale_note(status: dict[str, Any]) -> None:
 def problems(said: Sequence[str]) -> None:
     """What is wrong, a box for each, and a word on those that there is no room for."""
     for problem in said[:PROBLEMS_SHOWN]:
-        st.warning(plain(problem), icon=":material/warning:")
+        st.warning(plain(capital(problem)), icon=":material/warning:")
     if len(said) > PROBLEMS_SHOWN:
         with st.expander(f"{len(said) - PROBLEMS_SHOWN} more problems", key="more-problems"):
-            st.markdown("\n".join(f"- {plain(problem.split(chr(10))[0])}" for problem in said[PROBLEMS_SHOWN:200]))
+            st.markdown(
+                "\n".join(f"- {plain(capital(problem.split(chr(10))[0]))}" for problem in said[PROBLEMS_SHOWN:200])
+            )
 
 
 def nothing(text: str, icon: str = "inbox") -> None:

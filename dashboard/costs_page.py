@@ -76,7 +76,10 @@ def _totals(state: State) -> None:
         st.metric("Jobs", f"{total['jobs']:,}", border=True)
         st.metric("Pages", f"{total['pages']:,}", border=True)
         st.metric(
-            "Servers cost", f"{idle['cost']:,.2f} {currency}", border=True, help=f"{idle['node_hours']:,.1f} node-hours"
+            "Servers cost",
+            f"{idle['cost']:,.2f} {currency}",
+            border=True,
+            help=f"{idle['node_hours']:,.1f} server-hours",
         )
         st.metric("Of that, while idle", f"{idle['idle']:,.2f} {currency}", border=True, help=_IDLE)
         st.metric("Saved by scaling", f"{idle['saved']:,.2f} {currency}", border=True, help=_SAVED)

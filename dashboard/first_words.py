@@ -15,7 +15,7 @@ from controller.state import State
 from controller.store import Store, StoreError
 from controller.views import Views
 from dashboard import viewer as access
-from dashboard.components import PROBLEMS_SHOWN, age_of
+from dashboard.components import PROBLEMS_SHOWN, age_of, capital
 from dashboard.fleet_words import SIGNS, counts, mood, sentence
 from dashboard.times import lasting
 
@@ -49,6 +49,6 @@ def _words(status: Mapping[str, Any], kiosk: bool) -> str:
     return (
         f'<main id="first-words" class="{how}{" kiosk" if kiosk else ""}">'
         f'<h1><span aria-hidden="true">{SIGNS[how]}</span> {escape(sentence(status))}</h1>'
-        f"<p>{escape(ready)}</p>{''.join(f'<p class=problem>{escape(one)}</p>' for one in said)}"
+        f"<p>{escape(ready)}</p>{''.join(f'<p class=problem>{escape(capital(one))}</p>' for one in said)}"
         f'<p class="late">{_LATE}</p></main>'
     )

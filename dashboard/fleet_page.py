@@ -19,6 +19,7 @@ from dashboard.components import (
     MARKS,
     SLOW,
     as_of,
+    capital,
     heading,
     link,
     nothing,
@@ -58,7 +59,7 @@ def show(state: State) -> None:
     _history(state)
     if kiosk:
         return
-    section("Nodes")
+    section("Servers")
     _filters()
     _nodes(state)
     tasks.confirm(state)
@@ -66,10 +67,10 @@ def show(state: State) -> None:
 
 def _filters() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Add a node", key="add", icon=":material/add:", type="primary"):
+        if st.button("Add a server", key="add", icon=":material/add:", type="primary"):
             st.session_state["asked"] = tasks.Asked("add", "")
         st.text_input(
-            "Search nodes",
+            "Search servers",
             key="node",
             bind="query-params",
             type="search",
@@ -192,28 +193,41 @@ def _nodes(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
     if not status["nodes"]:
-        nothing("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
+        nothing("There is no server yet. The controller orders one as soon as it runs: `./cupsfleet up`")
         return
     wanted, states = st.session_state.get("node") or "", st.session_state.get("state") or []
     found = [node for node in status["nodes"] if chosen(node, wanted, states)]
     if not found:
-        nothing("No node fits the filters above.", "filter_alt_off")
+        nothing("No server fits the filters above.", "filter_alt_off")
         return
     found.sort(key=lambda node: seen_as(node) == "ready")  # what somebody may have to look at comes first
+    shared = shared_reason(found)
     with seen(status, "nodes"):
+        if shared:
+            st.caption(f"Of each of these {len(found):,}: {plain(shared)}.")
         for node in rows_of_page(found, NODES_SHOWN, "page"):
-            _node_row(node, status["nodes"])
+            _node_row(node, status["nodes"], shared)
 
 
-def _node_row(node: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
-    """One row. Its menu is known by the node's name, never by the row's position. Cells without columns around them are
-    half as many messages to each viewer at each refresh."""
-    name, why = node["name"], plain(node["reason"].split(chr(10))[0])
+def shared_reason(nodes: Sequence[dict[str, Any]]) -> str:
+    """Why all of several are as they are; '' where they differ."""
+    reasons = {_reason(node) for node in nodes}
+    return reasons.pop() if len(reasons) == 1 < len(nodes) else ""
+
+
+def _reason(node: dict[str, Any]) -> str:
+    return str(node["reason"].split(chr(10))[0])
+
+
+def _node_row(node: dict[str, Any], nodes: list[dict[str, Any]], shared: str) -> None:
+    """One row, without the reason that is said above all. Its menu is known by the node's name, never by the row's
+    position. Cells without columns around them are half as many messages to each viewer at each refresh."""
+    name, why = node["name"], "" if shared else f"{plain(capital(_reason(node)))}  \n"
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"row-{name}"):
         link("node", f"**{name}**", name=name, width=WIDTHS[0])
         st.markdown(f"{marks(node)}  \n:small[:gray[{plain(node['address'])}]]", width=WIDTHS[1])
         st.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node, nodes)}]]", width=WIDTHS[2])
-        st.markdown(f"{why}  \n:small[:gray[since {clock(node['since'])}]]", width="stretch")
+        st.markdown(f"{why}:small[:gray[since {clock(node['since'])}]]", width="stretch")
         st.markdown(f":small[{three_views(node)}]", width=WIDTHS[3])
         tasks.node_menu(node)
 

@@ -85,7 +85,7 @@ def _waiting(status: Mapping[str, Any]) -> str:
 def doing(scaling: Mapping[str, Any]) -> str:
     """How large the fleet is and should be, and why. scaling: as in `Views.status`."""
     actual, desired = scaling["actual"], scaling["desired"]
-    serve = f"{counted(actual, 'node')} {'serves' if actual == 1 else 'serve'}"
+    serve = f"{counted(actual, 'server')} {'takes' if actual == 1 else 'take'} jobs"
     if scaling["paused_by"]:
         return f"Scaling is paused by {scaling['paused_by']}. {serve}; dead ones come back, and nothing else is done."
     said = f"{serve}, {'as many as' if actual == desired else desired} should: {why_size(scaling)}"

@@ -27,9 +27,9 @@ _UNTIL = {"hold-job": " until it is released"}
 """What follows, where the word alone does not say it and nothing is asked."""
 _CONSEQUENCES = {
     "cancel-job": "It will not be printed, or not to its end. What was printed of it is charged.",
-    "move-job": "It goes to another node, and is the last one there.",
+    "move-job": "It goes to another server, and is the last one there.",
 }
-FEWEST = "the node with the fewest jobs"
+FEWEST = "the server with the fewest jobs"
 """Where a job goes when none is chosen. Choices are told apart by their words, which must not change meanwhile."""
 _AT_ONCE = ("hold-job", "release-job")
 """Verbs that the other one undoes: no question is asked before."""

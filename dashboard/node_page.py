@@ -52,14 +52,14 @@ def _chosen(state: State) -> str | None:
     wanted = st.query_params.get("name", "")
     if not NAME.fullmatch(wanted):
         wanted = ""
-    heading(wanted or "Node")
+    heading(wanted or "Server")
     known = [*names, *([wanted] if wanted and wanted not in names else [])]
     if not known:
-        nothing("There is no node yet. The controller orders one as soon as it runs: `./cupsfleet up`")
+        nothing("There is no server yet. The controller orders one as soon as it runs: `./cupsfleet up`")
         return None
     place = known.index(wanted) if wanted else None
     chosen = st.selectbox(
-        "Node", known, index=place, placeholder="Choose a node", label_visibility="collapsed", width=260
+        "Server", known, index=place, placeholder="Choose a server", label_visibility="collapsed", width=260
     )
     if chosen and chosen != wanted:
         st.query_params["name"] = chosen

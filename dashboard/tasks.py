@@ -114,7 +114,7 @@ def _node_dialog(state: State, asked: Asked) -> None:
     typed_right = True
     if why := wants_typing(verb, node, status):
         st.warning(f"{why} Type its name to go on.", icon=":material/warning:")
-        typed_right = st.text_input("Name of the node", key="typed", placeholder=name, live=True).strip() == name
+        typed_right = st.text_input("Name of the server", key="typed", placeholder=name, live=True).strip() == name
     label = f"{_NODE_ACTIONS[verb]} {name}"
     if st.button(label, key="confirmed", type="primary", disabled=not typed_right, width="stretch"):
         _carry_out(state, asked)
@@ -130,14 +130,14 @@ def _carry_out(state: State, asked: Asked) -> None:
         _done()
 
 
-@st.dialog("Add a node", on_dismiss=close)
+@st.dialog("Add a server", on_dismiss=close)
 def _add(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
     serving = sum(node["goal"] == "serve" for node in status["nodes"])
     most = status["scaling"].get("max")
     st.markdown(
-        f"The fleet grows from {counted(serving, 'node')} to {serving + 1}"
+        f"The fleet grows from {counted(serving, 'server')} to {serving + 1}"
         + (f", of at most {most}." if most is not None else ".")
         + " The new one gets jobs as soon as it has proved that it prints."
     )
@@ -156,8 +156,8 @@ def consequence(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
     if verb == "resume":
         return f"**{name}** gets new jobs again."
     if verb == "evacuate":
-        others = "" if _others_ready(node, status) else " No other node is ready to take them now."
-        return f"The waiting and held jobs of **{name}** go to other nodes. {_jobs_there(node)}{others}"
+        others = "" if _others_ready(node, status) else " No other server is ready to take them now."
+        return f"The waiting and held jobs of **{name}** go to other servers. {_jobs_there(node)}{others}"
     until = "until it is resumed" if verb == "drain" else "and leaves when its own are finished"
     return f"**{name}** takes no new jobs {_from(verb, node, status)}, {until}.\n\n{_finishing(verb, node, status)}"
 
@@ -167,7 +167,7 @@ def _from(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
     needed = 1 if verb == "drain" else max(1, status["scaling"].get("min", 1))
     if node["state"] != "ready" or _others_ready(node, status) >= needed:
         return "from now on"
-    return f"once {'another node is' if needed == 1 else f'{needed} other nodes are'} ready"
+    return f"once {'another server is' if needed == 1 else f'{needed} other servers are'} ready"
 
 
 def _others_ready(node: dict[str, Any], status: dict[str, Any]) -> int:
@@ -192,7 +192,9 @@ def _finishing(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str:
     held = f" Of them {stuck} {'is' if stuck == 1 else 'are'} held or stopped." if stuck else ""
     deadline = status["scaling"].get("drain_deadline")
     moved = (
-        f" What is still there after {lasting(deadline)} goes to other nodes." if deadline and verb == "retire" else ""
+        f" What is still there after {lasting(deadline)} goes to other servers."
+        if deadline and verb == "retire"
+        else ""
     )
     return f"{counted(jobs, 'job')} will finish first{about}.{held}{moved}"
 
@@ -203,8 +205,8 @@ def wants_typing(verb: str, node: dict[str, Any], status: dict[str, Any]) -> str
         return ""
     others, least = _others_ready(node, status), status["scaling"].get("min", 0)
     if others == 0:
-        return "No other node is ready."
-    return f"Ready besides it: {counted(others, 'node')}, and `nodes.min` is {least}." if others < least else ""
+        return "No other server is ready."
+    return f"Ready besides it: {counted(others, 'server')}, and `nodes.min` is {least}." if others < least else ""
 
 
 def _find(status: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -87,7 +87,7 @@ def decided(job: Job, attempts: Sequence[Attempt], unknown_pages: int) -> Pages 
     if job.state == "completed":
         if 0 < job.impressions <= count.MOST_PAGES and not attempts:
             return _plain(job.impressions, count.ESTIMATED)
-        why = attempts[-1].known.why if attempts else "its node does not count"
+        why = attempts[-1].known.why if attempts else "its server does not count"
         return _plain(unknown_pages, count.UNKNOWN, why or "its backend was killed")
     started = [made for one in attempts if (made := _half_printed(one, job)).pages]
     return max(started, key=lambda made: made.pages, default=None)

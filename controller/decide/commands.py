@@ -46,15 +46,15 @@ def _add(draft: Draft, command: Command) -> None:
         draft.added = True
         draft.answers.append(Answer(command.id, "running", f"{name} is coming", name))
     else:
-        _refuse(draft, command, "no slot is free; one becomes free when a draining node has left")
+        _refuse(draft, command, "no slot is free; one becomes free when a draining server has left")
 
 
 def _aim(draft: Draft, command: Command) -> None:
     goal, name = GOALS.get(command.verb), command.argument
     if goal is None:
-        _refuse(draft, command, f"{command.verb!r} is no command for a node; allowed are {', '.join(GOALS)}")
+        _refuse(draft, command, f"{command.verb!r} is no command for a server; allowed are {', '.join(GOALS)}")
     elif name not in draft.goals:
-        _refuse(draft, command, f"there is no node {name}; known are {', '.join(sorted(draft.goals)) or 'none'}")
+        _refuse(draft, command, f"there is no server {name}; known are {', '.join(sorted(draft.goals)) or 'none'}")
     elif name in _leaving(draft):
         _refuse(draft, command, f"{name} is leaving already")
     elif goal is Goal.RETIRE and _configured(draft, name):
@@ -70,7 +70,7 @@ def _pause(draft: Draft, command: Command) -> None:
     draft.paused_by = by
     draft.steps.append(Pause("", f"{command.asked_by} asked to {command.verb} scaling", by=by))
     said = (
-        "scaling is paused: nodes.min is kept and dead nodes come back, and nothing else" if by else "scaling goes on"
+        "scaling is paused: nodes.min is kept and dead servers come back, and nothing else" if by else "scaling goes on"
     )
     draft.answers.append(Answer(command.id, "done", said))
 
@@ -78,12 +78,12 @@ def _pause(draft: Draft, command: Command) -> None:
 def _evacuate(draft: Draft, command: Command) -> None:
     name = command.argument
     if name not in draft.goals:
-        _refuse(draft, command, f"there is no node {name}; known are {', '.join(sorted(draft.goals)) or 'none'}")
+        _refuse(draft, command, f"there is no server {name}; known are {', '.join(sorted(draft.goals)) or 'none'}")
     elif not draft.others_ready(name):
-        _refuse(draft, command, f"no other node is ready to take the jobs of {name}")
+        _refuse(draft, command, f"no other server is ready to take the jobs of {name}")
     elif not any(sight.busy for sight in draft.snapshot.nodes if sight.node.name == name):  # else at a later pass
         draft.steps.append(Evacuate(name, f"{command.asked_by} asked for it"))
-        draft.answers.append(Answer(command.id, "done", f"the waiting jobs of {name} go to other nodes", name))
+        draft.answers.append(Answer(command.id, "done", f"the waiting jobs of {name} go to other servers", name))
 
 
 def _leaving(draft: Draft) -> set[str]:

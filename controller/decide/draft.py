@@ -47,7 +47,7 @@ class Draft:
         """The nodes that are meant to serve and how they stand, as the part of a sentence."""
         found = Counter(node.state.value for node in self._counted()) + Counter(ordered=self.ordered)
         states = ", ".join(f"{count} {state}" for state, count in found.most_common())
-        return f"{self.meant_to_serve()} nodes are meant to serve: {states or 'none'}"
+        return f"{self.meant_to_serve()} servers are meant to serve: {states or 'none'}"
 
     def _counted(self) -> list[Node]:
         nodes = [sight.node for sight in self.snapshot.nodes]
@@ -111,7 +111,7 @@ class Draft:
         if self.guard.prober or not self.guard.share:
             return
         while (count := self._well_or_coming()) < nodes.min and len(seen) + self.ordered < nodes.max + nodes.min:
-            if not self._order_or_note(f"{count} nodes are well or coming, nodes.min is {nodes.min}", spare=True):
+            if not self._order_or_note(f"{count} servers are well or coming, nodes.min is {nodes.min}", spare=True):
                 return
 
     def _well_or_coming(self) -> int:
@@ -132,7 +132,7 @@ class Draft:
     def _order_or_note(self, reason: str, address: str = "", spare: bool = False) -> bool:
         if self.order(reason, address, spare):
             return True
-        self.note(f"no slot is free for another node, although {reason}")
+        self.note(f"no slot is free for another server, although {reason}")
         return False
 
     def others_ready(self, name: str) -> int:
@@ -155,7 +155,7 @@ class Draft:
         if self.guard.held:
             self.note(self.guard.held)
         elif not self.others_ready(name):
-            self.note(f"{name} serves on, although {why}: no other node is ready")
+            self.note(f"{name} serves on, although {why}: no other server is ready")
         elif not self.taken and not self._took_just_now():
             self.taken = True
             return True

@@ -49,4 +49,4 @@ def _mass_failure(snapshot: Snapshot, verdicts: Mapping[str, Verdict], settings:
     if len(bad) <= settings.health.max_removed_share * len(counted):
         return ""
     said = ", ".join(f"{name} {verdicts[name].life.value}" for name in bad)
-    return f"nothing is taken away: {len(bad)} of {len(counted)} nodes look bad at once ({said}), so it is not them"
+    return f"nothing is taken away: {len(bad)} of {len(counted)} servers look bad at once ({said}), so it is not them"

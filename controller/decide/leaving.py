@@ -57,7 +57,7 @@ def _evacuate(sight: NodeSight, draft: Draft) -> Iterator[Step]:
             f"{node.name} has drained for {sight.in_state / 60:.0f} min and its jobs go to others: {jobs(sight)}"
         )
     if not draft.others_ready(node.name):
-        draft.note(f"the jobs of {node.name} stay there: no other node is ready to take them")
+        draft.note(f"the jobs of {node.name} stay there: no other server is ready to take them")
     elif sight.evacuated_ago is None or sight.evacuated_ago >= EVACUATE_AGAIN:
         why = "it is not well" if unwell else f"it has drained for {sight.in_state:.0f} s"
         yield Evacuate(node.name, f"{why}, and is not empty: {jobs(sight)}")

@@ -170,11 +170,11 @@ def _renew(sight: NodeSight, draft: Draft) -> None:
     if sight.ids_left <= SLOT_RESERVE:
         why, by = f"slot {node.slot} has {max(sight.ids_left, 0)} ids left", Cause.IDS
     elif sight.outdated:
-        why, by = "a new release changed the settings that nodes run with", Cause.SETTINGS
+        why, by = "a new release changed the settings that servers run with", Cause.SETTINGS
     elif node.goal_by is Cause.SPARE and sight.in_state >= draft.settings.health.replace_after:
         if draft.calm() and draft.meant_to_serve() > draft.settings.nodes.min:
             draft.taken = True
-            draft.aim(node.name, Goal.RETIRE, Cause.SCALING, "every node is well again, no spare is needed")
+            draft.aim(node.name, Goal.RETIRE, Cause.SCALING, "every server is well again, no spare is needed")
         return
     else:
         return

@@ -44,7 +44,9 @@ def asks(fleet: Fleet, scaling: Scaling) -> Iterator[Ask]:
         return
     for one in scaling.schedule:
         if runs(one, local):
-            yield Ask("schedule", one.min, f"from {one.start:%H:%M} to {one.end:%H:%M} at least {one.min} nodes serve")
+            yield Ask(
+                "schedule", one.min, f"from {one.start:%H:%M} to {one.end:%H:%M} at least {one.min} servers serve"
+            )
     if scaling.forecast and (ask := forecast(fleet.load, scaling)):
         yield ask
 
@@ -55,7 +57,7 @@ def threshold(fleet: Fleet, scaling: Scaling) -> Ask:
     few = math.ceil(jobs / up)
     enough = math.ceil(jobs / down) if jobs < fleet.meant * down else fleet.meant if jobs else 0
     nodes = max(few, min(fleet.meant, enough))
-    said = f"{jobs} open {'job' if jobs == 1 else 'jobs'} for {fleet.meant} nodes"
+    said = f"{jobs} open {'job' if jobs == 1 else 'jobs'} for {fleet.meant} servers"
     if few > fleet.meant:
         return Ask("threshold", nodes, f"{said}, more than {up:g} each")
     return Ask("threshold", nodes, f"{said}; {nodes} would do with {down:g} each" if 0 < nodes < fleet.meant else said)
@@ -101,7 +103,7 @@ def _asked_by_time(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling:
         return backlog
     said = f"{demand.queue}: {rate * 60:.1f} jobs a minute of {demand.service:.1f} s each"
     if late:
-        said += f", as in the busiest minute of the hour, for a node takes {fleet.load.start_up:.0f} s to start"
+        said += f", as in the busiest minute of the hour, for a server takes {fleet.load.start_up:.0f} s to start"
     return Ask("wait-target", steady, f"{said}; {scaling.target_share:.0%} begin within {scaling.target_wait:.0f} s")
 
 

@@ -122,7 +122,7 @@ def _afford(bounds: Bounds, load: Load, settings: Settings) -> None:
     """What is left of the day's node-hours, when those of nodes.min are set aside."""
     budget, minimum = settings.scaling.max_node_hours_per_day, settings.nodes.min
     if budget and load.node_hours + minimum * load.hours_left >= budget:
-        said = f"{load.node_hours:.1f} of {budget:g} node-hours are used today and nodes.min needs the rest"
+        said = f"{load.node_hours:.1f} of {budget:g} server-hours are used today and nodes.min needs the rest"
         bounds.at_most(minimum, said)
 
 
@@ -136,10 +136,10 @@ def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[In
     ages = [sight.reading_age for sight in snapshot.nodes if sight.backlog]
     stuck = sum(backlog.stuck for backlog in fleet.backlogs)
     yield Input(
-        "open jobs", f"{fleet.jobs} on {len(fleet.backlogs)} nodes, and {stuck} that wait for people", _most(ages)
+        "open jobs", f"{fleet.jobs} on {len(fleet.backlogs)} servers, and {stuck} that wait for people", _most(ages)
     )
     seconds = sum(backlog.seconds for backlog in fleet.backlogs)
-    yield Input("work", f"{seconds:.0f} s of node time", _most(ages))
+    yield Input("work", f"{seconds:.0f} s of server time", _most(ages))
     for demand in load.demands:
         said = f"{demand.rate * 60:.1f} jobs a minute of {demand.service:.1f} s, at most {demand.peak * 60:.1f}"
         if demand.contention:
@@ -148,7 +148,7 @@ def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[In
     yield Input("start-up", f"{load.start_up:.1f} s", 0.0)
     wished = max((wish.nodes for wish in load.wishes), default=0)
     yield Input("window", f"at most {wished} asked for, known for {load.known_for:.0f} s", 0.0)
-    yield Input("node-hours today", f"{load.node_hours:.1f}", 0.0)
+    yield Input("server-hours today", f"{load.node_hours:.1f}", 0.0)
 
 
 def _most(ages: list[float]) -> float:

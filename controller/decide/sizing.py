@@ -19,7 +19,7 @@ def fit(draft: Draft) -> None:
     if found.desired == meant:
         return
     if draft.settings.scaling.dry_run:
-        draft.note(f"dry run: {found.desired} nodes should be meant to serve, not {meant} ({found.reason})")
+        draft.note(f"dry run: {found.desired} servers should be meant to serve, not {meant} ({found.reason})")
     elif found.desired > meant:
         _grow(draft, found.desired - meant)
     else:
@@ -29,7 +29,7 @@ def fit(draft: Draft) -> None:
 def _grow(draft: Draft, count: int) -> None:
     for _ in range(count):
         if not draft.order(draft.scale.reason):
-            draft.note(f"no slot is free for another node, although {draft.scale.reason}")
+            draft.note(f"no slot is free for another server, although {draft.scale.reason}")
             return
 
 
@@ -37,7 +37,7 @@ def _shrink(draft: Draft) -> None:
     if not draft.calm() or _one_goes(draft):
         return
     if not (found := victims(draft.snapshot, draft.goals)):
-        draft.note(f"no node can go, although {draft.scale.desired} are enough: each has held jobs or is not ours")
+        draft.note(f"no server can go, although {draft.scale.desired} are enough: each has held jobs or is not ours")
         return
     draft.taken = True
     draft.aim(found[0].node.name, Goal.RETIRE, Cause.SCALING, f"{draft.scale.desired} are enough: {draft.scale.reason}")

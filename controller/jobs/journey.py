@@ -160,7 +160,7 @@ class Journey:
     def _elsewhere(self) -> Node:
         """Of the healthy nodes that take jobs of this queue the one asked for, else that with the fewest open jobs."""
         if not (fit := self.mover.takers(self.move.queue, self.move.source, self.store)):
-            raise NotNow(f"no other node takes jobs of {self.move.queue}")
+            raise NotNow(f"no other server takes jobs of {self.move.queue}")
         return next((node for node in fit if node.name == self.move.target), fit[0])
 
     def _copy(self) -> None:
@@ -310,7 +310,7 @@ class Journey:
         with self.store.transaction():
             table = JobTable(self.store)
             if job := table.by_uuid(self.move.uuid):
-                empty = replace(job, state="aborted", why="it had no documents when its node died")
+                empty = replace(job, state="aborted", why="it had no documents when its server died")
                 table.put([printed_after_all(empty)])
 
     def _undo(self) -> None:

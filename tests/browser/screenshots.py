@@ -160,14 +160,16 @@ def _drain(fleet: Fleet) -> Callable[[Page], None]:
         begun = re.compile(r"[1-9] finished, \d+ jobs? left")
         progress = page.get_by_test_id("stProgress")
         expect(progress).to_contain_text(begun, timeout=120_000)
-        progress.scroll_into_view_if_needed()
+        page.get_by_test_id("stMain").evaluate("one => one.scrollTo(0, 0)")  # the click was further down
+        page.wait_for_timeout(300)
+        expect(progress).to_be_in_viewport()
 
     return drain
 
 
 def _simulate(page: Page) -> None:
     page.get_by_role("button", name="Simulate").click()
-    expect(page.get_by_text("nodes that came or went")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("servers that came or went")).to_be_visible(timeout=60_000)
     page.wait_for_timeout(2_000)
 
 

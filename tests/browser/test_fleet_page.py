@@ -22,15 +22,16 @@ from tests.process.fleet import Fleet, eventually
 SEEN_WITHIN = 3.0
 """Seconds in which a page must show what has died."""
 KILLS = 2
+TRIES = 5
 
 
 def add(page: Page, fleet: Fleet) -> str:
     """Add a node by click; its name, once it is ready and has its row."""
     before = {node["name"] for node in fleet.status()["nodes"]}
-    page.get_by_role("button", name="Add a node").click()
+    page.get_by_role("button", name="Add a server").click()
     page.get_by_role("dialog").get_by_role("button", name="Add", exact=True).click()
     (name,) = eventually(lambda: {node["name"] for node in fleet.nodes()} - before)
-    expect(row(page, name)).to_contain_text("its proof job ran", timeout=10_000)
+    expect(row(page, name)).to_contain_text(re.compile("ready.*gets", re.DOTALL), timeout=10_000)
     return str(name)
 
 
@@ -112,13 +113,19 @@ def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
         expect(well).to_be_visible()
         name = fleet.nodes()[0]["name"]
         for _ in range(KILLS):
-            shown_at_once((lambda: os.kill(fleet.pid_of(name), signal.SIGKILL)), page.get_by_text("1 of 2 servers"))
-            expect(well).to_be_visible(timeout=60_000)
+            shown_at_once(
+                (lambda: os.kill(fleet.pid_of(name), signal.SIGKILL)),
+                page.get_by_text("1 of 2 servers"),
+                lambda: expect(well).to_be_visible(timeout=60_000),
+            )
         gone = page.get_by_text("no controller runs")
-        for _ in range(KILLS):
-            shown_at_once((lambda: os.kill(fleet.controller(), signal.SIGKILL)), gone)
+
+        def start() -> None:
             fleet.up()
             expect(gone).to_have_count(0)
+
+        for _ in range(KILLS):
+            shown_at_once((lambda: os.kill(fleet.controller(), signal.SIGKILL)), gone, start)
         os.kill(fleet.controller(), signal.SIGKILL)
         expect(page.get_by_role("heading", level=1)).to_contain_text("As of ")
         expect(page.locator(".st-key-stale-nodes")).to_be_visible()
@@ -131,14 +138,23 @@ def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
         expect(page.locator(".st-key-fresh-nodes")).to_be_visible(timeout=60_000)
 
 
-def shown_at_once(kill: Callable[[], None], sign: Locator) -> None:
-    """What is killed shows in time. Moments in which something on this machine waits for a processor are not counted:
-    they make everybody late. On a quiet machine there are none."""
-    begun, waited = time.monotonic(), starved()
-    kill()
-    expect(sign).to_be_visible()
-    took, late = time.monotonic() - begun, starved() - waited
-    assert took - late < SEEN_WITHIN, f"it took {took:.1f} s, in {late:.1f} of which something waited for a processor"
+def shown_at_once(kill: Callable[[], None], sign: Locator, mend: Callable[[], object]) -> None:
+    """What is killed shows in time, by the clock on the wall; it usually takes half a second.
+
+    A machine where many wait for each processor makes a browser, a proxy, a dashboard and a controller late one after
+    the other. So one that was late while something waited for a processor for half of the time is tried again; in the
+    end it must have shown in time.
+    """
+    for _ in range(TRIES):
+        begun, waited = time.monotonic(), starved()
+        kill()
+        expect(sign).to_be_visible()
+        took, late = time.monotonic() - begun, starved() - waited
+        mend()
+        if took < SEEN_WITHIN:
+            return
+        assert late > took / 2, f"it took {took:.1f} s, in {late:.1f} of which something waited for a processor"
+    pytest.fail(f"it was never shown within {SEEN_WITHIN} s")
 
 
 def starved() -> float:
@@ -149,9 +165,9 @@ def starved() -> float:
 def test_ranges_filters_and_the_clock_stand_in_the_url(browser: Browser, fleet: Fleet) -> None:
     name = fleet.nodes()[0]["name"]
     with open_as(browser, fleet, "admin", f"?range=24h&state=dead&node={name}&utc=true") as page:
-        expect(page.get_by_text("No node fits the filters")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("No server fits the filters")).to_be_visible(timeout=30_000)
         expect(page.get_by_role("radio", name="24h")).to_be_checked()
-        expect(page.get_by_role("searchbox", name="Search nodes")).to_have_value(name)
+        expect(page.get_by_role("searchbox", name="Search servers")).to_have_value(name)
         page.get_by_role("button", name="dead").click()
         expect(row(page, name)).to_be_visible()
         expect(page).not_to_have_url(re.compile("state="))
@@ -162,7 +178,7 @@ def test_a_wall_screen_shows_how_it_is_and_nothing_to_click(browser: Browser, fl
     with open_as(browser, fleet, "admin", "?kiosk") as page:
         expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
         expect(page.get_by_text("Queue depth")).to_be_visible()
-        expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
+        expect(page.get_by_role("button", name="Add a server")).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", [390, 1360])
@@ -180,7 +196,7 @@ def test_the_keyboard_is_enough_and_a_refresh_takes_nothing_away(page: Page, fle
     """A dialog is reached, filled in and confirmed by keys alone, while what is around it changes."""
     first = row(page, fleet.nodes()[0]["name"])
     first.evaluate("one => one.kept = true")
-    tab_to(page, page.get_by_role("button", name="Add a node"))
+    tab_to(page, page.get_by_role("button", name="Add a server"))
     page.keyboard.press("Enter")
     address = page.get_by_role("dialog").get_by_role("textbox")
     expect(address).to_be_visible()
@@ -229,7 +245,7 @@ def test_nothing_is_asked_from_elsewhere(browser: Browser, fleet: Fleet) -> None
         page.on("request", lambda request: asked.append(request.url))
         page.reload()
         expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
-        expect(page.get_by_role("button", name="Add a node")).to_be_visible()
+        expect(page.get_by_role("button", name="Add a server")).to_be_visible()
     own = (f"https://localhost:{fleet.port}/", f"wss://localhost:{fleet.port}/", "data:", "blob:")
     assert asked
     assert [url for url in asked if not url.startswith(own)] == []

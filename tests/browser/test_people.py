@@ -62,7 +62,7 @@ def test_no_url_and_no_header_leads_people_to_an_administrators_page(
             shown(page, "My jobs")
             expect(page.get_by_role("heading", level=1)).to_have_count(1)
             expect(page.get_by_text(name)).to_have_count(0)
-            expect(page.get_by_role("button", name="Add a node")).to_have_count(0)
+            expect(page.get_by_role("button", name="Add a server")).to_have_count(0)
 
 
 @pytest.mark.parametrize("forged", [{}, FORGED, {"X-Fleet-User": "admin", "x-fleet-secret": ""}])

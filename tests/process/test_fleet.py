@@ -185,7 +185,7 @@ class TestAdministration:
     def test_a_wrong_name_is_refused_with_the_right_ones(self, fleet: Fleet) -> None:
         run = fleet.run("retire", "node-77")
         assert run.returncode == 1
-        assert "there is no node node-77; known are node-1" in run.stderr
+        assert "there is no server node-77; known are node-1" in run.stderr
 
     def test_users_come_and_go(self, fleet: Fleet, document: Path) -> None:
         fleet.done("user", "add", "alice", stdin="wonder land\n")

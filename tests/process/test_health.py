@@ -87,7 +87,7 @@ def test_when_most_nodes_hang_others_are_added_before_any_is_touched(fleet: Flee
     for pid in pids.values():
         os.kill(pid, signal.SIGSTOP)
     eventually(
-        lambda: any("nothing is taken away: 2 of 3 nodes look bad" in said for said in fleet.status()["problems"])
+        lambda: any("nothing is taken away: 2 of 3 servers look bad" in said for said in fleet.status()["problems"])
     )
     assert all(fleet.pid_of(name) == pid for name, pid in pids.items())
     eventually(lambda: all(fleet.running_pid(name) not in (None, pid) for name, pid in pids.items()), deadline=60)

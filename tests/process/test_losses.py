@@ -81,7 +81,7 @@ def test_spools_are_taken_in_again_when_the_database_is_lost(own_fleet: Fleet) -
     assert [(node["name"], node["slot"], node["address"]) for node in own_fleet.nodes()] == nodes
     eventually(lambda: [one["id"] for one in jobs(own_fleet)] == [job], 40)
     (problem,) = own_fleet.status()["problems"]
-    assert f"the folder {strange.parent} belongs to no node" in problem
+    assert f"the folder {strange.parent} belongs to no server" in problem
     assert "no job waits in it" in problem
     release(own_fleet, job)
     eventually(lambda: own_fleet.printed() == [b"survives\n"], 40)

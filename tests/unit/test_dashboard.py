@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from controller.config import Nodes, Settings
 from controller.decide import decide
 from controller.load import PAUSED
-from controller.snapshot import Backlog, Goal, NodeState, ProxySight
+from controller.snapshot import Backlog, Goal, NodeSight, NodeState, ProxySight
 from controller.state import State
 from controller.store import Store
 from controller.users import Users
@@ -89,14 +90,14 @@ def test_where_all_look_bad_people_print_on(state: State) -> None:
 
 def test_what_the_fleet_is_about_stands_under_the_sentence(state: State) -> None:
     see(state, sight(1), sight(2))
-    assert "2 nodes serve, as many as should: nodes.min is 2" in words(page())
+    assert "2 servers take jobs, as many as should: nodes.min is 2" in words(page())
     see(state, sight(1, jobs=60))
-    assert "1 node serves, 5 should: scaling.step is 4 and 1 are on their way" in words(page())
+    assert "1 server takes jobs, 5 should: scaling.step is 4 and 1 are on their way" in words(page())
     with Store(state.database) as store:
         store.put_fact(PAUSED, "[boss](x)")
         seen = snapshot(sight(1), sight(2))
         publish(store, seen, decide(seen, settings()), settings(), [])
-    assert r"Scaling is paused by \[boss\](x). 2 nodes serve" in words(page())
+    assert r"Scaling is paused by \[boss\](x). 2 servers take jobs" in words(page())
 
 
 def test_a_node_is_described_in_words(state: State) -> None:
@@ -159,13 +160,13 @@ def test_what_follows_is_said_as_it_will_be(state: State) -> None:
     assert "Of them 2 are held or stopped. What is still there after 60 min goes" in words(
         confirming("retire", "node-2")
     )
-    assert "goes to other nodes" not in words(confirming("drain", "node-2"))
+    assert "goes to other servers" not in words(confirming("drain", "node-2"))
     see(state, sight(1), sight(2))
-    assert "takes no new jobs once 2 other nodes are ready, and leaves" in words(confirming("retire", "node-2"))
+    assert "takes no new jobs once 2 other servers are ready, and leaves" in words(confirming("retire", "node-2"))
     assert "takes no new jobs from now on, until it is resumed" in words(confirming("drain", "node-2"))
     see(state, sight(2))
-    assert "takes no new jobs once another node is ready, until" in words(confirming("drain", "node-2"))
-    assert "No other node is ready to take them now." in words(confirming("evacuate", "node-2"))
+    assert "takes no new jobs once another server is ready, until" in words(confirming("drain", "node-2"))
+    assert "No other server is ready to take them now." in words(confirming("evacuate", "node-2"))
 
 
 def test_a_node_that_is_to_leave_can_be_kept_until_it_does(state: State) -> None:
@@ -268,7 +269,22 @@ def test_a_controller_that_fails_is_named_with_its_log(state: State) -> None:
     assert "As of " in top(app)
     said = [warning.value for warning in app.warning]
     assert any("has not reported for 6" in text and "controller.log" in text for text in said)
-    assert "the controller says: a pass could not be finished: the disk is full" in said
+    assert "The controller says: a pass could not be finished: the disk is full" in said
+
+
+def test_a_reason_that_all_share_is_said_once(state: State) -> None:
+    def because(slot: int, reason: str) -> NodeSight:
+        found = sight(slot)
+        return replace(found, node=replace(found.node, reason=reason))
+
+    see(state, because(1, "it proved itself"), because(2, "it proved itself"))
+    app = page()
+    assert [caption.value for caption in app.caption if "Of each" in caption.value] == [
+        "Of each of these 2: it proved itself."
+    ]
+    assert "t proved itself" not in words(app)
+    see(state, because(1, "it proved itself"), because(2, "it was resumed"))
+    assert "It proved itself" in words(page())
 
 
 def test_text_is_shown_as_it_is(state: State) -> None:

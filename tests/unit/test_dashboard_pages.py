@@ -297,7 +297,7 @@ def test_a_link_puts_no_words_into_a_page(state: State, name: str) -> None:
     app = AppTest.from_function(_node, default_timeout=20)
     app.query_params["name"] = name
     app.run()
-    assert [title.value for title in app.title] == ["Node"]
+    assert [title.value for title in app.title] == ["Server"]
     assert words(app) == ""
 
 
@@ -347,7 +347,7 @@ def test_scaling_says_what_it_goes_by_and_why(state: State) -> None:
         publish_thresholds(store, settings())
         Diary(store).keep(decide(snapshot(sight(1), sight(2)), settings()))
     app = opened("scaling")
-    assert "2 nodes serve, as many as should: nodes.min is 2" in words(app)
+    assert "2 servers take jobs, as many as should: nodes.min is 2" in words(app)
     assert "nodes.min" in tables(app)[1]["rule"]
     app.button(key="pause").click().run()
     with Store(state.database) as store:

@@ -39,7 +39,7 @@ def test_an_administrator_reads_at_once_whether_people_can_print(state: State) -
     page = seen_by(state, "admin")
     assert "All 3 servers ready. 2 jobs waiting" in page
     assert 'class="doubt"' in page
-    assert "a &lt;b&gt;bold&lt;/b&gt; problem" in page
+    assert "A &lt;b&gt;bold&lt;/b&gt; problem" in page
     assert page.endswith("</body></html>")
     assert 'class="doubt kiosk"' in seen_by(state, "admin", kiosk=True)
 
@@ -56,7 +56,7 @@ def test_what_can_not_be_known_is_not_said(state: State) -> None:
 
 def test_old_words_say_how_old_they_are(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(State, "controller", lambda self: None)
-    assert "no controller runs" in seen_by(state, "admin")
+    assert "No controller runs" in seen_by(state, "admin")
     assert "What you see is 0 s old" in seen_by(state, "admin")
 
 

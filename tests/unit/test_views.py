@@ -108,7 +108,7 @@ def test_of_many_faulty_printers_each_node_names_some(views: Views) -> None:
 
 def test_what_is_held_back_is_a_problem(views: Views) -> None:
     bad = [sight(slot, tls_error="over TLS: broken", bad_readings=3) for slot in (1, 2)]
-    assert problems(views, *bad, sight(3))[-1].startswith("nothing is taken away: 2 of 3 nodes look bad at once")
+    assert problems(views, *bad, sight(3))[-1].startswith("nothing is taken away: 2 of 3 servers look bad at once")
 
 
 def test_a_draining_node_tells_what_is_left(views: Views) -> None:

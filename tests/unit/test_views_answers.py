@@ -204,4 +204,4 @@ class TestScaling:
             Diary(views.store).keep(decide(snapshot(sight(1), sight(2)), settings()))
         found = views.scaling()
         assert found["decided"]["actual"] == 2
-        assert found["words"][0].startswith("2 nodes serve, 2 should")
+        assert found["words"][0].startswith("2 servers serve, 2 should")

@@ -458,7 +458,7 @@ def test_without_another_node_a_job_stays_as_it_is(clean: Pair) -> None:
         custody.mover.advance()
         custody.mover.advance()
         assert custody.problems() == [
-            f"job {job} of alice is not moved from node-3 yet: no other node takes jobs of office"
+            f"job {job} of alice is not moved from node-3 yet: no other server takes jobs of office"
         ]
         assert clean.nodes["node-3"].jobs()[job].state == 3
     finally:

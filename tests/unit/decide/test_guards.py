@@ -71,12 +71,12 @@ class TestIllness:
     def test_the_last_one_serves_on(self) -> None:
         found = plan(sick(1), sight(2, NodeState.PROVING, up=False), sight(3, NodeState.PROVING, up=False))
         assert found.steps == ()
-        assert "1 of 1 nodes look bad at once" in found.notes[0]
+        assert "1 of 1 servers look bad at once" in found.notes[0]
 
     def test_it_serves_on_while_the_others_are_meant_to_leave(self) -> None:
         found = plan(sick(1), sight(2, goal=Goal.RETIRE), sight(3, NodeState.PROVING, up=False))
         assert found.steps == ()
-        assert found.notes[0] == "node-1 serves on, although over TLS: broken: no other node is ready"
+        assert found.notes[0] == "node-1 serves on, although over TLS: broken: no other server is ready"
 
     def test_it_may_be_drained_without_waiting_for_a_replacement(self) -> None:
         leaving = sight(1, NodeState.UNHEALTHY, goal=Goal.RETIRE)
@@ -135,7 +135,7 @@ class TestMassFailure:
     def test_all_are_kept(self) -> None:
         found = plan(silent(1), silent(2), sick(3), sight(4), sight(5))
         assert found.steps == ()
-        expected = "nothing is taken away: 3 of 5 nodes look bad at once (node-1 dead, node-2 dead, node-3 unhealthy)"
+        expected = "nothing is taken away: 3 of 5 servers look bad at once (node-1 dead, node-2 dead, node-3 unhealthy)"
         assert found.notes[0].startswith(expected)
 
     def test_exactly_half_is_believed(self) -> None:
@@ -151,7 +151,7 @@ class TestMassFailure:
     def test_spares_are_added_until_the_bad_are_the_fewer(self) -> None:
         found = plan(silent(1), silent(2))
         assert kinds(found) == [Order, Order]
-        assert found.steps[0].reason == "0 nodes are well or coming, nodes.min is 2"
+        assert found.steps[0].reason == "0 servers are well or coming, nodes.min is 2"
         assert kinds(plan(silent(1), silent(2), sight(3, NodeState.PROVING, up=False))) == [Order]
         assert kinds(plan(silent(1), silent(2), sight(3), sight(4))) == [TakeOut, TakeOut]
 

@@ -179,12 +179,12 @@ class TestCommands:
 
     def test_add_stops_at_the_maximum(self) -> None:
         found = self.answer(sight(1), sight(2, NodeState.DEAD), commands=(command("add"),))
-        why = "nodes.max is 2, and 2 nodes are meant to serve: 1 ready, 1 dead; retire one first, or raise nodes.max"
+        why = "nodes.max is 2, and 2 servers are meant to serve: 1 ready, 1 dead; retire one first, or raise nodes.max"
         assert (found.state, found.outcome) == ("refused", why)
 
     def test_an_unknown_node_is_named_with_the_known_ones(self) -> None:
         found = self.answer(sight(1), sight(2), commands=(command("retire", "node-9"),))
-        assert found.outcome == "there is no node node-9; known are node-1, node-2"
+        assert found.outcome == "there is no server node-9; known are node-1, node-2"
 
     @pytest.mark.parametrize("address", ["print2.example.org", "host:99999", "http://host:631", "a b:631", ":631"])
     def test_what_is_no_address_is_refused(self, address) -> None:

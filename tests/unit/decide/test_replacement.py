@@ -109,7 +109,7 @@ class TestSpares:
     def test_a_spare_goes_when_all_are_well_again(self) -> None:
         spare = sight(3, goal_by=Cause.SPARE, in_state=301.0)
         (step,) = plan(sight(1), sight(2), spare).steps
-        expected = Aim("node-3", "every node is well again, no spare is needed", Goal.RETIRE, Cause.SCALING)
+        expected = Aim("node-3", "every server is well again, no spare is needed", Goal.RETIRE, Cause.SCALING)
         assert step == expected
 
     def test_two_go_one_after_the_other(self) -> None:
@@ -167,7 +167,7 @@ class TestDrainDeadline:
     def test_there_must_be_somebody_to_take_them(self) -> None:
         found = plan(self.drained(in_state=3660.0), sight(2, goal=Goal.RETIRE), sight(3, goal=Goal.RETIRE))
         assert Evacuate not in kinds(found)
-        assert "the jobs of node-1 stay there: no other node is ready to take them" in found.notes
+        assert "the jobs of node-1 stay there: no other server is ready to take them" in found.notes
 
     def test_one_that_is_only_drained_keeps_its_jobs(self) -> None:
         kept = sight(1, NodeState.DRAINING, Goal.DRAIN, jobs=2, in_state=9999.0, goal_by=Cause.ADMINISTRATOR)

@@ -49,7 +49,7 @@ class TestGrowing:
     def test_more_jobs_than_each_node_should_have_order_nodes_at_once(self) -> None:
         found = plan(loaded(1, 6), loaded(2, 6))
         assert (orders(found), found.scale.desired, found.scale.rule) == (1, 3, "threshold")
-        assert "12 open jobs for 2 nodes, more than 4 each" in found.scale.reason
+        assert "12 open jobs for 2 servers, more than 4 each" in found.scale.reason
 
     def test_what_is_on_its_way_counts(self) -> None:
         assert orders(plan(loaded(1, 6), loaded(2, 6), sight(3, NodeState.STARTING, error="not yet"))) == 0
@@ -152,7 +152,7 @@ class TestShrinking:
         others = [loaded(slot, 0, driver="existing") for slot in (1, 2, 3)]
         found = plan(*others)
         assert leaving(found) == []
-        assert any("no node can go" in note for note in found.notes)
+        assert any("no server can go" in note for note in found.notes)
 
 
 class TestAdministrators:
@@ -187,7 +187,7 @@ class TestAdministrators:
     def test_a_dry_run_only_tells(self) -> None:
         found = plan(loaded(1, 6), loaded(2, 6), settings=with_scaling(dry_run=True))
         assert (found.steps, found.scale.desired) == ((), 3)
-        assert found.notes[0].startswith("dry run: 3 nodes should be meant to serve, not 2")
+        assert found.notes[0].startswith("dry run: 3 servers should be meant to serve, not 2")
 
 
 class TestBudget:
@@ -198,7 +198,7 @@ class TestBudget:
         spent = replace(rich, node_hours=22.0)
         found = plan(loaded(1, 6), loaded(2, 6), load=spent, settings=poor)
         assert orders(found) == 0
-        assert "22.0 of 50 node-hours are used today" in found.scale.reason
+        assert "22.0 of 50 server-hours are used today" in found.scale.reason
         assert leaving(plan(loaded(1, 6), loaded(2, 7), loaded(3, 8), load=spent, settings=poor)) == ["node-1"]
 
 
@@ -307,7 +307,7 @@ class TestWaitTarget:
         slow, fast = self.fleet(rate=0.2, start_up=120.0), self.fleet(rate=0.2)
         ask = wait_target(slow, self.SCALING)
         assert ask.nodes > wait_target(fast, self.SCALING).nodes
-        assert "for a node takes 120 s to start" in ask.reason
+        assert "for a server takes 120 s to start" in ask.reason
 
 
 POLICIES = st.sampled_from(["wait-target", "threshold"])
