@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controller.config import Settings
-from controller.decide.health import Life, Verdict, printer_faults, verdicts
+from controller.decide.health import Life, Verdict, peers, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import given
 from controller.load import PAUSED
 from controller.plan import Plan, Scale
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.store import Store
+from probes.reading import QueueReading
 
 _IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
 """States in which a node should answer everybody."""
@@ -116,7 +118,9 @@ def _node_row(sight: NodeSight, verdict: Verdict, weight: int) -> dict[str, Any]
             for proxy in sight.proxies
         ],
         "faults": [
-            f"{queue.name}: {fault}" for queue in (reading.queues if reading else ()) for fault in printer_faults(queue)
+            f"{queue.name}: {in_words(fault)}"
+            for queue in (reading.queues if reading else ())
+            for fault in printer_faults(queue)
         ][:FAULTS_SHOWN],
     }
 
@@ -158,7 +162,8 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
         if node.state is NodeState.RESCUING:
             said.append(f"{node.name} is given up, its jobs go to others: {node.failure or node.reason}")
         elif node.state is NodeState.DEAD:
-            said.append(f"{node.name} is dead: {node.reason}")
+            what = "it is started again" if sight.alive is not None else "it is someone else's to start again"
+            said.append(f"{node.name} is dead: {node.reason}; {what}")
         elif node.state in _IN_SERVICE and verdict.life is not Life.HEALTHY:
             said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}")
         elif node.state is NodeState.UNHEALTHY:
@@ -171,14 +176,44 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
 
 
 def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What the servers say of the printers themselves, or should. No node is at fault; nothing is done about one."""
+    """What the servers say of the printers themselves, or should, and which of them no server prints to. No node is at
+    fault; nothing is done about one."""
     said: dict[tuple[str, str], list[str]] = {}
+    stopped: set[str] = set()
+    running = peers(snapshot).running
+    for node, queue in _queues(snapshot):
+        faults = printer_faults(queue)
+        for fault in faults:
+            said.setdefault((queue.name, in_words(fault)), []).append(node)
+        if not faults and not running.get(queue.name.lower()):
+            stopped.add(queue.name)
+    return [
+        *(
+            f"printer {queue}: {fault}, says {', '.join(names)}; its jobs wait until somebody sees to it"
+            for (queue, fault), names in said.items()
+        ),
+        *(
+            f"printer {queue} is stopped at every server; its jobs wait until it is started"
+            for queue in sorted(stopped)
+        ),
+        *(told for sight in snapshot.nodes if (told := _long_print(sight, settings))),
+    ]
+
+
+def _queues(snapshot: Snapshot) -> Iterator[tuple[str, QueueReading]]:
+    """Those of nodes that should print, with the node's name."""
     for sight in snapshot.nodes:
-        for queue in sight.reading.queues if sight.reading else ():
-            for fault in printer_faults(queue):
-                said.setdefault((queue.name, fault), []).append(sight.node.name)
-    faults = [f"printer {queue}: {fault}, says {', '.join(names)}" for (queue, fault), names in said.items()]
-    return [*faults, *(told for sight in snapshot.nodes if (told := _long_print(sight, settings)))]
+        if sight.reading and sight.node.state in _IN_SERVICE:
+            yield from ((sight.node.name, queue) for queue in sight.reading.queues)
+
+
+def in_words(fault: str) -> str:
+    """A printer-state-reason as words: `media empty` for media-empty-warning."""
+    return _DEGREE.sub("", fault).replace("-", " ")
+
+
+_DEGREE = re.compile("-(report|warning|error)$")
+"""What ends a printer-state-reason (RFC 8011, 5.4.12)."""
 
 
 def _long_print(sight: NodeSight, settings: Settings) -> str:

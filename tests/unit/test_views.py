@@ -77,7 +77,27 @@ def test_health_stands_beside_the_state(views: Views) -> None:
 def test_a_printer_without_paper_is_named_with_who_says_so(views: Views) -> None:
     empty = queue(state=5, reasons=("media-empty-warning", "toner-low-report"))
     sights = [sight(slot, reading=reading(f"node-{slot}", queues=(empty,))) for slot in (1, 2)]
-    assert problems(views, *sights, sight(3)) == ["printer office: media-empty-warning, says node-1, node-2"]
+    assert problems(views, *sights, sight(3)) == [
+        "printer office: media empty, says node-1, node-2; its jobs wait until somebody sees to it"
+    ]
+
+
+def test_a_printer_that_no_server_prints_to_is_named(views: Views) -> None:
+    def stands(slot: int, state: int) -> NodeSight:
+        return sight(slot, reading=reading(f"node-{slot}", queues=(queue("lab", state, reasons=("paused",)), queue())))
+
+    said = "printer lab is stopped at every server; its jobs wait until it is started"
+    assert said in problems(views, stands(1, 5), stands(2, 5))
+    assert said not in problems(views, stands(1, 5), stands(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("driver", "alive", "said"),
+    [("process", False, "it is started again"), ("existing", None, "it is someone else's to start again")],
+)
+def test_of_a_dead_server_it_is_said_who_starts_it(views: Views, driver: str, alive: bool | None, said: str) -> None:
+    dead = sight(1, NodeState.DEAD, driver=driver, alive=alive, error="refused")
+    assert problems(views, dead, sight(2))[0] == f"node-1 is dead: ; {said}"
 
 
 def test_a_job_that_prints_without_end_is_named_unless_the_printer_says_why(views: Views) -> None:
@@ -88,7 +108,7 @@ def test_a_job_that_prints_without_end_is_named_unless_the_printer_says_why(view
     assert problems(views, replace(found, longest_print=(1_000_002, 3540.0)), sight(2)) == []
     empty = replace(endless, queues=(queue(reasons=("media-empty-error",)),))
     assert problems(views, replace(found, reading=empty), sight(2)) == [
-        "printer office: media-empty-error, says node-1"
+        "printer office: media empty, says node-1; its jobs wait until somebody sees to it"
     ]
 
 
@@ -103,7 +123,7 @@ def test_of_many_faulty_printers_each_node_names_some(views: Views) -> None:
     empty = tuple(queue(f"q{number}", state=5, reasons=("media-empty-error",)) for number in range(9))
     (row, *_) = status(views, sight(1, reading=reading("node-1", queues=empty)), sight(2))["nodes"]
     assert len(row["faults"]) == 5
-    assert row["faults"][0] == "q0: media-empty-error"
+    assert row["faults"][0] == "q0: media empty"
 
 
 def test_what_is_held_back_is_a_problem(views: Views) -> None:
