@@ -204,15 +204,15 @@ def _nodes(state: State) -> None:
     shared = shared_reason(found)
     with seen(status, "nodes"):
         if shared:
-            st.caption(f"Of each of these {len(found):,}: {plain(shared)}.")
+            st.caption(f"Of all that are ready: {plain(shared)}.")
         for node in rows_of_page(found, NODES_SHOWN, "page"):
             _node_row(node, status["nodes"], shared)
 
 
 def shared_reason(nodes: Sequence[dict[str, Any]]) -> str:
-    """Why all of several are as they are; '' where they differ."""
-    reasons = {_reason(node) for node in nodes}
-    return reasons.pop() if len(reasons) == 1 < len(nodes) else ""
+    """Why those that are ready are so, where it is the same for several; '' where they differ."""
+    reasons = [_reason(node) for node in nodes if seen_as(node) == "ready"]
+    return reasons[0] if len(reasons) > 1 and len(set(reasons)) == 1 else ""
 
 
 def _reason(node: dict[str, Any]) -> str:
@@ -222,7 +222,7 @@ def _reason(node: dict[str, Any]) -> str:
 def _node_row(node: dict[str, Any], nodes: list[dict[str, Any]], shared: str) -> None:
     """One row, without the reason that is said above all. Its menu is known by the node's name, never by the row's
     position. Cells without columns around them are half as many messages to each viewer at each refresh."""
-    name, why = node["name"], "" if shared else f"{plain(capital(_reason(node)))}  \n"
+    name, why = node["name"], "" if _reason(node) == shared else f"{plain(capital(_reason(node)))}  \n"
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"row-{name}"):
         link("node", f"**{name}**", name=name, width=WIDTHS[0])
         st.markdown(f"{marks(node)}  \n:small[:gray[{plain(node['address'])}]]", width=WIDTHS[1])

@@ -103,9 +103,9 @@ def _why(decided: dict[str, Any] | None) -> None:
             for one in decided["asks"]
         ]
         table(rows, "What each rule asked for")
-    said = [f"- bounded to {plain(one)}" for one in decided["clamps"]]
-    said += [f"- held back: {plain(one)}" for one in decided["held_back"]]
-    said += [f"- done: {plain(one)}" for one in decided["actions"] or [f"nothing, for {decided['reason']}"]]
+    said = [f"- Bounded to {plain(one)}" for one in decided["clamps"]]
+    said += [f"- Held back: {plain(one)}" for one in decided["held_back"]]
+    said += [f"- Done: {plain(one)}" for one in decided["actions"] or [f"nothing, for {decided['reason']}"]]
     st.markdown("\n".join(said))
 
 

@@ -373,6 +373,29 @@ def test_the_simulator_compares_what_is_with_what_could_be(state: State) -> None
     assert [column[0] for column in told.values()] == ["jobs", "60", "60"]
 
 
+def test_what_the_simulator_is_asked_stands_in_the_url(state: State) -> None:
+    with Store(state.database) as store, store.transaction():
+        publish_thresholds(store, settings())
+    asked = {"jobs": "the last day", "policy": "threshold", "servers": ["3", "5"], "target": "120", "step": "999"}
+    app = AppTest.from_function(_scaling, default_timeout=20)
+    for name, value in asked.items():
+        app.query_params[name] = value
+    app.run()
+    assert (app.selectbox(key="jobs").value, app.selectbox(key="policy").value) == ("the last day", "threshold")
+    assert (app.slider(key="servers").value, app.slider(key="target").value) == ((3, 5), 120)
+    assert app.slider(key="step").value == settings().scaling.step, "what is not offered is as configured"
+
+
+def _scaling() -> None:
+    import os
+    from pathlib import Path
+
+    from controller.state import State
+    from dashboard import scaling_page
+
+    scaling_page.show(State(Path(os.environ["CUPSFLEET_STATE_DIR"])))
+
+
 def test_a_download_asks_once_more_who_it_is_for(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     written = viewer.download(state, lambda views: str(len(views.nodes())))
     assert written() == "2"
