@@ -142,6 +142,12 @@ class Journey:
         came = MoveTable(self.store).last_to(self.move.uuid, self.move.old_id)
         return came.hold if came else self._spool.read(self.move.old_id).hold or "no-hold"
 
+    def _check_disk(self) -> None:
+        """A job that had ended before its server died is not moved any more."""
+        job = self._spool.job(self.move.source, self.move.old_id)
+        if not job.open:
+            raise Abandon(f"it is {job.state} already")
+
     def _unmovable(self, old: remote.Standing) -> None:
         if old.state in ("processing", "stopped"):
             raise Waits("it is printing")
@@ -149,7 +155,9 @@ class Journey:
 
     def _choose(self) -> None:
         """holding -> copying: held for sure, and with a place to go to."""
-        if not self._spooled:
+        if self._spooled:
+            self._check_disk()
+        else:
             server, old = self._server(self._source), self._old()
             if old.state not in ("pending", "held"):
                 self._unmovable(old)
@@ -204,7 +212,10 @@ class Journey:
         if self._stranded:
             self._turn_back()
             return
-        if not self._spooled:
+        if self._spooled:
+            with suppress(SpoolError):  # the copy is whole, whatever has become of that disk
+                self._check_disk()
+        else:
             old = self._old()
             if old.state != "held":
                 self._unmovable_copied(old)

@@ -43,10 +43,14 @@ class Spool:
             if number <= after:
                 continue
             try:
-                found.append(from_attributes(node, _decoded(self._control(number))))
+                found.append(self.job(node, number))
             except SpoolError:
                 broken.append(number)
         return found, broken
+
+    def job(self, node: str, number: int) -> Job:
+        """One job as its control file has it. Raises SpoolError."""
+        return from_attributes(node, _decoded(self._control(number)))
 
     def read(self, number: int) -> Original:
         """A job with its documents. Raises SpoolError."""

@@ -382,6 +382,25 @@ def test_a_job_that_its_owner_cancels_meanwhile_stays_cancelled(clean: Pair) -> 
     assert clean.texts() == []
 
 
+def test_a_job_that_was_cancelled_before_its_server_died_is_not_rescued(clean: Pair) -> None:
+    """It was to be moved already, and its end is not known yet."""
+    source = clean.nodes["node-3"]
+    job = source.lp("alice", text="not wanted any more\n")
+    custody = clean.custody()
+    custody.collector.collect()
+    custody.evacuate(clean.record("node-3"), "a test")
+    source.ask("alice", IppOperation.CANCEL_JOB, job_id=job)
+    source.kill()
+    source.driver.stop(source.spec)
+    clean.set_state("node-3", NodeState.RESCUING)
+    advance(custody, lambda: not custody.rescue(clean.record("node-3"), "a test"))
+    clean.set_state("node-3", NodeState.READY)
+    source.start()
+    assert clean.open_moves() == 0
+    assert [one.state for one in clean.table() if one.id == job] == ["canceled"]
+    assert clean.texts() == []
+
+
 def test_a_job_that_its_owner_cancels_at_the_last_moment_is_not_printed(
     clean: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
