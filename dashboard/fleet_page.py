@@ -216,7 +216,9 @@ def shared_reason(nodes: Sequence[dict[str, Any]]) -> str:
 
 
 def _reason(node: dict[str, Any]) -> str:
-    return str(node["reason"].split(chr(10))[0])
+    """Why it is as it is seen, which is later than why it is in its state."""
+    doubted = node["state"] == "ready" and seen_as(node) != "ready"
+    return str((node["health_reason"] if doubted else node["reason"]).split(chr(10))[0])
 
 
 def _node_row(node: dict[str, Any], nodes: list[dict[str, Any]], shared: str) -> None:

@@ -61,8 +61,16 @@ def sentence(status: Mapping[str, Any]) -> str:
         return f"{_still(nodes)} {_waiting(status)}"
     if ready == len(nodes):
         servers = "The only server is ready." if ready == 1 else f"All {ready} servers ready."
-        return f"{servers} {_waiting(status)}"
-    return f"People can print: {ready} of {len(nodes)} servers ready. {_waiting(status)}"
+        return f"{servers}{_stopped(status)} {_waiting(status)}"
+    return f"People can print: {ready} of {len(nodes)} servers ready.{_stopped(status)} {_waiting(status)}"
+
+
+def _stopped(status: Mapping[str, Any]) -> str:
+    """Which printers print nowhere, whatever the servers do; '' for none."""
+    names = status["not_printing"]
+    if len(names) <= 1:
+        return f" But printer {names[0]} does not print." if names else ""
+    return f" But {len(names)} of {len(status['printers'])} printers do not print."
 
 
 def _still(nodes: list[dict[str, Any]]) -> str:
@@ -102,5 +110,7 @@ def why_size(scaling: Mapping[str, Any]) -> str:
 def for_everybody(status: Mapping[str, Any]) -> str:
     """What people may know who print and look after nothing, as Markdown."""
     if can_print(status):
-        return f"You can print, to `{status['front_door']['url']}`"
+        waits = ", ".join(f"`{name}`" for name in status["not_printing"])
+        stopped = f". What is printed to {waits} waits: nothing comes out there at the moment" if waits else ""
+        return f"You can print, to `{status['front_door']['url']}`{stopped}"
     return "Nobody can print at the moment. What you have printed is kept until the servers are back."

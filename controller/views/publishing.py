@@ -36,6 +36,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "interval": settings.health.interval,
         "door": {"name": settings.front_door.name, "port": settings.front_door.port},
         "printers": [printer.name for printer in settings.printers],
+        "not_printing": not_printing(snapshot),
         "nodes": nodes,
         "scaling": _scaling(snapshot, plan.scale, settings, store),
         "limits": {
@@ -88,7 +89,7 @@ def publish_stop(store: Store) -> None:
     sight["nodes"] = [{**node, **gone, "proxies": []} for node in sight["nodes"]]
     sight["scaling"] = {**sight["scaling"], "actual": 0}
     sight["price_per_hour"] = "0"
-    sight["problems"], sight["stopped"] = [], True
+    sight["problems"], sight["not_printing"], sight["stopped"] = [], [], True
     with store.transaction():
         store.put_fact("sight", sight)
 
@@ -165,7 +166,8 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
             what = "it is started again" if sight.alive is not None else "it is someone else's to start again"
             said.append(f"{node.name} is dead: {node.reason}; {what}")
         elif node.state in _IN_SERVICE and verdict.life is not Life.HEALTHY:
-            said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}")
+            gets = "; it gets no new jobs meanwhile" if node.state is NodeState.UNHEALTHY else ""
+            said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}{gets}")
         elif node.state is NodeState.UNHEALTHY:
             said.append(f"{node.name} is well again and gets new work soon; what was wrong: {node.reason}")
         elif node.state is NodeState.PROVING and sight.in_state > settings.nodes.start_timeout:
@@ -179,14 +181,10 @@ def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
     """What the servers say of the printers themselves, or should, and which of them no server prints to. No node is at
     fault; nothing is done about one."""
     said: dict[tuple[str, str], list[str]] = {}
-    stopped: set[str] = set()
-    running = peers(snapshot).running
     for node, queue in _queues(snapshot):
-        faults = printer_faults(queue)
-        for fault in faults:
+        for fault in printer_faults(queue):
             said.setdefault((queue.name, in_words(fault)), []).append(node)
-        if not faults and not running.get(queue.name.lower()):
-            stopped.add(queue.name)
+    explained = {name for name, _ in said}
     return [
         *(
             f"printer {queue}: {fault}, says {', '.join(names)}; its jobs wait until somebody sees to it"
@@ -194,10 +192,17 @@ def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
         ),
         *(
             f"printer {queue} is stopped at every server; its jobs wait until it is started"
-            for queue in sorted(stopped)
+            for queue in not_printing(snapshot)
+            if queue not in explained
         ),
         *(told for sight in snapshot.nodes if (told := _long_print(sight, settings))),
     ]
+
+
+def not_printing(snapshot: Snapshot) -> list[str]:
+    """Printers that no server prints to, though it may take jobs for them."""
+    running = peers(snapshot).running
+    return sorted({queue.name for _, queue in _queues(snapshot) if not running.get(queue.name.lower())})
 
 
 def _queues(snapshot: Snapshot) -> Iterator[tuple[str, QueueReading]]:

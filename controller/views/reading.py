@@ -52,6 +52,7 @@ class Views:
             "front_door": {"url": f"ipps://{base}/printers/{queue}" if base else None, "port": door.get("port")},
             "dashboard": {"url": f"https://{base}/fleet/" if base else None},
             "printers": sight["printers"],
+            "not_printing": sight.get("not_printing", []),
             "controller": {"pid": pid, "seen": sight["at"], "age": age},
             "nodes": list(sight["nodes"]),
             "scaling": {**sight["scaling"], **sight.get("limits", {})},

@@ -19,7 +19,7 @@ from controller.users import Users
 from controller.views import publish
 from dashboard import fleet_page, viewer
 from dashboard.tasks import Asked
-from tests.builders import reading, settings, sight, snapshot
+from tests.builders import queue, reading, settings, sight, snapshot
 
 APP = Path(fleet_page.__file__).with_name("app.py")
 
@@ -270,6 +270,19 @@ def test_a_controller_that_fails_is_named_with_its_log(state: State) -> None:
     said = [warning.value for warning in app.warning]
     assert any("has not reported for 6" in text and "controller.log" in text for text in said)
     assert "The controller says: a pass could not be finished: the disk is full" in said
+
+
+def test_the_first_sentence_says_that_a_printer_does_not_print(state: State) -> None:
+    jam = queue(state=5, reasons=("media-jam-error",))
+    see(state, *(sight(slot, reading=reading(f"node-{slot}", queues=(jam,))) for slot in (1, 2)))
+    app = page()
+    assert "All 2 servers ready. But printer office does not print. No job waits." in top(app)
+    assert "Printer office: media jam, says node-1, node-2" in app.warning[0].value
+
+
+def test_a_server_that_is_doubted_says_why(state: State) -> None:
+    see(state, sight(1), sight(2), sight(3, error="timed out", up=False))
+    assert "No answer for 0 s (timed out)" in words(page())
 
 
 def test_a_reason_that_all_share_is_said_once(state: State) -> None:

@@ -88,7 +88,9 @@ def test_a_printer_that_no_server_prints_to_is_named(views: Views) -> None:
 
     said = "printer lab is stopped at every server; its jobs wait until it is started"
     assert said in problems(views, stands(1, 5), stands(2, 5))
+    assert views.status()["not_printing"] == ["lab"]
     assert said not in problems(views, stands(1, 5), stands(2, 3))
+    assert views.status()["not_printing"] == []
 
 
 @pytest.mark.parametrize(
