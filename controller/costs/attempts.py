@@ -28,7 +28,8 @@ class Attempt:
     """0 while it is under way, or when its backend was killed."""
     whole: bool = False
     """The real backend says that all was printed."""
-    share: float = 1.0
+    share: float = 0.0
+    """How much of the document the real backend had taken when it was last looked at."""
     reported: int = 0
     """Pages by the printer's own word, 0 for none."""
     copies: int = 1
@@ -72,7 +73,13 @@ def _begun(record: Mapping[str, Any]) -> Attempt:
         options={str(name): str(value) for name, value in record["options"].items()},
         separately=int(record["separately"]),
         begun=float(record["at"]),
+        copies=int(record.get("copies", 1)),
+        count=_count(record),
     )
+
+
+def _count(record: Mapping[str, Any], before: Count | None = None) -> Count | None:
+    return from_plain(record["count"]) if record.get("count") else before
 
 
 def _text(value: object) -> str:
@@ -87,22 +94,17 @@ def _possible(pages: int) -> int:
 
 def _first(record: Mapping[str, Any]) -> Attempt:
     begun = _begun(record)
-    if record["event"] == "begin":
-        return begun
-    count, copies = from_plain(record["count"]), int(record["copies"])
-    return replace(begun, ended=begun.begun, share=0.0, count=count, copies=copies, held=str(record["reason"]))
+    return replace(begun, ended=begun.begun, held=str(record["reason"])) if record["event"] == "held" else begun
 
 
 def _advanced(before: Attempt, record: Mapping[str, Any]) -> Attempt:
-    count = from_plain(record["count"]) if record.get("count") else before.count
-    if record["event"] == "count":
-        return replace(before, count=count)
+    made = replace(before, count=_count(record, before.count), share=float(record.get("share", before.share)))
+    if record["event"] != "end":
+        return made
     return replace(
-        before,
+        made,
         ended=float(record["at"]),
         whole=bool(record["whole"]),
-        share=float(record["share"]),
         reported=_possible(int(record["reported"])),
-        copies=int(record["copies"]),
-        count=count,
+        copies=int(record.get("copies", before.copies)),  # where journals of before have it
     )

@@ -8,7 +8,8 @@ time and memory, while the document is on its way, so that counting adds little 
 job nothing. Where accounts have limits (`gate`), it is counted and the controller asked before anything is sent.
 
 Each attempt is written to the node's journal (controller.costs.journal): before the first byte is sent and after the
-last, on disk before anything else happens. Run by the system's Python without site-packages, as root where cupsd is
+last, on disk before anything else happens, and in between when it is counted and how much was taken, so that one whose
+backend is killed is charged too. Run by the system's Python without site-packages, as root where cupsd is
 root: then the real backend becomes the account that cupsd would have used, and so does the child that counts.
 """
 
@@ -23,6 +24,7 @@ import time
 
 from controller.costs import count, journal
 from controller.costs.counter import Account, Counter, die_with_parent, scratch
+from controller.costs.progress import OfFile, OfPipe, OfSpool, Progress
 from controller.costs.pump import CHUNK, Pump
 from controller.costs.said import Said, tell, write_all
 
@@ -31,6 +33,8 @@ OK, FAILED, HOLD, STOP = 0, 1, 3, 4
 SCHEME = "cupsfleet:/"
 GRACE_SECONDS = 0.05
 """For a count that comes a little later than the end of printing, so that both are one line of the journal."""
+NOTED_SHARE, NOTED_SECONDS = 0.05, 1.0
+"""How much more must have been taken, and after what time, until it is written down again. The first is at once."""
 GATE_SECONDS = 3.0
 """Time within which the controller must say whether a job may be printed."""
 REFUSALS = {
@@ -111,7 +115,13 @@ class Job:
             "options": journal.kept(self.options),
             "driver": self.driver,
             "separately": self._printed_separately(),
+            "copies": self.copies,
         }
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its documents that are files, copies included."""
+        return self.copies * sum(os.stat(path).st_size for path in self.documents if os.path.exists(path))
 
     def _printed_separately(self) -> int:
         """How many documents the job has, if each is handed to a backend of its own (cupsSingleFile in the PPD)."""
@@ -168,12 +178,11 @@ class Attempt:
         self.terminated = False
         self.said = Said(device.partition(":")[0] in OWN_TOTALS)
         self.counter: Counter | None = None
-        self.share = 0.0
-        """How much of its file the real backend was seen to have read."""
-
-    @property
-    def files(self) -> list[str]:
-        return self.job.files
+        self.counted: count.Count | None = None
+        """None until it is written down."""
+        self.progress = Progress()
+        self.noted, self.noted_at = 0.0, 0.0
+        """The share that was written down last, and when."""
 
     @property
     def account(self) -> Account:
@@ -182,39 +191,59 @@ class Attempt:
     def print(self) -> int:
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        source, counted = 0, None
+        source = 0
         if self.job.documents:
             kinds = [kind_of(path) for path in self.job.documents]
             self.counter = Counter(self.account, kinds, self.job.documents)
         elif self.settings.gate:
             source = self._spool()
         if self.settings.gate:
-            counted = self.result()
-            if refusal := ask(self.settings, self.job, counted):
-                held = {"reason": refusal, "count": counted.plain(), "copies": self.job.copies}
-                self._journal({"event": "held", "at": time.time(), **self.job.facts(), **held})
+            self.counted = self.result()
+            if refusal := ask(self.settings, self.job, self.counted):
+                self._journal_begin("held", reason=refusal)
                 tell("JOBSTATE", refusal)
                 tell("ERROR", f"The job is held: {REFUSALS.get(refusal, OTHER_REFUSAL)} ({refusal}).")
                 return HOLD
         if self.terminated:
             return OK
-        self._journal({"event": "begin", "at": time.time(), **self.job.facts()})
+        self._journal_begin("begin")
         status = self._have_printed(source)
-        if counted is None and (self.counter is None or self.counter.ready(GRACE_SECONDS)):
-            counted = self.result()
+        counted = None
+        if self.counted is None and (self.counter is None or self.counter.ready(GRACE_SECONDS)):
+            counted = self.counted = self.result()
         self._journal_end(os.waitstatus_to_exitcode(status), counted)
-        if counted is None:  # that it was printed is not left in doubt until its pages are counted
-            counted = self.result()
-            self._journal({"event": "count", "count": counted.plain()})
-        self._report(counted)
+        if self.counted is None:  # that it was printed is not left in doubt until its pages are counted
+            self.counted = self.result()
+            self._journal({"event": "count", "count": self.counted.plain()})
+        self._report(self.counted)
         return end_like(status, self.terminated)
 
+    def _journal_begin(self, event: str, **more: object) -> None:
+        counted = {"count": self.counted.plain()} if self.counted else {}
+        self._journal({"event": event, "at": time.time(), **self.job.facts(), **counted, **more})
+
     def _journal_end(self, code: int, counted: count.Count | None) -> None:
+        """counted: None where it is written down already, or will be."""
         whole = code == 0 and not self.terminated
-        share = 1.0 if whole or not self.files else self.share
-        result = {"status": code, "share": round(share, 4), "whole": whole, "reported": self.said.total}
-        pages = {"count": counted.plain() if counted else None, "copies": self.job.copies}
-        self._journal({"event": "end", "at": time.time(), **result, **pages})
+        share = 1.0 if whole else round(self.progress.share, 4)
+        result = {"status": code, "share": share, "whole": whole, "reported": self.said.total}
+        self._journal({"event": "end", "at": time.time(), **result, "count": counted.plain() if counted else None})
+
+    def note_count(self) -> None:
+        """Write down the count that is there, while the real backend still prints."""
+        self.counted = self.result()
+        self.progress.look(self.child)
+        self._journal({"event": "count", "count": self.counted.plain(), "share": round(self.progress.share, 4)})
+
+    def note_progress(self) -> None:
+        """Write down how much was taken, for the case that this process is killed."""
+        self.progress.look(self.child)
+        share, now = round(self.progress.share, 4), time.monotonic()
+        if self.noted and (share < self.noted + NOTED_SHARE or now < self.noted_at + NOTED_SECONDS):
+            return
+        if share > self.noted:
+            self.noted, self.noted_at = share, now
+            self._journal({"event": "sent", "share": share}, sync=False)
 
     def result(self) -> count.Count:
         return self.counter.result() if self.counter else count.unknown("there was no document")
@@ -229,20 +258,28 @@ class Attempt:
     def _have_printed(self, source: int) -> int:
         """Start the real backend, feed it, pass on what it says; returns its wait status."""
         said, says = os.pipe()
-        streamed = not self.files and source == 0
-        document, feed = os.pipe() if streamed else (source, -1)
+        stream, document = None, source
+        if self.job.files:
+            self.progress = OfFile(self.job.files[0], self.job.copies, self.said)
+        elif source:
+            self.progress = OfSpool(source)
+        else:
+            document, feed = os.pipe()
+            self.progress = stream = OfPipe(feed, self.job.size)
+        ours = os.getpid()
         self.child = os.fork()
         if self.child == 0:
-            self._become_backend(document, says)
+            self._become_backend(ours, document, says)
         os.close(says)
-        if streamed:
+        if stream:
             os.close(document)
         if self.terminated:
             self._on_term(signal.SIGTERM, None)
-        Pump(self, feed, said).run()
+        Pump(self, stream, said).run()
+        self.progress.look(self.child)
         return os.waitpid(self.child, 0)[1]
 
-    def _become_backend(self, document: int, says: int) -> None:
+    def _become_backend(self, parent: int, document: int, says: int) -> None:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -251,7 +288,7 @@ class Attempt:
             os.dup2(says, 2)
             if not runs_as_root(self.program):
                 self.account.become()
-            die_with_parent()
+            die_with_parent(parent)
             os.environ["DEVICE_URI"] = self.device
             os.execv(self.program, [sys.argv[0].removeprefix(SCHEME), *sys.argv[1:]])
         except BaseException as error:
@@ -261,21 +298,9 @@ class Attempt:
     def _on_term(self, number: int, frame: object) -> None:
         self.terminated = True
         if self.child:
-            self.look()
+            self.progress.look(self.child)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.child, signal.SIGTERM)
-
-    def look(self) -> None:
-        """How far the real backend has read its file, by the kernel's word."""
-        place = f"/proc/{self.child}/fdinfo"
-        with contextlib.suppress(OSError, ValueError, IndexError, ZeroDivisionError):
-            for name in os.listdir(place):
-                if os.readlink(f"/proc/{self.child}/fd/{name}") in self.files:
-                    with open(f"{place}/{name}", encoding="ascii") as file:
-                        read = int(file.readline().split()[1])
-                    size = os.stat(self.files[0]).st_size
-                    share = (max(0, self.said.copies - 1) + read / size) / self.job.copies
-                    self.share = max(self.share, min(1.0, share))
 
     def _report(self, counted: count.Count) -> None:
         """Tell cupsd, which by itself counts one a copy for a raw queue."""
@@ -283,9 +308,9 @@ class Attempt:
         if pages and not (self.terminated or self.said.total):
             tell("PAGE", f"total {pages}")
 
-    def _journal(self, record: dict[str, object]) -> None:
+    def _journal(self, record: dict[str, object], sync: bool = True) -> None:
         try:
-            journal.append(self.node, {**record, "run": self.run})
+            journal.append(self.node, {**record, "run": self.run}, sync)
         except OSError as error:
             tell("WARNING", f"the attempt could not be written down: {error}")
 
@@ -294,7 +319,7 @@ def ask(settings: Settings, job: Job, counted: count.Count) -> str:
     """Whether the job may be printed: '' or a job-state-reasons keyword. The controller's own answer, in JSON."""
     import socket
 
-    question = {**job.facts(), "count": counted.plain(), "copies": job.copies}
+    question = {**job.facts(), "count": counted.plain()}
     place, name = os.path.split(settings.gate)
     try:
         # A socket's address holds 107 bytes, and its path may be longer.

@@ -3,8 +3,10 @@
 A job is decided on once it has ended by its node's own word, and then by what its backend wrote down:
 
     printed whole                       the pages of the last attempt that was whole
-    completed, no such attempt          what the node counted itself (`estimated`), or the pages for `unknown`
-    cancelled, aborted, lost            as far as the attempt got that got furthest; nothing if none was begun
+    completed, no such attempt          its backend was killed: what the last one counted, else the pages for `unknown`;
+                                        without our backend what the node says; all but `unknown` is `estimated`
+    cancelled, aborted, lost            as far as the attempt got that got furthest (`estimated`, or `unknown` where the
+                                        document could not be counted); nothing if none was begun
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -87,9 +89,11 @@ def decided(job: Job, attempts: Sequence[Attempt], unknown_pages: int) -> Pages 
     if job.state == "completed":
         if 0 < job.impressions <= count.MOST_PAGES and not attempts:
             return _plain(job.impressions, count.ESTIMATED)
-        why = attempts[-1].known.why if attempts else "its server does not count"
-        return _plain(unknown_pages, count.UNKNOWN, why or "its backend was killed")
-    started = [made for one in attempts if (made := _half_printed(one, job)).pages]
+        begun = [one for one in attempts if not one.held]
+        if not begun:
+            return _plain(unknown_pages, count.UNKNOWN, "its server does not count")
+        return _estimated(pages_of(next((one for one in reversed(begun) if one.count), begun[-1]), unknown_pages))
+    started = [made for one in attempts if (made := _half_printed(one, job, unknown_pages)).pages]
     return max(started, key=lambda made: made.pages, default=None)
 
 
@@ -113,16 +117,20 @@ def pages_of(attempt: Attempt, unknown_pages: int) -> Pages:
     return Pages(made.parts, count.PRINTER, made.sides, copies) if attempt.reported else made
 
 
-def _half_printed(attempt: Attempt, job: Job) -> Pages:
-    """An attempt that was broken off: what the printer said, else the share of the document that was sent."""
+def _half_printed(attempt: Attempt, job: Job, unknown_pages: int) -> Pages:
+    """An attempt that was broken off: what the printer said, else the share of the document that was taken."""
+    full = pages_of(attempt, unknown_pages)
     if attempt.reported:
-        return pages_of(attempt, 0)
-    full = pages_of(attempt, 0)
-    if not full.pages:
-        return _plain(job.impressions if attempt.driver else 0, count.ESTIMATED)
-    if attempt.share >= 1:  # a stream was counted as far as it came
         return full
-    return Pages(_as_many(full.parts, math.ceil(full.pages * attempt.share)), count.ESTIMATED, full.sides, 1)
+    if full.origin == count.UNKNOWN and attempt.driver and 0 < job.impressions <= count.MOST_PAGES:
+        return _plain(job.impressions, count.ESTIMATED)
+    taken = math.ceil(full.pages * attempt.share)
+    return replace(_estimated(full), parts=_as_many(full.parts, taken), copies=1)
+
+
+def _estimated(pages: Pages) -> Pages:
+    """As it is believed of an attempt that did not come to its end."""
+    return replace(pages, origin=count.ESTIMATED) if pages.origin == count.COUNTED else pages
 
 
 def _as_many(parts: Sequence[Part], pages: int) -> tuple[Part, ...]:

@@ -29,7 +29,8 @@ CPU_SECONDS = 20
 MEMORY = 320 << 20
 """Bytes of private memory beyond what it begins with (RLIMIT_DATA)."""
 PR_SET_PDEATHSIG = 1
-_COMPLETE = b"."
+_COMPLETE, _CUT = b".", b"-"
+"""Said of a document that was written down: it has ended, or no more of it will come."""
 
 
 class Account:
@@ -60,7 +61,7 @@ class Counter:
         answer, self._say = os.pipe()
         self.answer = answer
         self._go, go = -1, -1
-        stream = -1
+        stream, self._parent = -1, os.getpid()
         if not paths and kinds[0] == count.PDF:
             go, self._go = os.pipe()
             stream = self.feed = scratch(account)
@@ -74,17 +75,24 @@ class Counter:
             if handle >= 0:
                 os.close(handle)
 
-    def complete(self, whole: bool = True) -> None:
-        """The document has ended; only now a PDF can be counted."""
+    def complete(self, cut: bool = False) -> None:
+        """The document has ended, or was cut off: only now a PDF can be counted. A second call changes nothing."""
         if self._go >= 0:
-            if whole:
-                with contextlib.suppress(OSError):
-                    os.write(self._go, _COMPLETE)
-            os.close(self._go)
-            self._go = -1
-        if self.feed >= 0:
-            os.close(self.feed)
-            self.feed = -1
+            with contextlib.suppress(OSError):
+                os.write(self._go, _CUT if cut else _COMPLETE)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for handle in (self._go, self.feed):
+            if handle >= 0:
+                os.close(handle)
+        self._go = self.feed = -1
+
+    def give_up(self, why: str) -> None:
+        """What came of the document so far is not counted."""
+        self._counted = count.unknown(why)
+        self._let_go()
+        self.end()
 
     def ready(self, seconds: float) -> bool:
         """Whether the result is there, or is so within this time."""
@@ -93,7 +101,7 @@ class Counter:
     def result(self) -> count.Count:
         """Waits, and ends the child. Raises nothing."""
         if self._counted is None:
-            self.complete(whole=False)
+            self._let_go()
             self._counted = self._await(time.monotonic() + COUNT_SECONDS)
             self.end()
         return self._counted
@@ -129,7 +137,6 @@ class Counter:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cancelled job is counted as far as it got
             self._leave({self._say, stream, go, keep})
-            die_with_parent()
             _limit(resource.RLIMIT_CPU, CPU_SECONDS)
             _limit(resource.RLIMIT_DATA, _held() + MEMORY)
             _limit(resource.RLIMIT_CORE, 0)
@@ -138,13 +145,15 @@ class Counter:
             # Before it becomes another account: what they import may lie where only root may look.
             readers = [count.reader(kind) for kind in kinds]
             account.become()
+            die_with_parent(self._parent)
             counted = []
-            if go >= 0 and os.read(go, 1) != _COMPLETE:
+            told = os.read(go, 1) if go >= 0 else _COMPLETE
+            if not told:
                 counted = [count.unknown("the document ended too soon")]
             elif paths:
-                counted = [_of_file(reader, path) for reader, path in zip(readers, paths, strict=True)]
+                counted = [_of_file(reader, path, told == _CUT) for reader, path in zip(readers, paths, strict=True)]
             else:
-                counted = [readers[0](stream, "")]
+                counted = [readers[0](stream, "", False)]
             answer = json.dumps(count.believed(count.added(counted)).plain()).encode()
         except BaseException as error:
             answer = json.dumps(count.unknown(_said(error)).plain()).encode()
@@ -163,9 +172,9 @@ class Counter:
                     os.close(int(name))
 
 
-def _of_file(reader: count.Reader, path: str) -> count.Count:
+def _of_file(reader: count.Reader, path: str, cut: bool) -> count.Count:
     with open(path, "rb") as file:
-        return reader(file.fileno(), path)
+        return reader(file.fileno(), path, cut)
 
 
 def _said(error: BaseException) -> str:
@@ -194,9 +203,9 @@ def scratch(account: Account) -> int:
     return handle
 
 
-def die_with_parent() -> None:
-    """Whoever ends the parent, even by SIGKILL, ends this process too (prctl(2))."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Whoever ends the parent, even by SIGKILL, ends this process too (prctl(2)). It is forgotten when a process
+    becomes another account, so it comes after that. parent: who forked this process, which may have ended since."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from controller.nodes.process import Backend
 
 HERE = Path(__file__).parent
-RUN_ON_NODES = ("__init__.py", "backend.py", "counter.py", "journal.py", "pump.py", "said.py", "count")
+RUN_ON_NODES = ("__init__.py", "backend.py", "counter.py", "journal.py", "progress.py", "pump.py", "said.py", "count")
 """What the launcher imports there."""
 
 

@@ -4,14 +4,17 @@ One file a day in NODE/costs/, `journal-20261122`, one JSON object a line, each 
 the backend goes on. Lines of an attempt, told apart by `run`:
 
     {"event": "begin", "run": …, "at": …, "uuid": …, "job": …, "user": …, "queue": …, "title": …,
-     "driver": …, "options": {…}, "separately": …}
-    {"event": "end", "run": …, "at": …, "status": …, "whole": …, "share": …, "reported": …, "copies": …, "count": …}
-    {"event": "count", "run": …, "count": [origin, [[medium, colour, pages], …], copies, sides, why]}
+     "driver": …, "options": {…}, "separately": …, "copies": …} and a `count` that is known already
+    {"event": "count", "run": …, "count": [origin, [[medium, colour, pages], …], copies, sides, why], "share": …}
+    {"event": "sent", "run": …, "share": …}
+    {"event": "end", "run": …, "at": …, "status": …, "whole": …, "share": …, "reported": …, "count": …}
 
-    {"event": "held", "run": …, "at": …, "reason": …, "count": …, "copies": …} and what `begin` has; it stands alone
+    {"event": "held", "run": …, "at": …, "reason": …, "count": …} and what `begin` has; it stands alone
 
-`whole`: the real backend says that all is printed; `share`: how much of its file it had read; `count` is null in `end`
-where counting took longer than printing, and follows. Runs on nodes as well, so it imports little.
+`whole`: the real backend says that all is printed; `share`: how much of the document it had taken; `count` is null in
+`end` where it stands in a line of its own: before it, as soon as it was known, or behind it where counting took longer
+than printing, then without a share. `sent` alone may reach the disk later: it is for backends that are killed, which
+loses nothing that was written. Runs on nodes as well, so it imports little.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-    Reader: TypeAlias = Callable[[int, str], "Count"]
+    Reader: TypeAlias = Callable[[int, str, bool], "Count"]
 
 COUNTED, ESTIMATED, UNKNOWN, PRINTER = "counted", "estimated", "unknown", "printer"
 """Where a page count comes from; `printer` is the printer's own word."""
@@ -155,28 +155,29 @@ def pjl(head: bytes) -> tuple[int, str, bool | None]:
 
 
 def reader(kind: str) -> Reader:
-    """What counts documents of a kind: called with a descriptor open for reading, and a path where a file can be
-    opened anew ('' for a stream). It raises whatever the libraries do, and has no limits of its own (counter.py)."""
+    """What counts documents of a kind: called with a descriptor open for reading, a path where a file can be opened
+    anew ('' for a stream), and whether it is a file whose end is missing. It raises whatever the libraries do, and has
+    no limits of its own (counter.py)."""
     if kind == PDF:
         from controller.costs.count import pdf
 
-        return lambda document, path: pdf.count(path)
+        return lambda document, path, cut: pdf.count(path, cut)
     if kind == RASTER:
         from controller.costs.count import raster
 
-        return lambda document, path: raster.count(document)
+        return lambda document, path, cut: raster.count(document)
     if kind == POSTSCRIPT:
         from controller.costs.count import postscript
 
-        return lambda document, path: postscript.count(document)
+        return lambda document, path, cut: postscript.count(document)
     if kind == PCL:
         from controller.costs.count import pcl
 
-        return lambda document, path: pcl.count(document)
+        return lambda document, path, cut: pcl.count(document)
     if kind == TEXT:
         from controller.costs.count import text
 
-        return lambda document, path: text.count(document)
+        return lambda document, path, cut: text.count(document)
     if kind == IMAGE:
-        return lambda document, path: one_page(1, COUNTED)
-    return lambda document, path: unknown("its format is not known")
+        return lambda document, path, cut: one_page(1, COUNTED)
+    return lambda document, path, cut: unknown("its format is not known")

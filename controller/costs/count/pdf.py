@@ -11,7 +11,7 @@ import time
 from io import BytesIO
 from itertools import pairwise
 
-from controller.costs.count import COUNTED, HEAD_BYTES, UEL, Count, added, media, pjl
+from controller.costs.count import COUNTED, ESTIMATED, HEAD_BYTES, UEL, Count, added, media, pjl, unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,17 +48,21 @@ _GREY = {"/DeviceGray", "/CalGray", "/G", "/Pattern"}
 Parts = dict[tuple[str, bool | None], int]
 
 
-def count(path: str) -> Count:
-    """Filters that are given several documents hand them on one behind the other, so each is counted."""
+def count(path: str, cut: bool = False) -> Count:
+    """Filters that are given several documents hand them on one behind the other, so each is counted.
+
+    cut: the end is missing, and only pages are counted of which nothing else is. Programs write all pages' descriptions
+    before what is on them, and qpdf finds them without the table at the end.
+    """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         seams = list(_NEXT.finditer(data))
         if not seams:
-            return _asked(_one(file), data[:HEAD_BYTES])
+            return _asked(_one(file, cut), data[:HEAD_BYTES])
         heads = [data[:HEAD_BYTES]]
         heads += (seam[1] if UEL in seam[1] else heads[-1] for seam in seams)
         bounds = [0, *(seam.end() for seam in seams), len(data)]
         return added(
-            [_asked(_one(BytesIO(data[a:b])), head) for (a, b), head in zip(pairwise(bounds), heads, strict=True)]
+            [_asked(_one(BytesIO(data[a:b]), cut), head) for (a, b), head in zip(pairwise(bounds), heads, strict=True)]
         )
 
 
@@ -77,15 +81,27 @@ def _without_colour(parts: Parts) -> Parts:
     return grey
 
 
-def _one(source: BinaryIO) -> Count:
+def _one(source: BinaryIO, cut: bool) -> Count:
     parts: Parts = {}
     known: dict[tuple[int, int], bool] = {}
     until = time.process_time() + COLOUR_SECONDS
     for page in qpdf.Pdf._open(source).pages:
+        if cut and not _has_come(page):
+            continue
         colour = _colour(page, known) if time.process_time() < until else None
         part = (_medium(page), colour)
         parts[part] = parts.get(part, 0) + 1
+    if cut:
+        return Count(ESTIMATED, parts) if parts else unknown("it was cut off before a whole page had come")
     return Count(COUNTED, parts)
+
+
+def _has_come(page: Any) -> bool:
+    """Whether what is on a page is in the file: what is not is null to qpdf."""
+    contents = page.obj.get("/Contents")
+    streams = list(contents) if _is_array(contents) else [contents]
+    things = page.obj.get("/Resources", {}).get("/XObject", {})
+    return not any(one is None for one in (*streams, *(things.get(name) for name in things.keys())))  # noqa: SIM118
 
 
 def _medium(page: Any) -> str:

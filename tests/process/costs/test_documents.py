@@ -13,7 +13,7 @@ import pytest
 
 from tests.documents import A3, pdf, rendered, text
 from tests.fleets import running
-from tests.process.costs.test_backend import MODELS
+from tests.process.costs.conftest import MODELS
 from tests.process.costs.test_charging import entries
 from tests.process.fleet import Fleet, eventually, with_password
 
