@@ -20,7 +20,7 @@ from controller.costs.ledger import Ledger
 from controller.costs.people import site_of
 from controller.costs.rates import DEAREST, micros, shown
 from controller.costs.refunds import refund as give_back
-from controller.costs.reports import ENTRY_COLUMNS, SUM_COLUMNS, CostsError, day_of
+from controller.costs.reports import ENTRY_COLUMNS, PAYMENT_COLUMNS, SUM_COLUMNS, CostsError, day_of
 from controller.costs.rules import Rules, published
 from controller.costs.standing import LIMIT_COLUMNS
 from controller.costs.standing import limits as limits_of
@@ -56,10 +56,14 @@ class By(StrEnum):
 
 FromOption = Annotated[str, typer.Option("--from", help="First day, 2026-11-01 or 2026-11. Default: of this month.")]
 ToOption = Annotated[str, typer.Option("--to", help="Last day, or last month. Default: today.")]
-UserOption = Annotated[str, typer.Option(help="Of this person only.")]
-DepartmentOption = Annotated[str, typer.Option(help="Of this department only.")]
-AccountOption = Annotated[str, typer.Option(help="Of this shared account only.")]
-PrinterOption = Annotated[str, typer.Option(help="Of this printer only.")]
+UserOption = Annotated[str | None, typer.Option(help="Of this person only.")]
+DepartmentOption = Annotated[
+    str | None, typer.Option(help="Of this department only; '' is that of people without one.")
+]
+AccountOption = Annotated[
+    str | None, typer.Option(help="Of this shared account only; '' is what people pay themselves.")
+]
+PrinterOption = Annotated[str | None, typer.Option(help="Of this printer only.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 SharedOption = Annotated[bool, typer.Option("--shared", help="A shared account, not a person.")]
 AmountArgument = Annotated[
@@ -74,10 +78,10 @@ def costs(
     by: ByOption = By.USER,
     begin: FromOption = "",
     to: ToOption = "",
-    user: UserOption = "",
-    department: DepartmentOption = "",
-    account: AccountOption = "",
-    printer: PrinterOption = "",
+    user: UserOption = None,
+    department: DepartmentOption = None,
+    account: AccountOption = None,
+    printer: PrinterOption = None,
     state: StateOption = VAR,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -85,9 +89,9 @@ def costs(
     """Sums by user, department, account, printer or month. `costs jobs` shows what is behind them."""
     if context.invoked_subcommand:
         return
-    first, last = _period(begin, to)
     names = _names(user=user, department=department, account=account, printer=printer)
     with _ledger(state) as ledger:
+        first, last = _period(begin, to, _today(ledger.store))
         rows, rules = reports.sums(ledger, by, first, last, names), published(ledger.store)
     if not (as_json or as_csv):
         say(f"{first} to {last}" + (f", amounts in {rules.costs.currency}" if rules else ""))
@@ -99,19 +103,19 @@ def costs(
 def jobs(
     begin: FromOption = "",
     to: ToOption = "",
-    user: UserOption = "",
-    department: DepartmentOption = "",
-    account: AccountOption = "",
-    printer: PrinterOption = "",
+    user: UserOption = None,
+    department: DepartmentOption = None,
+    account: AccountOption = None,
+    printer: PrinterOption = None,
     state: StateOption = VAR,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """The jobs behind a sum, with where each page count comes from."""
-    first, last = _period(begin, to)
     names = _names(user=user, department=department, account=account, printer=printer)
     with _ledger(state) as ledger:
+        first, last = _period(begin, to, _today(ledger.store))
         rows = reports.entries(ledger, first, last, names, _rules(ledger.store, config).site.tariff)
     _print(rows, ENTRY_COLUMNS, as_json, as_csv)
 
@@ -127,8 +131,8 @@ def what_if(
     as_csv: CsvOption = False,
 ) -> None:
     """What a period would have cost at the prices of another configuration. The ledger is not touched."""
-    first, last = _period(since, to)
     with _ledger(state) as ledger:
+        first, last = _period(since, to, _today(ledger.store))
         rows = reports.what_if(ledger, by, first, last, _rules(ledger.store, config).site, {})
     _print(rows, ("name", "was", "would_be", "change"), as_json, as_csv)
 
@@ -136,8 +140,8 @@ def what_if(
 @app.command()
 def statement(
     month: Annotated[str, typer.Argument(help="2026-11.")],
-    user: UserOption = "",
-    department: DepartmentOption = "",
+    user: UserOption = None,
+    department: DepartmentOption = None,
     output: Annotated[Path | None, typer.Option(help="File to write; left out: standard output.")] = None,
     state: StateOption = VAR,
     config: ConfigOption = None,
@@ -219,6 +223,25 @@ def refund(
 
 
 @app.command()
+def payments(
+    begin: FromOption = "",
+    to: ToOption = "",
+    user: UserOption = None,
+    account: AccountOption = None,
+    state: StateOption = VAR,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """What was paid in, and who booked it."""
+    with _ledger(state) as ledger:
+        first, last = _period(begin, to, _today(ledger.store))
+        names, tariff = _names(user=user, account=account), _rules(ledger.store, config).site.tariff
+        rows = reports.payments(ledger, first, last, names, tariff)
+    _print(rows, PAYMENT_COLUMNS, as_json, as_csv)
+
+
+@app.command()
 def balance(name: str, shared: SharedOption = False, state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """What is left of the money that was paid in; below zero is owed."""
     with _ledger(state) as ledger:
@@ -239,8 +262,8 @@ def limits(name: str, state: StateOption = VAR, as_json: JsonOption = False) -> 
 @app.command()
 def fleet(begin: FromOption = "", to: ToOption = "", state: StateOption = VAR, as_json: JsonOption = False) -> None:
     """What the nodes cost, idle hours included, beside what was charged; and what scaling saved."""
-    first, last = _period(begin, to)
     with _ledger(state) as ledger:
+        first, last = _period(begin, to, _today(ledger.store))
         row = reports.fleet(ledger.store, first, last)
     print_json(row) if as_json else print_table([row], tuple(row))
 
@@ -254,8 +277,12 @@ def _print(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool, 
         print_table(rows, columns)
 
 
-def _period(begin: str, to: str) -> tuple[date, date]:
-    today = date.today()  # noqa: DTZ011  (a person's day, where that person sits)
+def _today(store: Store) -> date:
+    """By the clock of the site, as the ledger's days."""
+    return (published(store) or Rules()).site.tariff.today()
+
+
+def _period(begin: str, to: str, today: date) -> tuple[date, date]:
     first = day_of(begin) if begin else today.replace(day=1)
     last = day_of(to, end=True) if to else max(first, today)
     if number(last) < number(first):
@@ -263,8 +290,8 @@ def _period(begin: str, to: str) -> tuple[date, date]:
     return first, last
 
 
-def _names(**names: str) -> dict[str, str]:
-    return {column: name for column, name in names.items() if name}
+def _names(**names: str | None) -> dict[str, str]:
+    return {column: name for column, name in names.items() if name is not None}
 
 
 def _amount(text: str) -> int:

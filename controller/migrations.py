@@ -282,3 +282,9 @@ def m012_moves(db: Database) -> None:
 def m013_released(db: Database) -> None:
     """A job that was held did not wait for its printer (controller/jobs/table.py: WAITS_SINCE)."""
     db["jobs"].add_column("released", int, not_null_default=0)
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m014_imports(db: Database) -> None:
+    """What somebody owes leaves out what an old server printed (controller/costs/ledger.py)."""
+    db.execute("create index ledger_imports on ledger (user, account) where kind = 'import'")

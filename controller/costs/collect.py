@@ -120,7 +120,7 @@ class Charger:
         with self._lock, self.open_store() as store:
             self._charge_orphans(store, now)
             with store.transaction():
-                store.execute("delete from attempts where ended > 0 and ended < ?", [now - KEPT_SECONDS])
+                store.execute(_FORGET, [now - KEPT_SECONDS])
                 store.execute("delete from let_through where at < ?", [now - FORGET_SECONDS])
             for row in store.rows("select path, offset from journals"):
                 path = self.nodes / row["path"]
@@ -166,14 +166,9 @@ class Charger:
             store.execute_many("delete from uncharged where uuid = :uuid", [{"uuid": one} for one in (*done, *gone)])
             rows = [{"uuid": _said_uuid(jobs[uuid])} for uuid in done]
             store.execute_many("delete from let_through where uuid = :uuid", rows)
+            new = Ledger(store).new(entries)
             _write(Ledger(store), entries, {f"job:{uuid}" for uuid in done if attempts.get(uuid)})
-            busy: dict[int, float] = {}
-            for one in (jobs[uuid] for uuid in done):
-                if 0 < one.processing <= one.completed:
-                    day = number(site.tariff.local(one.completed).date())
-                    busy[day] = busy.get(day, 0.0) + one.completed - one.processing
-            for day, seconds in busy.items():
-                store.execute(_METERED, [day, 0.0, 0.0, seconds, 0])
+            _meter_busy(store, site, [jobs[one.key.removeprefix("job:")] for one in new])
 
     def _charge_orphans(self, store: Store, now: float) -> None:
         """Attempts that were printed whole, of jobs that the table of jobs never heard of."""
@@ -184,18 +179,30 @@ class Charger:
             [now - ORPHAN_SECONDS],
         )
         site, entries = self.site(), []
+        jobs: dict[tuple[str, str, int], list[Attempt]] = {}
         for row in rows:
-            attempt = attempt_of(row["record"])
-            if attempt and attempt.whole:
-                ended = int(attempt.ended)
-                job = Job(
-                    attempt.uuid, attempt.job, row["node"], attempt.queue, attempt.user, attempt.title, "completed"
-                )
-                job = Job(**{**vars(job), "state": "completed", "created": ended, "completed": ended})
-                if pages := decided(job, [attempt], site.unknown_pages):
-                    entries.append(entry(job, [attempt], pages, site))
+            if (attempt := attempt_of(row["record"])) and attempt.whole:
+                jobs.setdefault((row["node"], attempt.uuid, attempt.job), []).append(attempt)
+        for (node, uuid, number_), tried in jobs.items():
+            tried.sort(key=lambda one: (one.begun, one.run))
+            last = tried[-1]
+            job = Job(uuid, number_, node, last.queue, last.user, last.title, "completed")
+            job = Job(**{**vars(job), "state": "completed", "created": int(last.ended), "completed": int(last.ended)})
+            if pages := decided(job, tried, site.unknown_pages):
+                entries.append(entry(job, tried, pages, site))
         with store.transaction():
             Ledger(store).write(entries)
+
+
+def _meter_busy(store: Store, site: Site, jobs: Iterable[Job]) -> None:
+    """How long these jobs printed, by day. Call once for each, in the transaction in which it is charged."""
+    busy: dict[int, float] = {}
+    for one in jobs:
+        if 0 < one.processing <= one.completed:
+            day = number(site.tariff.local(one.completed).date())
+            busy[day] = busy.get(day, 0.0) + one.completed - one.processing
+    for day, seconds in busy.items():
+        store.execute(_METERED, [day, 0.0, 0.0, seconds, 0])
 
 
 def _write(ledger: Ledger, entries: list[Entry], tried: set[str]) -> None:
@@ -214,7 +221,11 @@ def _write(ledger: Ledger, entries: list[Entry], tried: set[str]) -> None:
     ledger.write(corrections)
 
 
-_COUNTED_LATE = "insert or ignore into uncharged (uuid) select uuid from jobs where uuid = :uuid and open = 0"
+_FORGET = (
+    "delete from attempts where coalesce(nullif(ended, 0), json_extract(record, '$[0].at')) < ? "
+    "and not exists (select 1 from uncharged where uuid = key)"
+)
+_CHARGE_AGAIN = "insert or ignore into uncharged (uuid) select uuid from jobs where uuid = :uuid and open = 0"
 
 
 def _keep(store: Store, node: str, records: Sequence[Mapping[str, Any]]) -> None:
@@ -236,9 +247,8 @@ def _keep(store: Store, node: str, records: Sequence[Mapping[str, Any]]) -> None
         "insert or replace into attempts (run, key, node, ended, record) values (:run, :key, :node, :ended, :record)",
         rows,
     )
-    # Its job may have been charged without it, when it was waited for too long: then it is corrected.
-    late = {str(record["run"]) for record in records if record.get("event") == "count"}
-    store.execute_many(_COUNTED_LATE, [{"uuid": made[run].uuid} for run in sorted(late & made.keys())])
+    # A job may have been charged without them, when its count was waited for too long: then it is corrected.
+    store.execute_many(_CHARGE_AGAIN, [{"uuid": uuid} for uuid in sorted({one.uuid for one in made.values()})])
 
 
 def attempt_of(record: str) -> Attempt | None:

@@ -26,6 +26,7 @@ from controller.store import Store
 
 BATCH = 5_000
 """Entries written in one transaction."""
+DEPOSIT = "deposit"
 _KEYS_AT_ONCE = 500
 
 
@@ -68,7 +69,7 @@ class Ledger:
 
     def write(self, entries: Iterable[Entry]) -> int:
         """Add those whose key is not there yet; returns how many. Call within `store.transaction()`."""
-        new = self._new(list(entries))
+        new = self.new(list(entries))
         if new:
             now = int(time.time())
             last = {"last": self.store.rows("select max(id) as id from ledger")[0]["id"] or 0}
@@ -134,10 +135,10 @@ class Ledger:
         self, begin: date, end: date, names: Mapping[str, str] | None = None, limit: int = -1, offset: int = 0
     ) -> list[Entry]:
         """The entries behind a sum, newest day first."""
-        conditions = ["day >= :begin and day < :end", *(f"{name} = :{name}" for name in names or {})]
-        values = {**(names or {}), "begin": number(begin), "end": number(end), "limit": limit, "offset": offset}
-        sql = f"select * from ledger where {' and '.join(conditions)} order by day desc, id desc"
-        return [_entry(row) for row in self.store.rows(f"{sql} limit :limit offset :offset", values)]
+        sql, values = _between(begin, end, names, f"kind != '{DEPOSIT}'")
+        place = {"limit": limit, "offset": offset}
+        rows = self.store.rows(f"{sql} order by day desc, id desc limit :limit offset :offset", {**values, **place})
+        return [_entry(row) for row in rows]
 
     def _widened(self, begin: date, end: date) -> tuple[date, date]:
         """The same entries between whole years, where nothing lies between an end of the period and the year's."""
@@ -152,18 +153,25 @@ class Ledger:
         return begin, end
 
     def entries(self, begin: date, end: date, names: Mapping[str, str] | None = None, limit: int = -1) -> list[Entry]:
-        """The entries behind a sum, oldest first."""
-        conditions = ["day >= :begin and day < :end", *(f"{name} = :{name}" for name in names or {})]
-        values = {**(names or {}), "begin": number(begin), "end": number(end), "limit": limit}
-        sql = f"select * from ledger where {' and '.join(conditions)} order by at, id limit :limit"
-        return [_entry(row) for row in self.store.rows(sql, values)]
+        """The entries behind a sum, oldest first. What was paid in is in no sum."""
+        sql, values = _between(begin, end, names, f"kind != '{DEPOSIT}'")
+        return [
+            _entry(row) for row in self.store.rows(f"{sql} order by at, id limit :limit", {**values, "limit": limit})
+        ]
+
+    def deposits(self, begin: date, end: date, names: Mapping[str, str] | None = None) -> list[Entry]:
+        """What was paid in, oldest first."""
+        sql, values = _between(begin, end, names, f"kind = '{DEPOSIT}'")
+        return [_entry(row) for row in self.store.rows(f"{sql} order by at, id", values)]
 
     def balance(self, name: str, shared: bool = False) -> int:
-        """What is left of all that was paid in, in millionths; negative when more was printed than paid."""
+        """What is left of all that was paid in, in millionths; negative when more was printed than paid. What was
+        imported had been paid for, or not, before anything was paid in here."""
         who = "account = :name and account != ''" if shared else "user = :name and account = ''"
         sql = (
             f"select (select coalesce(sum(amount), 0) from costs_by_month where {who}) + "
-            f"(select coalesce(sum(amount), 0) from ledger where kind = 'deposit' and {who}) as owed"
+            f"(select coalesce(sum(amount), 0) from ledger where kind = '{DEPOSIT}' and {who}) - "
+            f"(select coalesce(sum(amount), 0) from ledger where kind = 'import' and {who}) as owed"
         )
         return -int(self.store.rows(sql, {"name": name})[0]["owed"])
 
@@ -173,13 +181,20 @@ class Ledger:
         entry = Entry(f"deposit:{key}", "deposit", int(time.time()), number(day), user, account=account, amount=-amount)
         return self.write([replace(entry, facts=remark)]) == 1
 
-    def _new(self, entries: Sequence[Entry]) -> list[Entry]:
+    def new(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of them whose key is not there yet, each once."""
         known: set[str] = set()
         for at in range(0, len(entries), _KEYS_AT_ONCE):
             keys = [entry.key for entry in entries[at : at + _KEYS_AT_ONCE]]
             marks = ", ".join("?" * len(keys))
             known.update(row["key"] for row in self.store.rows(f"select key from ledger where key in ({marks})", keys))
         return list({entry.key: entry for entry in reversed(entries) if entry.key not in known}.values())[::-1]
+
+
+def _between(begin: date, end: date, names: Mapping[str, str] | None, kind: str) -> tuple[str, dict[str, Any]]:
+    conditions = ["day >= :begin and day < :end", kind, *(f"{name} = :{name}" for name in names or {})]
+    values = {**(names or {}), "begin": number(begin), "end": number(end)}
+    return f"select * from ledger where {' and '.join(conditions)}", values
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:

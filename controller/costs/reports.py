@@ -26,6 +26,7 @@ ENTRY_COLUMNS = (
     *("when", "kind", "user", "department", "account", "printer", "job", "title"),
     *("pages", "sheets", "colour_pages", "amount", "origin", "remark", "key"),
 )
+PAYMENT_COLUMNS = ("when", "user", "account", "amount", "remark", "key")
 HOUR = 3600
 YEARS = range(1970, 3000)
 """Days of these are understood."""
@@ -75,6 +76,12 @@ def added(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def entries(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], tariff: Tariff) -> list[dict[str, Any]]:
     """The entries behind a sum, `last` included."""
     return [_row(one, tariff) for one in ledger.entries(begin, last + timedelta(days=1), names)]
+
+
+def payments(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], tariff: Tariff) -> list[dict[str, Any]]:
+    """What was paid in, `last` included; amounts are of money that came in."""
+    found = ledger.deposits(begin, last + timedelta(days=1), names)
+    return [_row(replace(one, amount=-one.amount), tariff) for one in found]
 
 
 def _row(one: Entry, tariff: Tariff) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def _corrected(found: Iterable[Entry]) -> Iterator[Entry]:
 
 def statement(ledger: Ledger, begin: date, last: date, names: Mapping[str, str], tariff: Tariff, currency: str) -> str:
     """An HTML page that can be printed: each person's jobs with their prices, and the sum."""
-    found = [one for one in ledger.entries(begin, last + timedelta(days=1), names) if one.kind != "deposit"]
+    found = ledger.entries(begin, last + timedelta(days=1), names)
     people = [
         {
             "name": name,
@@ -215,7 +222,7 @@ def _import(server: str, key: tuple[str, str, str], found: tuple[int, int, str, 
         day=number(site.tariff.local(at).date()),
         user=user,
         department=department,
-        account="" if billing == "-" else billing,
+        account=site.account(user, {"job-billing": billing}),
         printer=printer,
         node=server,
         job=int(job),
@@ -223,7 +230,7 @@ def _import(server: str, key: tuple[str, str, str], found: tuple[int, int, str, 
         sheets=printed.sheets,
         amount=micros(site.tariff.amount(printed)),
         origin=ESTIMATED,
-        facts=facts(printed),
+        facts=facts(printed, billing="" if billing == "-" else billing),
     )
 
 

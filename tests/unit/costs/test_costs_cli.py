@@ -117,6 +117,23 @@ def test_money_is_booked_once_for_each_key(state: Path) -> None:
     for _ in range(2):
         done(state, "deposit", "carol", "12.50", "--key", "till-7")
     assert done(state, "balance", "carol").strip() == "12.50"
+    assert [row["amount"] for row in json.loads(done(state, "payments", "--user", "carol", "--json"))] == ["12.50"]
+    assert json.loads(done(state, "jobs", "--user", "carol", "--json")) == []
+
+
+def test_an_empty_name_is_a_name(books: Path) -> None:
+    """That of the department of people who are in none, and of the account of jobs that people pay themselves."""
+    with Store(books / "cupsfleet.db") as store:
+        of_chemistry = replace(entry("c", "carol", 2), department="Chemistry", account="lab")
+        Ledger(store).write_many([entry("a", "alice", 1), of_chemistry])
+    for name in ("--department", "--account"):
+        [job] = json.loads(done(books, "jobs", name, "", *MARCH, "--json"))
+        [row] = json.loads(done(books, name, "", *MARCH, "--json"))
+        assert (job["key"], row["name"]) == ("job:a", "alice")
+    assert json.loads(done(books, "jobs", "--user", "", *MARCH, "--json")) == []
+    page = done(books, "statement", "2026-03", "--department", "")
+    assert "alice" in page
+    assert "carol" not in page
 
 
 def test_a_refund_is_an_entry_with_who_and_why(books: Path) -> None:
@@ -163,7 +180,7 @@ def test_the_rules_that_are_in_force_are_those_of_the_fleet(books: Path, tmp_pat
     [one] = json.loads(done(books, "jobs", "--printer", "old", *MARCH, "--json"))
     assert (one["amount"], one["department"]) == ("0.40", "Law")
     paid = run(books, "deposit", "gina", "2").stderr
-    assert "gina has 1.40 CHF" in paid
+    assert "gina has 1.80 CHF" in paid  # the imported job was paid elsewhere
     assert "there is no user of the name 'gina'" in paid
     assert "amounts in CHF" in run(books, *MARCH).stderr
     [limit] = json.loads(done(books, "limits", "gina", "--json"))

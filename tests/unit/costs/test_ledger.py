@@ -303,6 +303,27 @@ class TestCollecting:
         found = [(one.kind, one.pages, one.amount, one.origin) for one in world.entries()]
         assert found == [("job", 1, 50_000, "unknown"), ("correction", 299, 14_950_000, "counted")]
 
+    def test_hours_of_printing_are_metered_once_for_each_job(self, world: World) -> None:
+        world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
+        world.put(job(processing=DAY - 60))
+        for _ in range(3):
+            world.charger.collect()
+            with Store(world.folder / "db") as store, store.transaction():
+                store.execute("delete from journals")
+        with Store(world.folder / "db") as store:
+            assert [row["busy_seconds"] for row in store.rows("select busy_seconds from fleet_costs")] == [60.0]
+
+    def test_all_documents_of_a_job_that_nobody_knows_are_charged(self, world: World) -> None:
+        facts = {"uuid": "u", "job": 1_000_001, "user": "x", "queue": "office", "title": "t", "driver": True}
+        for run, pages in (("a", 2), ("b", 3)):
+            world.line("node-1", {"event": "begin", "run": run, "at": DAY, "options": {}, "separately": 2, **facts})
+            result = {"status": 0, "whole": True, "share": 1.0, "reported": 0}
+            count = ["counted", [[A4, False, pages]], 1, "", ""]
+            world.line("node-1", {"event": "end", "run": run, "at": DAY + 1, "count": count, **result})
+        world.charger.collect()
+        world.charger.clear()
+        assert [one.pages for one in world.entries()] == [5]
+
     def test_a_journal_of_before_that_was_put_back_is_read_on(self, world: World) -> None:
         world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
         [path] = journal.files(str(world.folder / "nodes/node-1"))

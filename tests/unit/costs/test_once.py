@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.costs import journal
+from controller.costs.attempts import put_together
+from controller.costs.charge import decided
 from controller.costs.collect import Charger
 from controller.costs.ledger import Ledger
 from controller.jobs.moves import MoveTable
 from controller.store import Store
-from tests.unit.costs.test_ledger import SITE, World, job
+from tests.unit.costs.test_ledger import A4, DAY, SITE, World, job
 
 FOREVER = (date(2000, 1, 1), date(2100, 1, 1))
 IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -164,6 +167,52 @@ def test_each_job_is_charged_once(data: st.DataObject) -> None:
         with Store(world.folder / "db") as store:
             assert Ledger(store).total(*FOREVER)["pages"] == sum(charged.values())
             assert Ledger(store).total(*FOREVER)["jobs"] == len(stories)
+
+
+@st.composite
+def attempts_of_a_job(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Lines of a journal: of attempts that follow one another, each as far as it came until its backend was killed."""
+    lines: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(1, 3))):
+        begin = {"event": "begin", "at": DAY + number, "uuid": "u", "job": 1_000_001, "user": "x", "queue": "office"}
+        begin |= {"title": "t", "driver": False, "options": {}, "separately": 0, "copies": draw(st.integers(1, 2))}
+        shares = sorted(draw(st.lists(st.floats(0, 1), max_size=2)))
+        sent: list[dict[str, Any]] = [{"event": "sent", "share": share} for share in shares]
+        pages = draw(st.integers(1, 20))
+        found: dict[str, Any] = {"event": "count", "count": ["counted", [[A4, False, pages]], 1, "", ""]}
+        end = {"event": "end", "at": DAY + number, "status": 0, "reported": 0, "count": None}
+        whole = draw(st.booleans())
+        end |= {"whole": whole, "share": 1.0 if whole else max([0.0, *shares])}
+        made = [begin, *sent, found, end] if draw(st.booleans()) else [begin, *sent, end, found]
+        kept = draw(st.integers(1, len(made)))
+        lines += [{**line, "run": f"run-{number}"} for line in made[:kept]]
+    return lines
+
+
+@settings(max_examples=60)
+@given(attempts_of_a_job(), st.sampled_from(["completed", "canceled", "aborted"]), st.data())
+def test_a_journal_that_is_read_in_pieces_is_one_charge(
+    lines: list[dict[str, Any]], state: str, data: st.DataObject
+) -> None:
+    """Each piece once or several times, before and after the job's end, by controllers that are killed."""
+    expected = decided(job(state=state), list(put_together(lines, {}).values()), SITE.unknown_pages)
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+        world = World(Path(folder))
+        world.put(job(state="processing"))
+        cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=3))), len(lines)]
+        ended = data.draw(st.integers(0, len(cuts) - 1))
+        for number, (begin, end) in enumerate([*pairwise(cuts), (0, 0)]):
+            for line in lines[begin:end]:
+                world.line("node-1", line)
+            if number == ended:
+                world.put(job(state=state))
+            _disturb(world, data.draw)
+        world.charger.collect()
+        world.charger.collect()
+        found = world.entries()
+    assert sum(one.pages for one in found) == (expected.pages if expected else 0)
+    assert len([one for one in found if one.kind == "job"]) == (1 if expected else 0)
+    assert not expected or found[-1].origin == expected.origin
 
 
 def _disturb(world: World, draw: Callable[[Any], Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.config import Costs, Price
+from controller.config import Costs, Price, SharedAccount
 from controller.costs import reports
 from controller.costs.charge import Site, facts
 from controller.costs.collect import Meter
@@ -98,12 +99,24 @@ this is no line of a page_log
 
 def test_a_page_log_is_imported_once_and_counts_each_job_once(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "page_log").write_text(PAGE_LOG)
+    site = replace(SITE, shared=(SharedAccount(name="Chemistry"),))
     for expected in (2, 0):
-        assert ledger.write_many(reports.imported(tmp_path / "page_log", "old", SITE, [])) == expected
+        assert ledger.write_many(reports.imported(tmp_path / "page_log", "old", site, [])) == expected
     found = {one.user: one for one in ledger.entries(date(2026, 3, 1), date(2026, 4, 1))}
     assert (found["alice"].pages, found["alice"].sheets, found["alice"].account) == (4, 2, "Chemistry")
     assert (found["bob"].pages, found["bob"].department, found["bob"].account) == (10, "Chemistry", "")
     assert {one.origin for one in found.values()} == {"estimated"}
+
+
+def test_an_imported_job_is_paid_by_no_account_that_its_user_may_not_use(ledger: Ledger, tmp_path: Path) -> None:
+    """What it said is kept as a remark, and what it cost was paid elsewhere."""
+    (tmp_path / "page_log").write_text(PAGE_LOG)
+    site = replace(SITE, shared=(SharedAccount(name="Chemistry", users=("bob",)),))
+    ledger.write_many(reports.imported(tmp_path / "page_log", "old", site, []))
+    [one] = ledger.entries(date(2026, 3, 1), date(2026, 4, 1), {"user": "alice"})
+    assert (one.account, json.loads(one.facts)["billing"]) == ("", "Chemistry")
+    assert one.amount > 0
+    assert ledger.balance("alice") == 0
 
 
 def test_lines_that_no_server_wrote_stop_no_import(ledger: Ledger, tmp_path: Path) -> None:
