@@ -131,6 +131,8 @@ class World:
     printed: int = 0
     blind: bool = False
     """The prober hears no node, although its canary answers."""
+    emptied: dict[str, bool] = field(default_factory=dict)
+    """Machines whose jobs go to others, and whether their spools are all that is left of them."""
     deaf: set[str] = field(default_factory=set)
     """Nodes that the proxy can't reach."""
     canary: bool = True
@@ -171,6 +173,7 @@ class World:
         """One pass, a second later. Raises Crash where the test wanted it."""
         self.now += self.gap
         self.crew.work()
+        self.move_on()
         self.applier.settle(self.settings)
         snapshot = self.look()
         plan = decide(snapshot, self.settings)
@@ -288,14 +291,17 @@ class World:
         self.printed += len(ended)
         machine.jobs = {number: state for number, state in machine.jobs.items() if state == HELD}
 
-    def hand_over(self, machine: Machine) -> None:
-        """All its jobs go to other machines, as controller.jobs.mover does step by step."""
-        others = [other for other in self.serving() if other is not machine]
-        if machine.jobs and not others:
-            raise NotYet("there is nobody to take them")
-        for place, state in enumerate(list(machine.jobs.values())):
-            self.accept(others[place % len(others)], state)
-        machine.jobs = {}
+    def move_on(self) -> None:
+        """One job of each machine that is emptied goes to another, as controller.jobs.mover has it: whether or not a
+        controller dies meanwhile. A server that can't be asked keeps its jobs; a spool needs none."""
+        for name, spooled in list(self.emptied.items()):
+            machine = self.machines.get(name)
+            others = [other for other in self.serving() if other is not machine]
+            if machine and machine.jobs and others and (spooled or machine.answers):
+                state = machine.jobs.pop(min(machine.jobs))
+                self.accept(min(others, key=lambda other: len(other.jobs)), state)
+            if machine is None or not machine.jobs:
+                del self.emptied[name]
 
 
 class FragileStore(Store):
@@ -452,10 +458,13 @@ class Effects:
         def rescue() -> None:
             if machine := world.machines.get(node.name):
                 machine.runs = False
-                world.hand_over(machine)
+                if machine.jobs:
+                    world.emptied[node.name] = True
+                    raise NotYet(f"{len(machine.jobs)} of its jobs are still to be moved to other nodes")
 
         def evacuate() -> None:
-            world.hand_over(self._answering(node))
+            self._answering(node)
+            world.emptied.setdefault(node.name, False)
 
         by_kind: dict[type[Step], Callable[[], int | None]] = {
             Start: start,
