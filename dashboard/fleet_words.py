@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard.components import counted
+from dashboard.components import capital, counted
 from dashboard.times import lasting
 
 SIGNS = {"good": "✓", "doubt": "!", "bad": "✕"}
 """For a mood, where there is no room for more than one character."""
 COUNTED = ("ready", "draining", "unhealthy", "dead", "unknown")
+_WITH_JOBS = ("ready", "unhealthy", "draining", "dead", "rescuing")
+"""States of nodes that may have jobs, also while they don't answer."""
 UNWELL = ("unhealthy", "disputed", "unknown")
 """What a node may be seen as that its state does not say."""
 
@@ -83,17 +85,19 @@ def _waiting(status: Mapping[str, Any]) -> str:
     waiting = sum(node.get("waiting") or 0 for node in status["nodes"])
     stuck = sum(node.get("stuck") or 0 for node in status["nodes"])
     held = f" {stuck} {'is' if stuck == 1 else 'are'} held or stopped." if stuck else ""
+    unknown = any(node["state"] in _WITH_JOBS and node.get("waiting") is None for node in status["nodes"])
     if not waiting:
-        return f"No job waits.{held}"
+        return f"{'How many jobs wait is not known.' if unknown else 'No job waits.'}{held}"
     longest = max((node.get("wait") or 0.0 for node in status["nodes"]), default=0.0)
     last = "it will start" if waiting == 1 else "the last will start"
-    return f"{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}.{held}"
+    least = "At least " if unknown else ""
+    return f"{least}{counted(waiting, 'job')} waiting, {last} in about {lasting(longest)}.{held}"
 
 
 def doing(scaling: Mapping[str, Any]) -> str:
     """How large the fleet is and should be, and why. scaling: as in `Views.status`."""
     actual, desired = scaling["actual"], scaling["desired"]
-    serve = f"{counted(actual, 'server')} {'takes' if actual == 1 else 'take'} jobs"
+    serve = f"{capital(counted(actual, 'server'))} {'takes' if actual == 1 else 'take'} jobs"
     if scaling["paused_by"]:
         return f"Scaling is paused by {scaling['paused_by']}. {serve}; dead ones come back, and nothing else is done."
     said = f"{serve}, {'as many as' if actual == desired else desired} should: {why_size(scaling)}"

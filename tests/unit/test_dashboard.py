@@ -73,7 +73,7 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     see(state, sight(1, jobs=3), sight(2, NodeState.DEAD, alive=False, error="refused"))
     app = page()
     assert not app.exception
-    assert "People can print: 1 of 2 servers ready. 2 jobs waiting, the last will start in about 10 s." in top(app)
+    assert "People can print: 1 of 2 servers ready. At least 2 jobs waiting, the last will start in about 10 s." in top(app)
     text = words(app)
     assert linked(app) == ["Scaling", "**node-2**", "**node-1**"], "what needs a look comes first"
     for part in (" ready]", "dead]", "1 ready]", "1 dead]"):
@@ -278,6 +278,13 @@ def test_the_first_sentence_says_that_a_printer_does_not_print(state: State) -> 
     app = page()
     assert "All 2 servers ready. But printer office does not print. No job waits." in top(app)
     assert "Printer office: media jam, says node-1, node-2" in app.warning[0].value
+
+
+def test_what_nobody_can_know_is_not_none(state: State) -> None:
+    see(state, sight(1, NodeState.DEAD, alive=False, error="refused"), sight(2, NodeState.STARTING, error="refused"))
+    app = page()
+    assert "Nobody can print: none of 2 servers takes jobs. How many jobs wait is not known." in top(app)
+    assert "No servers take jobs, 2 should" in words(app)
 
 
 def test_a_server_that_is_doubted_says_why(state: State) -> None:
