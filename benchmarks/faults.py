@@ -24,8 +24,8 @@ from benchmarks import sandbox
 from benchmarks.plans import KINDS, Plans
 from benchmarks.sandbox import DISK, DISK_BYTES
 from benchmarks.site import Site
-from controller import processes
 from controller.state import State
+from machine.identity import identity_of
 
 SETTLES = 5.0
 """Seconds after the end of a fault in which its node is not harmed again."""
@@ -202,7 +202,7 @@ class Faults:
     def _kill_controller(self) -> bool:
         pid = State(self.site.fleet.state).controller()
         killed = _kill(pid, signal.SIGKILL)
-        while pid and processes.start_tick(pid) is not None:  # it may write until it is gone
+        while pid and identity_of(pid):  # it may write until it is gone
             time.sleep(0.001)
         return killed
 

@@ -27,7 +27,8 @@ from benchmarks.load import Tally, ask_for, read_request
 from benchmarks.membership import Times, lost
 from haproxy import stats
 from haproxy.install import Proxy
-from haproxy.process import identity_of, recorded
+from haproxy.process import recorded
+from machine.identity import identity_of
 from tests.process.edge import ippwire
 from tests.process.edge.door import Client
 from tests.process.fleet import Fleet, eventually

@@ -15,7 +15,8 @@ from benchmarks.faults import Fault
 from benchmarks.site import Site
 from benchmarks.verdict import Death, Told
 from controller.store import Store, StoreError
-from haproxy.process import LOG, identity_of
+from haproxy.process import LOG
+from machine.identity import identity_of
 
 LATE = 1.0
 """Seconds within which a request's line is in the proxy's log and seen there, after its client has heard the end."""

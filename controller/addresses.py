@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from controller.config import Settings
-from controller.sockets import free
+from machine.ports import free
 
 LOCAL = "localhost"
 _SIOCGIFCONF, _IFREQ, _ADDRESS = 0x8912, 40, slice(20, 24)

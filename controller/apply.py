@@ -37,8 +37,8 @@ from controller.plan import (
 )
 from controller.ports import Ports
 from controller.snapshot import Cause, Goal, Node, NodeState
-from controller.sockets import free
 from controller.store import Store
+from machine.ports import free
 
 
 @dataclass

@@ -10,7 +10,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from controller.state import write_private
+from machine.files import replace_file
 
 EXPIRES_SOON = 14 * 86400.0
 """Seconds before its end from which on a certificate is a problem, and one that was made here is made anew."""
@@ -32,7 +32,7 @@ def ensure(path: Path, name: str) -> None:
         *("-days", "3650", "-subj", f"/CN={name}", "-addext", f"subjectAltName={hosts},IP:127.0.0.1,IP:::1"),
         *("-keyout", str(key), "-out", str(chain)),
     )
-    write_private(path, chain.read_text() + key.read_text())
+    replace_file(path, chain.read_text() + key.read_text())
     key.unlink()
     chain.unlink()
 
@@ -77,7 +77,7 @@ def _copy(own: Path, copy: Path) -> None:
     if copy.exists() and copy.read_text() == text:
         return
     candidate = copy.with_name("candidate.pem")
-    write_private(candidate, text)
+    replace_file(candidate, text)
     try:
         check(candidate)
         os.replace(candidate, copy)

@@ -19,7 +19,6 @@ from controller.jobs.moves import MoveTable
 from controller.nodes.settings import HISTORY_SECONDS, MAX_CLIENTS, STOCK_MAX_CLIENTS
 from controller.ports import Ports
 from controller.snapshot import Node, NodeState, ProxySight
-from controller.sockets import free
 from controller.state import State
 from controller.store import Store
 from controller.users import UserError, Users, stamp
@@ -30,6 +29,7 @@ from haproxy.errors import ProxyError
 from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
 from haproxy.stats import ServerStats, read
+from machine.ports import free
 
 STATISTICS_DEADLINE = 1.0
 """Seconds to wait for a proxy's statistics in each pass."""

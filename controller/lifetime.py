@@ -17,13 +17,14 @@ from controller.config import Settings
 from controller.config_file import ConfigError, Configuration
 from controller.daemon import CONFIG_FACT, Daemon, stop_everything
 from controller.notify import Listener
-from controller.processes import running, start_tick
+from controller.processes import running
 from controller.snapshot import Node, NodeState
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.users import Users, ensure_first_users
 from haproxy.errors import PortTaken
 from haproxy.install import Proxy, check_free
+from machine.identity import identity_of
 
 START_DEADLINE = 60.0
 """Seconds until `up --detach` gives up waiting for the first ready nodes."""
@@ -177,10 +178,10 @@ def _stop_rest(place: State) -> None:
 
 def _end(pid: int) -> bool:
     """End the controller; False when it had to be killed. Raises LifetimeError when it is another user's."""
-    started, deadline = start_tick(pid), time.monotonic() + STOP_DEADLINE
+    controller, deadline = identity_of(pid), time.monotonic() + STOP_DEADLINE
     try:
         os.kill(pid, signal.SIGTERM)
-        while started is not None and start_tick(pid) == started:
+        while controller and controller.alive():
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
                 return False

@@ -1,22 +1,16 @@
-"""Programs that outlive the controller, and are found again by the next one.
-
-A program is started in a session of its own and described by a small record file. The record names the process by
-its id *and* by the tick of the kernel's clock at which it started (field 22 of /proc/PID/stat), so that neither a
-reused id nor a changed wall clock can make a stranger look like ours. Linux only.
-"""
+"""Programs that outlive the controller, and are found again by the next one, by a small record file of each."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from machine.identity import identity_of, read_record, start_detached, stat_fields, write_record
 
 LOG_BYTES = 1_000_000
 """A log larger than this is set aside (as NAME.old, one generation) when its program is started."""
@@ -35,27 +29,12 @@ def spawn(
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
 ) -> int:
-    """Start `command` detached, write its record, return its process id.
-
-    Standard output and error go to `log`; standard input is empty. Raises OSError when it cannot be started.
-    """
+    """Start `command` detached, write its record, return its process id. Raises OSError when it cannot be started."""
     _set_aside(log)
     record.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=env,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-            cwd=cwd,
-        )
-    _children[process.pid] = process
-    entry = {"pid": process.pid, "started": start_tick(process.pid), "boot": boot_id()}
+    process = start_detached(command, log, env, pass_fds, cwd)
     try:
-        write_atomically(record, json.dumps(entry))
+        write_record(record, process.pid)
     except OSError:
         process.kill()  # nobody could find it again
         raise
@@ -78,14 +57,8 @@ def recorded_pid(record: Path) -> int | None:
 
     While it is dying it still holds its ports.
     """
-    try:
-        entry = json.loads(record.read_text())
-        pid, started = int(entry["pid"]), entry["started"]
-        if entry["boot"] != boot_id():
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid if started is not None and start_tick(pid) == started else None
+    identity = read_record(record)
+    return identity.pid if identity and identity.alive() else None
 
 
 def end(record: Path, deadline: float = 5.0) -> None:
@@ -128,57 +101,20 @@ def marked(mark: str) -> Iterator[int]:
     needle = f"{MARK}={mark}".encode()
     for entry in os.listdir("/proc"):
         pid = int(entry) if entry.isdigit() else os.getpid()
-        if pid != os.getpid() and needle in _environment(entry) and start_tick(pid) is not None:
+        if pid != os.getpid() and needle in _environment(entry) and identity_of(pid) is not None:
             yield pid
-
-
-def boot_id() -> str:
-    """Names the time since the machine was started: ids and ticks of an earlier one mean nothing now."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_tick(pid: int) -> int | None:
-    """Ticks after boot at which the process started; None when there is none, or only its zombie."""
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        _children.pop(pid, None)  # two threads may ask at once
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = _after_name(stat)
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _dying(pid: int) -> bool:
     """Whether the process won't run its own code again: a SIGKILL awaits it, or the kernel is clearing it away."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        flags = int(stat_fields(pid)[6])
     except OSError:
         return True
     pending = (int(bits, 16) for bits in re.findall(r"^S(?:ig|hd)Pnd:\s*(\w+)", status, re.MULTILINE))
     killed = any(bits >> (signal.SIGKILL - 1) & 1 for bits in pending)
-    return killed or bool(int(_after_name(stat)[6]) & _EXITING)
-
-
-def _after_name(stat: str) -> list[str]:
-    """The fields of /proc/PID/stat from the third on; the name before them may hold blanks and brackets."""
-    return stat[stat.rindex(")") + 2 :].split()
-
-
-def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace the file as a whole: a reader sees the old text or the new one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    scratch.unlink(missing_ok=True)
-    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(text.encode(errors="surrogateescape"))
-    os.chmod(scratch, mode)
-    os.replace(scratch, path)
-
-
-_children: dict[int, subprocess.Popen[bytes]] = {}
-"""Programs started by this process. They are asked for their state now and then, so that none stays a zombie."""
+    return killed or bool(flags & _EXITING)
 
 
 def _set_aside(log: Path) -> None:

@@ -19,8 +19,8 @@ from controller import processes
 from controller.addresses import own_address
 from controller.config import Printer, Settings
 from controller.ports import Ports
-from controller.sockets import free
 from controller.state import State
+from machine.ports import free
 
 PYTHON = (sys.executable, "-P", "-m")
 """-P: a file of the caller's working folder is never taken for one of our modules."""

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from machine.files import replace_file
+
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a fleet is started."""
 LOCK_PATIENCE = 1.0
@@ -72,7 +74,7 @@ class State:
         """What the proxy shows to the dashboard. Made once, readable by the owner only."""
         path = self.folder / "secret"
         if not path.exists():
-            write_private(path, secrets.token_urlsafe(32))
+            replace_file(path, secrets.token_urlsafe(32))
         return path.read_text()
 
     def prepare(self) -> None:
@@ -81,7 +83,7 @@ class State:
             self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             for folder in (self.nodes, self.printed, self.logs, self.processes, self.certificate.parent):
                 folder.mkdir(exist_ok=True)
-            write_private(self.folder / ".writable", "x")
+            replace_file(self.folder / ".writable", "x")
             (self.folder / ".writable").unlink()
         except OSError as error:
             raise StateError(
@@ -146,18 +148,3 @@ def _locked(handle: int, kind: int) -> bool:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
         return True
     return False
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file as a whole, readable by its owner only: after a crash it is the old one or the new one."""
-    candidate = path.with_name(path.name + ".new")
-    try:
-        handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(candidate, path)
-    except OSError:
-        candidate.unlink(missing_ok=True)
-        raise

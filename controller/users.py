@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.nodes.proof import OWNER
-from controller.state import State, write_private
+from controller.state import State
 from haproxy.model import User
+from machine.files import replace_file
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,126}")
 _HASH = re.compile(r"\$6\$(rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
@@ -120,7 +121,7 @@ class Users:
         with self._alone():
             if self.path.exists():
                 return False
-            write_private(self.passwords, "".join(f"{name} {password}\n" for name, password, _ in made))
+            replace_file(self.passwords, "".join(f"{name} {password}\n" for name, password, _ in made))
             self._write(users)
             return True
 
@@ -143,7 +144,7 @@ class Users:
 
     def _write(self, users: tuple[User, ...]) -> None:
         lines = (f"{user.name}:{user.password_hash}:{'admin' if user.admin else 'user'}\n" for user in sorted(users))
-        write_private(self.path, "".join(lines))
+        replace_file(self.path, "".join(lines))
 
     def _keep_password(self, name: str, password: str | None) -> None:
         """Correct this user's line in the kept passwords, or take it out; who has none gets none."""
@@ -155,7 +156,7 @@ class Users:
         if password is None:
             kept = [line for line in lines if line.split(" ")[0] != name]
         if kept != lines:
-            write_private(self.passwords, "".join(f"{line}\n" for line in kept))
+            replace_file(self.passwords, "".join(f"{line}\n" for line in kept))
 
 
 def _refuse_name(name: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from haproxy.errors import FolderUnusable
+from machine.files import sync, write_through
 
 LOCK = "lock"
 
@@ -56,27 +57,10 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
     with usable(folder):
         try:
             for name, text in files.items():
-                _write_through(folder / f"{name}.new", text)
+                write_through(folder / f"{name}.new", text)
             for name in files:
                 os.replace(folder / f"{name}.new", folder / name)
-            _sync(folder)
+            sync(folder)
         finally:
             for name in files:
                 (folder / f"{name}.new").unlink(missing_ok=True)
-
-
-def _write_through(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, 
 from haproxy.model import Edge
 from haproxy.render import CONFIG, bind_line, is_address, render_files
 from haproxy.runtime import MASTER, Runtime
+from machine.ports import hindrance
 
 LOADED = "loaded"
 """Holds the digest of the certificates that the current worker has read."""
@@ -310,18 +310,10 @@ def check_free(host: str, port: int) -> None:
     HAProxy itself would not notice another HAProxy of the same account: both listen with SO_REUSEPORT, and the kernel
     deals out connections between them.
     """
-    address = {"*": "0.0.0.0", "::": "::"}.get(host, host)
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address == "::":
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise PortTaken(
-                f"port {port} on {host} can't be used by the proxy ({error.strerror}); "
-                "end what listens there or choose another port"
-            ) from error
+    if why := hindrance(host, port):
+        raise PortTaken(
+            f"port {port} on {host} can't be used by the proxy ({why}); end what listens there or choose another port"
+        )
 
 
 def _folder_mode(edge: Edge) -> int:

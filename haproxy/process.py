@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -10,69 +9,29 @@ import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from haproxy.errors import ProxyDown
+from machine.identity import Identity, boot_id, identity_of, read_record, start_detached, write_record
 
 RECORD = "master.json"
 LOG = "haproxy.log"
-_started: list[subprocess.Popen[bytes]] = []
-"""Kept so that a master that ends before us is reaped; it is meant to outlive the object that started it."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A process that can't be mistaken for a later one with the same number."""
-
-    pid: int
-    started: int
-    """Clock ticks after boot (proc(5), field 22 of stat)."""
-    boot: str
-
-    def alive(self) -> bool:
-        return self == identity_of(self.pid)
-
-
-def identity_of(pid: int) -> Identity | None:
-    """Who has this pid now; None when nobody has, or a zombie that only waits for its parent."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    if fields[0] in "ZX":
-        return None
-    return Identity(pid, int(fields[19]), _boot())
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def recorded(folder: Path) -> Identity | None:
     """The master that runs for this folder, if one does."""
-    identity = _last(folder)
+    identity = read_record(folder / RECORD)
     return identity if identity and identity.alive() else None
 
 
 def fell(folder: Path) -> bool:
     """Whether the last master, since this machine was started, is gone without having been stopped."""
-    identity = _last(folder)
-    return identity is not None and identity.boot == _boot() and not identity.alive()
-
-
-def _last(folder: Path) -> Identity | None:
-    try:
-        return Identity(**json.loads((folder / RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
+    identity = read_record(folder / RECORD)
+    return identity is not None and identity.boot == boot_id() and not identity.alive()
 
 
 def record(folder: Path, pid: int) -> None:
-    identity = identity_of(pid)
-    if identity:
-        (folder / RECORD).write_text(json.dumps(asdict(identity)))
+    write_record(folder / RECORD, pid)
 
 
 def forget(folder: Path) -> None:
@@ -80,18 +39,14 @@ def forget(folder: Path) -> None:
 
 
 def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
-    """Start in a session of its own, with both outputs in the log, so that it survives whoever started it."""
-    _reap()
-    with (folder / LOG).open("ab") as log:
-        (folder / LOG).chmod(0o600)
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
-            )
-        except OSError as error:
-            raise ProxyDown(f"{command[0]} can't be started ({error}); install HAProxy 2.6 or later") from error
-    _started.append(child)
-    return child
+    """Start it with both outputs in the log, which is private. It survives whoever started it."""
+    log = folder / LOG
+    log.touch()
+    log.chmod(0o600)
+    try:
+        return start_detached(command, log, cwd=folder)
+    except OSError as error:
+        raise ProxyDown(f"{command[0]} can't be started ({error}); install HAProxy 2.6 or later") from error
 
 
 def end(master: Identity, workers: Iterable[int], grace: float) -> None:
@@ -106,12 +61,6 @@ def end(master: Identity, workers: Iterable[int], grace: float) -> None:
     for left in (master, *alive):
         _sent(left, signal.SIGKILL)
     _gone(master, 5.0)
-    _reap()
-
-
-def _reap() -> None:
-    for child in _started:
-        child.poll()
 
 
 def _sent(target: Identity, number: int) -> bool:

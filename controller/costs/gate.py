@@ -36,9 +36,9 @@ from controller.costs.rates import Printed, micros
 from controller.costs.rules import Rules, publish
 from controller.costs.standing import Standing, refused
 from controller.jobs.table import Job, JobTable
-from controller.processes import write_atomically
 from controller.snapshot import Node
 from controller.store import Store, StoreError
+from machine.files import replace_file
 from probes import ipp
 from probes.errors import ProbeError
 from probes.sweep import Target
@@ -107,7 +107,7 @@ class Gate:
         if folder not in self._listening:
             self._listening[folder] = _Server(folder, self)
         if not rules.exists() or rules.read_text() != wanted:
-            write_atomically(rules, wanted)
+            replace_file(rules, wanted)
 
     def _wish(self, question: Mapping[str, Any]) -> Wish:
         options = {str(name): str(value) for name, value in question["options"].items()}

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from controller.processes import write_atomically
+from machine.files import replace_file
 
 _CONTROL_FILE = re.compile(r"c(\d{5,})(?:\.[NO])?\Z")
 _JOB = re.compile(r"^\s*<Job\s+(\d+)\s*>", re.IGNORECASE | re.MULTILINE)
@@ -36,12 +36,12 @@ def prepare(cache: Path, server_root: Path, spool: Path, next_id: int) -> int:
     cache_file = cache / "job.cache"
     text = without_jobs_gone(_read(cache_file), controls)
     edited, next_job = edit_job_cache(text, next_id, controls)
-    write_atomically(cache_file, edited, 0o640)
+    replace_file(cache_file, edited, 0o640)
     newest = max([time.time_ns(), *controls.values()])
     date = newest if describes(edited, controls) else 0
     os.utime(cache_file, ns=(date, date))
     subscriptions = server_root / "subscriptions.conf"
-    write_atomically(subscriptions, edit_subscriptions(_read(subscriptions), next_id), 0o640)
+    replace_file(subscriptions, edit_subscriptions(_read(subscriptions), next_id), 0o640)
     return next_job
 
 

@@ -32,7 +32,8 @@ from controller.config_values import EVERYWHERE
 from controller.nodes import ids, settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.queues import Queue
-from controller.sockets import hindrance
+from machine.files import replace_file
+from machine.ports import hindrance
 from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
@@ -181,8 +182,8 @@ class ProcessDriver:
         _make_folders(folder)
         _name_operator(folder)
         files = settings.render(spec, folder, _operator(folder), self.allow)
-        processes.write_atomically(folder / "etc/cupsd.conf", files.cupsd, 0o640)
-        processes.write_atomically(folder / "etc/cups-files.conf", files.cups_files, 0o640)
+        replace_file(folder / "etc/cupsd.conf", files.cupsd, 0o640)
+        replace_file(folder / "etc/cups-files.conf", files.cups_files, 0o640)
         self._link_programs(folder)
         _drop_empty(folder / "etc/ssl")
         _refresh_copy(self._program(), folder / "cupsd")
@@ -265,7 +266,7 @@ def _operator(folder: Path) -> str:
 
 def _name_operator(folder: Path) -> None:
     if _operator(folder) == NOBODY:
-        processes.write_atomically(folder / "operator", f"fleet-{secrets.token_hex(16)}\n")
+        replace_file(folder / "operator", f"fleet-{secrets.token_hex(16)}\n")
 
 
 def _drop_empty(folder: Path) -> None:
@@ -288,7 +289,7 @@ def _provide(backend: Backend, folder: Path) -> None:
         compileall.compile_dir(folder / "bin/python", quiet=1)
     if backend.settings:
         (folder / "costs").mkdir(mode=0o700, exist_ok=True)
-        processes.write_atomically(folder / f"costs/{backend.name}.json", json.dumps(dict(backend.settings)))
+        replace_file(folder / f"costs/{backend.name}.json", json.dumps(dict(backend.settings)))
 
 
 def _refresh_copy(source: Path, copy: Path) -> None:

@@ -21,6 +21,7 @@ from controller.nodes.driver import NodeSpec
 from controller.nodes.process import ProcessDriver
 from haproxy import process
 from haproxy.model import slot_of
+from machine.identity import Identity, identity_of
 from tests.process.fleet import Fleet, encode, eventually, free_port, with_password
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count 0/Kids[]>>endobj\n%"
@@ -209,7 +210,7 @@ class TestAdministration:
             assert secret.encode() not in logs
 
 
-def kill_proxy(fleet: Fleet) -> process.Identity:
+def kill_proxy(fleet: Fleet) -> Identity:
     """Kill HAProxy's master; who that was."""
     master = process.recorded(fleet.state / "proxy-1")
     assert master is not None
@@ -249,7 +250,7 @@ class TestDeaths:
         ask = encode(IppOperation.GET_JOB_ATTRIBUTES, {"job-id": job})
         died = fleet.pid_of(node["name"])
         os.kill(died, signal.SIGKILL)
-        eventually(lambda: processes.start_tick(died) is None)  # until then it may take a request and cut it off
+        eventually(lambda: identity_of(died) is None)  # until then it may take a request and cut it off
         answers: list[str] = []
         until = time.monotonic() + 10
         while time.monotonic() < until and answers[-5:] != ["0x0"] * 5:
@@ -286,7 +287,7 @@ class TestDeaths:
         files = proxy_files(fleet)
         died = kill_proxy(fleet)
         eventually(lambda: process.recorded(fleet.state / "proxy-1") not in (None, died), deadline=20)
-        eventually(lambda: process.identity_of(died.pid) is None)
+        eventually(lambda: identity_of(died.pid) is None)
         eventually(lambda: answer(fleet, encode(IppOperation.GET_JOB_ATTRIBUTES, ask)) == 200, deadline=20)
         assert proxy_files(fleet) == files
         assert fleet.ipp(encode(IppOperation.CANCEL_JOB, ask))[0] == 200
@@ -314,7 +315,7 @@ class TestDeaths:
         pids = [own_fleet.pid_of(node["name"]) for node in own_fleet.nodes()]
         pids.append(own_fleet.controller())
         assert own_fleet.run("down").returncode == 0
-        assert [pid for pid in pids if processes.start_tick(pid) is not None] == []
+        assert [pid for pid in pids if identity_of(pid)] == []
         own_fleet.up()
         assert [node["name"] for node in own_fleet.nodes()] == ["node-1", "node-2"]
         own_fleet.done("down")

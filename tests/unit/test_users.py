@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.state import State, write_private
+from controller.state import State
 from controller.users import UserError, Users, ensure_first_users, hash_password
+from machine.files import replace_file
 
 
 @pytest.fixture
@@ -142,10 +143,10 @@ def test_a_crash_between_never_leaves_an_administrator_whose_password_is_unknown
     state = State(tmp_path)
 
     def dying(path: Path, text: str) -> None:
-        write_private(path, text)
+        replace_file(path, text)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("controller.users.write_private", dying)
+    monkeypatch.setattr("controller.users.replace_file", dying)
     with pytest.raises(KeyboardInterrupt):
         ensure_first_users(state, with_demo=True)
     monkeypatch.undo()

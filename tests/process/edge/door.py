@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 
 from controller import snapshot
-from controller.state import State, write_private
+from controller.state import State
 from controller.store import Store
 from haproxy.install import Proxy
 from haproxy.model import Edge, User
+from machine.files import replace_file
 from tests.process.edge import ippwire
 from tests.process.edge.nodes import Node, free_port, listens, until
 
@@ -144,7 +145,7 @@ def answering_for(folder: Path, nodes: Iterable[Node]) -> Iterator[int]:
     """The service for the whole queue, as the controller runs it; its port."""
     state, port = State(folder / "state"), free_port()
     state.prepare()
-    write_private(state.folder / "secret", SECRET)
+    replace_file(state.folder / "secret", SECRET)
     with Store(state.database, create=True) as store, store.transaction():
         for node in nodes:
             store.put_node(snapshot.Node(node.spec.name, node.slot, "process", "127.0.0.1", node.port, READY))

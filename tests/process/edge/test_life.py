@@ -21,9 +21,9 @@ from haproxy.diff import Reload, Step, changes
 from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed, RuntimeRefused
 from haproxy.install import Proxy
 from haproxy.model import Edge, Server, User
-from haproxy.process import identity_of
 from haproxy.render import CONFIG, MAP
 from haproxy.runtime import Runtime
+from machine.identity import identity_of
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
 from tests.process.edge.door import Site, certificate, make_edge, password_hash

@@ -20,6 +20,8 @@ from controller.nodes.driver import NodeError
 from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue
 from haproxy.model import slot_of
+from machine.files import replace_file
+from machine.identity import boot_id
 from probes import ipp
 from probes.cups import Call, Token, call
 from probes.errors import Overdue, ProbeError, Refused
@@ -149,7 +151,7 @@ def test_one_that_is_ending_is_not_adopted(office: Node) -> None:
 def test_a_recycled_process_id_is_not_taken_for_the_node(office: Node, tmp_path: Path) -> None:
     record = office.spec.folder / "process"
     office.driver.stop(office.spec)
-    processes.write_atomically(record, f'{{"pid": {os.getpid()}, "started": 1, "boot": "{processes.boot_id()}"}}')
+    replace_file(record, f'{{"pid": {os.getpid()}, "started": 1, "boot": "{boot_id()}"}}')
     assert not office.driver.alive(office.spec)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from controller import processes
+from machine.identity import identity_of
 from tests.process.nodes.conftest import eventually
 
 
@@ -79,9 +80,9 @@ def test_a_broken_record_names_nobody(record: Path, text: str) -> None:
 
 def test_another_process_under_the_same_id_is_left_alone(record: Path) -> None:
     record.parent.mkdir()
-    tick = processes.start_tick(os.getpid())
-    assert tick
-    record.write_text(json.dumps({"pid": os.getpid(), "started": tick + 1, "boot": processes.boot_id()}))
+    us = identity_of(os.getpid())
+    assert us
+    record.write_text(json.dumps({"pid": us.pid, "started": us.started + 1, "boot": us.boot}))
     processes.end(record)  # would end this test
 
 
@@ -93,7 +94,7 @@ def test_one_that_was_just_killed_runs_no_more(record: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         assert not processes.running(record)
         processes.end(record)
-        assert processes.start_tick(pid) is None
+        assert identity_of(pid) is None
 
 
 def test_marked_processes_are_found_wherever_they_went(record: Path) -> None:

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 from haproxy import process
+from machine.identity import identity_of
 
 
 def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
     process.record(tmp_path, os.getpid())
-    assert process.recorded(tmp_path) == process.identity_of(os.getpid())
+    assert process.recorded(tmp_path) == identity_of(os.getpid())
     text = (tmp_path / process.RECORD).read_text()
     (tmp_path / process.RECORD).write_text(text.replace('"started": ', '"started": 1'))
     assert process.recorded(tmp_path) is None, "another process has the same number now"
