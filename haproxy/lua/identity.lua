@@ -3,17 +3,22 @@
 -- The action `ipp_identity` runs when the user is proved; it sets
 --   txn.op      operation, four hexadecimal digits            txn.slot    slot that owns the job named, if any
 --   txn.refuse  status to refuse with, if any                 txn.why     the sentence that goes with it
---   txn.reads   set for a question that names no job and in which nothing has to be stamped
 --   txn.whole   set for a question about the whole queue
 --   txn.edit    what the filter has to do to the body: offset, length, replacement
---   txn.lua_growth  by how much that makes it longer, from NO_GROWTH on, for a request that any node may answer
+--   txn.growth  for a request that any node may answer: NOTHING_TO_STAMP, or by how much the edit makes it longer, from
+--               NO_GROWTH on
 -- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
 -- can't be changed, in an action the body can't).
 local ipp = require("ipp")
 
+-- Each request leaves some kilobytes behind. A cycle of the collector walks through all that HAProxy keeps in Lua, so
+-- there are few of them: memory grows to ten times what is in use, which is some megabytes for each thread.
+collectgarbage("setpause", 1000)
+
 local HEAD_SECONDS = 10
 local HEAD_BYTES = 20000 -- of tune.bufsize 32768, which the HTTP headers share
 local NO_GROWTH = 32768 -- what haproxy.cfg subtracts again: its tables hold no negative numbers
+local NOTHING_TO_STAMP = 1
 
 local function refuse(txn, status, why)
     txn:set_var("txn.refuse", tostring(status))
@@ -26,29 +31,12 @@ local function announced(txn)
     return tonumber(txn.f:req_fhdr("content-length")) or 0
 end
 
--- Whoever polls sends the same bytes again, but for the request-id: what they say is remembered, by thread.
-local REMEMBERED_BYTES, REMEMBERED_BODIES = 1024, 1000
-local verdicts, remembered = {}, 0
-
-local function judge(body)
-    if #body > REMEMBERED_BYTES then return ipp.parse(body) end
-    local key = body:sub(1, 4) .. body:sub(9)
-    local request = verdicts[key]
-    if not request then
-        request = ipp.parse(body)
-        if request.more or request.error then return request end
-        if remembered >= REMEMBERED_BODIES then verdicts, remembered = {}, 0 end
-        verdicts[key], remembered = request, remembered + 1
-    end
-    return request
-end
-
--- Waits until the attribute section is complete. A document that is slow after it delays nothing.
-local function read(txn)
+-- Waits until the attribute section is complete; total: body bytes announced, or nil. A document that is slow after it delays nothing.
+local function read(txn, total)
     local body = txn.f:req_body() or ""
-    local request = judge(body)
+    local request = ipp.parse(body)
     if not request.more then return body, request end
-    local total, started, pause = announced(txn), core.now().sec, 2
+    local started, pause = core.now().sec, 2
     while request.more do
         if total and #body >= total then return body, { error = "the attribute section is cut short" } end
         if #body > HEAD_BYTES then return body, { error = "the attribute section is too large", status = 413 } end
@@ -83,46 +71,39 @@ end)
 
 -- What has to be done to a body, and by how many bytes that makes it longer.
 local function edit_of(body, request, user)
-    if request.stamped_for ~= user then
-        local offset, length, text = ipp.stamp(body, request, user)
-        request.edit = string.pack(">I4I4", offset, length) .. text
-        request.stamped_for, request.growth = user, #text - length
-    end
-    return request.edit, request.growth
+    local offset, length, text = ipp.stamp(body, request, user)
+    return string.pack(">I4I4", offset, length) .. text, #text - length
 end
 
-local function stamp(txn, body, request, user)
+local function stamp(txn, body, request, user, total)
     local edit, growth = edit_of(body, request, user)
-    local total = announced(txn)
     if total then txn.http:req_set_header("content-length", string.format("%d", total + growth)) end
     txn:set_var("txn.edit", edit)
-    if not request.slot and not request.whole then txn:set_var("txn.lua_growth", NO_GROWTH + growth) end
+    if not request.slot and not request.whole then txn:set_var("txn.growth", NO_GROWTH + growth) end
 end
 
 core.register_action("ipp_identity", { "http-req" }, function(txn)
     local user = txn:get_var("txn.user")
     if not user or user == "" then return refuse(txn, 403, "nobody is logged in") end
-    local body, request = read(txn)
+    local total = announced(txn)
+    local body, request = read(txn, total)
     if request.error then return refuse(txn, request.status or 400, request.error) end
     txn:set_var("txn.op", string.format("%04X", request.op))
-    local chunked = not announced(txn)
-    if chunked then txn:set_var("txn.chunked", true) end
+    if not total then txn:set_var("txn.chunked", true) end
     if ipp.ADMINISTRATION[request.op] and not (request.op == ipp.CANCEL_JOBS and txn:get_var("txn.admin")) then
         return refuse(txn, 403, "this operation is not open to users; the fleet's controller manages printers")
     end
     if request.slot and request.slot > 0 then txn:set_var("txn.slot", tostring(request.slot)) end
     if request.whole then txn:set_var("txn.whole", true) end
     if ipp.needs_stamp(body, request, user) then
-        stamp(txn, body, request, user)
-    elseif ipp.QUESTIONS[request.op] and not request.slot and not request.whole and not chunked then
-        txn:set_var("txn.reads", true)
+        stamp(txn, body, request, user, total)
+    elseif ipp.QUESTIONS[request.op] and not request.slot and not request.whole and total then
+        txn:set_var("txn.growth", NOTHING_TO_STAMP)
     end
 end)
 
 local Stamp = { id = "ipp identity", flags = filter.FLT_CFG_FL_HTX }
 Stamp.__index = Stamp
-
-function Stamp:new() return setmetatable({}, Stamp) end
 
 -- The request comes first, and the response needs nothing. HAProxy builds a whole transaction for each callback it
 -- finds, which costs more than all that is done here, so this one is hidden once it has run.
@@ -131,11 +112,22 @@ function Stamp:start_analyze(_, channel)
     self.start_analyze = false
 end
 
--- Of a body that the action was spared, because it came before.
+function Stamp:new() return setmetatable({}, Stamp) end
+
+-- Of a body that the action was spared, because it came before: by what haproxy.cfg knows it by.
+local edits, edits_kept, KEPT_EDITS = {}, 0, 1000
+
 local function known_edit(txn, message)
-    if (txn:get_var("txn.growth") or 0) == 0 then return nil end
-    local body = message:body()
-    return (edit_of(body, judge(body), txn:get_var("txn.user")))
+    local key = txn:get_var("txn.request")
+    if not key then return nil end
+    local edit = edits[key]
+    if not edit and (txn:get_var("txn.growth") or 0) > NOTHING_TO_STAMP then
+        local body = message:body()
+        edit = edit_of(body, ipp.parse(body), txn:get_var("txn.user"))
+        if edits_kept >= KEPT_EDITS then edits, edits_kept = {}, 0 end
+        edits[key], edits_kept = edit, edits_kept + 1
+    end
+    return edit
 end
 
 -- cupsd takes what follows the last chunk for the beginning of the next request, so that the answers on this connection

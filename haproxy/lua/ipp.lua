@@ -113,6 +113,17 @@ local function member_fault(member, tag, length)
     end
 end
 
+-- Names in lower case by how they were spelled: few are ever used, and looking at each letter is half of all the work.
+local names, names_kept, KEPT_NAMES = {}, 0, 1000
+
+-- The name in lower case, for the next time too; nil for one that filters would take for something else.
+local function learned(spelled)
+    if spelled:find(NO_NAME) then return nil end
+    if names_kept >= KEPT_NAMES then names, names_kept = {}, 0 end
+    names[spelled], names_kept = lower(spelled), names_kept + 1
+    return names[spelled]
+end
+
 -- Reads the attribute section at the start of `body`. Returns one of
 --   {more = true}      the section goes on beyond `body`
 --   {error = sentence} no node may see this
@@ -134,8 +145,8 @@ function ipp.parse(body)
         if cutting then cuts[#cuts + 1] = { cutting, at }; cutting = nil end
     end
     while true do
-        if i > n then return { more = true } end
-        local tag = byte(body, i)
+        local tag, high, low = byte(body, i, i + 2)
+        if not tag then return { more = true } end
         if tag < 0x10 then
             if depth > 0 then return bad("a collection is cut by a group") end
             close_cut(i)
@@ -149,11 +160,12 @@ function ipp.parse(body)
             if group == 0 then return bad("the operation group must come first, and once") end
             local exact = LENGTH[tag]
             if not exact then return bad(format("value tag 0x%02x does not exist", tag)) end
-            if i + 2 > n then return { more = true } end
-            local name_length = unpack(">I2", body, i + 1)
+            if not low then return { more = true } end
+            local name_length = high << 8 | low
             if name_length > MAX_NAME then return bad("an attribute's name is too long") end
-            if i + 4 + name_length > n then return { more = true } end
-            local length = unpack(">I2", body, i + 3 + name_length)
+            high, low = byte(body, i + 3 + name_length, i + 4 + name_length)
+            if not low then return { more = true } end
+            local length = high << 8 | low
             if length > MAX_VALUE then return bad("a value is too long") end
             if exact >= 0 and length ~= exact then return bad("a value's length does not fit its type") end
             local at = i + 5 + name_length
@@ -173,8 +185,9 @@ function ipp.parse(body)
                 if (KIND[tag] or tag) ~= tag_of then return bad("one attribute mixes types") end
             else
                 close_cut(i)
-                name = lower(sub(body, i + 3, i + 2 + name_length))
-                if name:find(NO_NAME) then return bad("an attribute's name holds what filters take for its end") end
+                local spelled = sub(body, i + 3, i + 2 + name_length)
+                name = names[spelled] or learned(spelled)
+                if not name then return bad("an attribute's name holds what filters take for its end") end
                 tag_of = KIND[tag] or tag
                 if name == OWNER then
                     if group ~= OPERATION then return bad("requesting-user-name stands in the wrong group") end
@@ -182,7 +195,7 @@ function ipp.parse(body)
                 elseif SERVER_ONLY[name] then
                     if creates then
                         cutting = i
-                    elseif set and sub(body, i + 3, i + 2 + name_length) ~= name then
+                    elseif set and spelled ~= name then
                         return bad(name .. " must be spelled in lower case")
                     end
                 end

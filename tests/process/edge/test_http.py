@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -115,3 +116,42 @@ def test_answers_belong_to_their_questions_while_others_break_off(site: Site) ->
         question = ippwire.request(0x000B, ippwire.printer(), attribute(0x42, "name", f"{cut}"))
         assert client.ipp(question)[4:8] == question[4:8]
     until("the door is idle", lambda: answered(site, asked(LENGTH) + JOB) == b"HTTP/1.1 200 OK")
+
+
+def test_a_head_that_is_known_opens_no_way_for_another(site: Site) -> None:
+    state = attribute(0x44, "requested-attributes", "printer-state")
+    question = ippwire.request(0x000B, ippwire.printer(), state)
+    length = b"Content-Length: %d" % len(question)
+    for _ in range(4):
+        assert answered(site, asked(length) + question) == b"HTTP/1.1 200 OK"
+    assert "gpc0=1" in site.proxy.runtime.ask("show table heads")
+    assert "gpt0=1" in site.proxy.runtime.ask("show table requests")
+    known = asked(length)
+    others = {
+        known.replace(b"/printers/office", b"/elsewhere"): b"404",
+        known.replace(b"/printers/office", b"/printers/../admin"): b"404",
+        known.replace(b"/printers/office", b"/admin/"): b"403",
+        known.replace(b"POST ", b"GET "): b"400",
+        known.replace(b"HTTP/1.1", b"HTTP/1.2", 1): b"505",
+        known.replace(basic("demo", "demo").encode(), basic("demo", "wrong").encode()): b"401",
+        known.replace(b"application/ipp", b"text/plain"): b"400",
+        asked(length, b"Content-Encoding: gzip"): b"415",
+        asked(length, b"Authorization: " + basic("alice", "alice").encode()): b"400",
+    }
+    for head, status in others.items():
+        assert head != known
+        for _ in range(3):
+            assert answered(site, head + question).startswith(b"HTTP/1.1 " + status), head
+
+
+@pytest.mark.parametrize("field", [b"X-Fleet-Alone: yes", b"Expect: 100-continue", b"Upgrade: websocket"])
+def test_a_head_with_something_to_take_out_is_not_known_again(site: Site, field: bytes) -> None:
+    def known() -> set[str]:
+        return set(re.findall(r"key=(\w+)", site.proxy.runtime.ask("show table heads")))
+
+    question = ippwire.request(0x000B, ippwire.printer())
+    before = known()
+    for _ in range(3):
+        line = answered(site, asked(b"Content-Length: %d" % len(question), field) + question)
+        assert line in (b"HTTP/1.1 200 OK", b"HTTP/1.1 100 Continue")
+    assert not known() - before
