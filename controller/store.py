@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlite_utils import Database
 
 from controller.migrations import migrations
 from controller.plan import Answer, Plan
 from controller.snapshot import SLOT_RESERVE, Cause, Command, Goal, Node, NodeState, Snapshot
+from controller.tables import Database
 from haproxy.model import LAST_SLOT, SLOT_IDS, first_id
 from probes.reading import OpenJob
 
