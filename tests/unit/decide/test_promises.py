@@ -60,24 +60,47 @@ class Watched(World):
                 self._others_serve(snapshot, plan, step)
                 verdicts += isinstance(step, Suspend) or by_verdict
         assert verdicts <= 1, f"more than one was taken at once: {plan.sentence()}"
+        self._enough_are_meant_to_serve(snapshot, plan)
+
+    def _enough_are_meant_to_serve(self, snapshot: Snapshot, plan: Plan) -> None:
+        """The floor is nodes.min: the size is never decided to be less, and whatever goes, by whose word ever, so many
+        are meant to serve after each plan, unless every slot is taken."""
+        floor, meant = self.settings.nodes.min, _meant(snapshot, plan)
+        assert plan.scale.desired >= floor, plan.scale
+        full = sum(isinstance(step, Order) for step in plan.steps) == len(snapshot.free_slots)
+        assert meant >= floor or full, f"{meant} are meant to serve: {plan.sentence()}"
 
     def _others_serve(self, snapshot: Snapshot, plan: Plan, step: Suspend | Drain) -> None:
-        """A verdict, or an administrator's drain, leaves one that serves at least. What is retired while it serves, by
-        whomever, leaves the floor: as many as nodes.min, unless fewer are meant to serve, for no slot was free."""
-        goals = {sight.node.name: sight.node.goal for sight in snapshot.nodes}
-        goals |= {other.node: Goal(other.goal) for other in plan.steps if isinstance(other, Aim)}
+        """The floor of those that do serve: a verdict, or an administrator's drain, leaves one. What is retired while
+        it serves, by whomever, leaves as many as nodes.min, or as are meant to serve when no slot was free for so many;
+        what is replaced though it is well leaves all that are meant to serve."""
         left = {
-            sight.node.name
-            for sight in snapshot.nodes
-            if sight.node.state is NodeState.READY and sight.answers and goals[sight.node.name] is Goal.SERVE
+            sight.node.name for sight in snapshot.nodes if sight.node.state is NodeState.READY and sight.answers
         } - {other.node for other in plan.steps if isinstance(other, Suspend | Drain | TakeOut)}
         assert left, f"{step} leaves nobody"
-        serves = {sight.node.name for sight in snapshot.nodes if sight.node.state is NodeState.READY}
-        if isinstance(step, Drain) and step.node in serves and goals[step.node] is Goal.RETIRE:
-            ordered = sum(isinstance(other, Order) for other in plan.steps)
-            meant = ordered + sum(goal is Goal.SERVE for goal in goals.values())
-            floor = min(self.settings.nodes.min, meant)
+        (node,) = (sight.node for sight in snapshot.nodes if sight.node.name == step.node)
+        if (
+            isinstance(step, Drain)
+            and node.state is NodeState.READY
+            and _goals(snapshot, plan)[step.node] is Goal.RETIRE
+        ):
+            renewed, meant = node.goal_by in (Cause.IDS, Cause.SETTINGS), _meant(snapshot, plan)
+            floor = meant if renewed else min(self.settings.nodes.min, meant)
             assert len(left) >= floor, f"{step} leaves {len(left)} of at least {floor}"
+
+
+def _goals(snapshot: Snapshot, plan: Plan) -> dict[str, Goal]:
+    """What each node is meant for after the plan."""
+    goals = {sight.node.name: sight.node.goal for sight in snapshot.nodes}
+    return goals | {step.node: Goal(step.goal) for step in plan.steps if isinstance(step, Aim)}
+
+
+def _meant(snapshot: Snapshot, plan: Plan) -> int:
+    """How many are meant to serve after the plan, those that it orders too."""
+    goals, gone = _goals(snapshot, plan), (NodeState.RESCUING, NodeState.LEAVING)
+    staying = (sight.node for sight in snapshot.nodes if sight.node.state not in gone)
+    ordered = sum(isinstance(step, Order) for step in plan.steps)
+    return ordered + sum(goals[node.name] is Goal.SERVE for node in staying)
 
 
 class Fleet(RuleBasedStateMachine):
@@ -160,6 +183,11 @@ class Fleet(RuleBasedStateMachine):
     @rule(number=chance)
     def one_is_mended(self, number: int) -> None:
         self.machine(number).mend()
+
+    @rule()
+    def a_release_changes_the_settings_of_nodes(self) -> None:
+        for machine in self.world.machines.values():
+            machine.outdated = True
 
     # Witnesses
 

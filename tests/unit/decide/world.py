@@ -82,6 +82,7 @@ class Machine:
     latency: float = 0.01
     tls_error: str = ""
     proof_error: str = ""
+    outdated: bool = False
     queue_stopped: bool = False
     stuck: bool = False
     """It does not begin with its jobs."""
@@ -243,6 +244,7 @@ class World:
             stuck_for=memory.stuck_for(self.now),
             tls_error=memory.tls_error,
             proof_error=machine.proof_error if machine else "",
+            outdated=machine.outdated if machine else False,
             strays=tuple(sorted(memory.strays)),
             free_bytes=machine.free if machine else None,
             disk_bytes=100 * 2**30,

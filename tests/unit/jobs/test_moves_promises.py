@@ -1,0 +1,154 @@
+"""Each accepted job is printed once, whoever dies between any two steps of a move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from controller.jobs.moves import MoveTable
+from controller.jobs.table import JobTable
+from controller.snapshot import Node, NodeState
+from tests.unit.jobs.servers import Server, World
+
+pytestmark = pytest.mark.timeout(600)  # seconds of work, on a machine that may be busy
+GOING = (NodeState.RESCUING, NodeState.LEAVING)
+ROUNDS = 40
+"""Of the controller's work within which everything is over, once the fleet is left in peace."""
+number = st.integers(0, 1000)
+crash = st.integers(0, 14)
+"""Moments of death in the middle of a move, and 0 for none."""
+ENDS = st.tuples(st.sampled_from([None, *GOING]), st.booleans(), st.integers(0, 4))
+"""How a server goes, whether its jobs' source is silent then, and how often its end is pursued meanwhile."""
+
+
+class Moves(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+
+    def teardown(self) -> None:
+        try:
+            self.calm_down()
+        finally:
+            self.world.close()
+
+    def node(self, number: int) -> Node:
+        nodes = self.world.nodes()
+        return nodes[number % len(nodes)]
+
+    def server(self, number: int) -> Server:
+        return self.world.servers[self.node(number).name]
+
+    # People
+
+    @rule(at=number, hold=st.booleans())
+    def somebody_prints(self, at: int, hold: bool) -> None:
+        node, server = self.node(at), self.server(at)
+        if node.state is NodeState.READY and server.runs:
+            self.world.accept(server, hold)
+            self.world.work(self.world.look)
+
+    @rule(which=number)
+    def somebody_cancels(self, which: int) -> None:
+        if self.world.accepted:
+            self.world.cancel(self.world.accepted[which % len(self.world.accepted)])
+
+    # The controller
+
+    @rule(at=number, crash_at=crash, ends=ENDS)
+    def one_is_evacuated(self, at: int, crash_at: int, ends: tuple[NodeState | None, bool, int]) -> None:
+        """And, where it stops halfway, what becomes of the two servers before it goes on."""
+        with_jobs = [node for node in self.world.nodes() if JobTable(self.world.store).open_on(node.name)]
+        if with_jobs:
+            self.world.custody.evacuate(with_jobs[at % len(with_jobs)], "a test")
+        self.world.work(self.world.move, crash_at=crash_at)
+        self.end(at, *ends)
+
+    @rule(crash_at=crash)
+    def jobs_are_moved(self, crash_at: int) -> None:
+        self.world.work(self.world.move, crash_at=crash_at)
+
+    @rule(crash_at=crash)
+    def nodes_are_looked_at(self, crash_at: int) -> None:
+        self.world.work(self.world.look, crash_at=crash_at)
+
+    @rule(crash_at=crash)
+    def nodes_that_go_are_tended(self, crash_at: int) -> None:
+        self.world.work(self.world.act, crash_at=crash_at)
+
+    # Servers
+
+    @rule(at=number, whole=st.booleans())
+    def one_prints(self, at: int, whole: bool) -> None:
+        self.world.print_on(self.server(at), whole)
+
+    @rule(at=number)
+    def one_dies_or_comes_back(self, at: int) -> None:
+        if self.server(at).runs:
+            self.world.die(self.server(at))
+        elif self.node(at).state is not NodeState.RESCUING:
+            self.server(at).runs = True
+
+    @rule(at=number, ends=ENDS)
+    def one_is_given_up_or_leaves(self, at: int, ends: tuple[NodeState | None, bool, int]) -> None:
+        self.end(at, *ends)
+
+    def end(self, at: int, state: NodeState | None, source_dies: bool, tended: int) -> None:
+        """A server goes, one that a job is moved to if there is any; its source may be silent, and the mover slow."""
+        if state is None:
+            return
+        moves = [move for move in MoveTable(self.world.store).open() if move.target in self.world.servers]
+        move = moves[at % len(moves)] if moves else None
+        node = next(one for one in self.world.nodes() if move is None or one.name == move.target)
+        if node.state is NodeState.READY:
+            self.world.add()
+            if state is NodeState.RESCUING:
+                self.world.die(self.world.servers[node.name])
+            self.world.become(node, state)
+        if move and source_dies and move.source in self.world.servers:
+            self.world.die(self.world.servers[move.source])
+        for _ in range(tended):
+            self.world.work(self.world.act)
+
+    def calm_down(self) -> None:
+        world = self.world
+        for _ in range(ROUNDS):
+            for node in world.nodes():
+                if node.state is not NodeState.RESCUING:
+                    world.servers[node.name].runs = True
+            world.work(world.look, world.act, world.move)
+            for server in world.servers.values():
+                world.print_on(server)
+            if not MoveTable(world.store).open() and all(node.state is NodeState.READY for node in world.nodes()):
+                break
+        world.work(world.look)
+        standing = [(node.name, node.state.value) for node in world.nodes()], MoveTable(world.store).open()
+        assert not MoveTable(world.store).open(), standing
+        assert all(node.state is NodeState.READY for node in world.nodes()), standing
+        waiting = world.held - world.cancelled
+        due = {uuid: int(uuid not in waiting | world.cancelled) for uuid in world.accepted}
+        assert {uuid: world.printed[uuid] for uuid in world.accepted} == due
+        left = [job.uuid for server in world.servers.values() for job in server.jobs.values() if job.open]
+        assert sorted(left) == sorted(waiting)
+        self.the_table_knows(waiting)
+
+    def the_table_knows(self, waiting: set[str]) -> None:
+        rows: dict[str, Any] = {job.uuid: job for job in JobTable(self.world.store).search("all")}
+        for uuid in self.world.accepted:
+            expected = "held" if uuid in waiting else "canceled" if uuid in self.world.cancelled else "completed"
+            assert rows[uuid].state == expected, rows[uuid]
+        assert set(rows) == set(self.world.accepted)
+
+
+TestMoves = Moves.TestCase
+TestMoves.settings = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
