@@ -18,7 +18,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from controller import adopt, certificate, services
+from controller import adopt, certificate, processes, services
 from controller.addresses import host_header
 from controller.apply import Applier
 from controller.config import Costs, Settings
@@ -40,13 +40,14 @@ from controller.load import LoadMemory
 from controller.nodes.driver import Driver, NodeSpec
 from controller.nodes.existing import ExistingDriver
 from controller.nodes.process import ProcessDriver
+from controller.nodes.settings import mark_of
 from controller.notify import Patience, notify
 from controller.observe import Observer
 from controller.plan import Order
 from controller.ports import Ports
 from controller.prover import Prover
 from controller.snapshot import NodeState
-from controller.state import State
+from controller.state import State, StateError
 from controller.store import Store, StoreError
 from controller.users import Users
 from controller.views import publish_stop
@@ -81,6 +82,7 @@ class Daemon:
     configuration: Configuration
     announce: Callable[[], None]
     """Called once, when jobs can be printed."""
+    _lock: int = -1
     _stop: threading.Event = field(default_factory=threading.Event)
     _woken: threading.Event = field(default_factory=threading.Event)
     """Something happened since the last pass was begun."""
@@ -96,7 +98,7 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises StateError, StoreError or CertificateError when it can't begin."""
-        lock = self.state.lock()
+        self._lock = self.state.lock()
         settings = self.configuration.settings
         self.store = Store(self.state.database, create=True, migrating=Patience())
         if settings.front_door.certificate is None:
@@ -105,8 +107,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         scheduler = self._schedule(settings)
-        while not self._stop.wait(WATCH_INTERVAL):
+        while not self._stop.wait(WATCH_INTERVAL) and self.state.keeps(self._lock):
             self._keep_time()
+        self._stop.set()
         notify("STOPPING=1")
         self.jobs.mover.stop()
         scheduler.shutdown(wait=True)
@@ -115,8 +118,14 @@ class Daemon:
         with suppress(StoreError):
             self.cycle.close()
         self.store.close()
+        if not self.state.keeps(self._lock):
+            end_what_ran()
+            raise StateError(
+                f"the state folder {self.state.folder} was deleted while its fleet ran; all that ran for it is ended, "
+                "and what was not printed yet is lost; start anew with: cupsfleet up"
+            )
         stop_everything(self.state)
-        os.close(lock)
+        os.close(self._lock)
 
     def _assemble(self, settings: Settings) -> None:
         for said in adopt.adopt(self.state, self.store, settings.slots):
@@ -221,7 +230,7 @@ class Daemon:
             self._wake_up()
 
     def _pass_once(self) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or not self.state.keeps(self._lock):
             return
         self._begun[self._pass.id] = time.monotonic()
         try:
@@ -388,6 +397,12 @@ def stop_everything(state: State) -> None:
         log.error("%s could not be stopped: %s", name, error)
     services.end_all(state)
     _record_stop(state, failed)
+
+
+def end_what_ran() -> None:
+    """End all that `up` started when nothing is left of the folder that says what that was."""
+    for record in processes.end_recorded():
+        processes.end_marked(mark_of(record.parent))
 
 
 def _record_stop(state: State, failed: Container[str]) -> None:

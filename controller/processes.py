@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from machine.identity import identity_of, read_record, start_detached, stat_fields, write_record
+from machine.identity import identity_of, read_record, recorded, start_detached, stat_fields, write_record
 
 LOG_BYTES = 1_000_000
 """A log larger than this is set aside (as NAME.old, one generation) when its program is started."""
@@ -74,6 +74,22 @@ def end(record: Path, deadline: float = 5.0) -> None:
         _signal_group(pid, signal.SIGKILL)  # the leader that would not go, or those that it left behind
         _gone(record, 5.0)
     record.unlink(missing_ok=True)
+
+
+def end_recorded(deadline: float = 5.0) -> list[Path]:
+    """End every process that was recorded, and its group, although the records are gone; where those were.
+
+    SIGTERM to all, and SIGKILL after `deadline` seconds to those that are left.
+    """
+    until, ended = time.monotonic() + deadline, list(recorded())
+    for identity in recorded().values():
+        _signal_group(identity.pid, signal.SIGTERM)
+        _signal_group(identity.pid, signal.SIGCONT)
+    while recorded() and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+    for identity in recorded().values():
+        _signal_group(identity.pid, signal.SIGKILL)
+    return ended
 
 
 def end_marked(mark: str, deadline: float = 5.0) -> int:

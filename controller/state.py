@@ -121,6 +121,13 @@ class State:
         os.pwrite(handle, f"{os.getpid():<20}".encode(), 0)  # at once: a reader sees one number or the other
         return handle
 
+    def keeps(self, lock: int) -> bool:
+        """Whether the lock file is still the one that was locked; it is not when somebody has deleted the folder."""
+        try:
+            return os.path.samestat(os.fstat(lock), os.stat(self.folder / "controller.lock"))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def already_runs(self) -> AlreadyRuns:
         """What to say to a second controller."""
         return AlreadyRuns(

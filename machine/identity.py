@@ -16,6 +16,8 @@ from machine.files import replace_file
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Programs started by this process. They are asked for their state now and then, so that none stays a zombie."""
+_recorded: dict[Path, Identity] = {}
+"""Whom this process has found recorded or has recorded, by record: it can find them when the records are gone."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,22 @@ def write_record(record: Path, pid: int) -> None:
     """Write down who has this pid now, unless nobody has. Raises OSError."""
     if identity := identity_of(pid):
         replace_file(record, json.dumps(asdict(identity)))
+        _recorded[record] = identity
 
 
 def read_record(record: Path) -> Identity | None:
     """Whom the record names, alive or not; None for a missing or broken one."""
     try:
-        return Identity(**json.loads(record.read_text()))
+        identity = Identity(**json.loads(record.read_text()))
     except (OSError, ValueError, TypeError):
         return None
+    _recorded[record] = identity
+    return identity
+
+
+def recorded() -> dict[Path, Identity]:
+    """Those that live of all that this process has found recorded or has recorded, by record."""
+    for record, identity in list(_recorded.items()):
+        if not identity.alive():
+            _recorded.pop(record, None)  # two threads may look at once
+    return dict(_recorded)

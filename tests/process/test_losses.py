@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from pyipp.enums import IppOperation
 from pyipp.parser import parse
 
+from machine.identity import identity_of, read_record
 from tests.process.fleet import Fleet, encode, eventually
 
 PRINTERS = """
@@ -58,6 +60,22 @@ def test_a_database_that_is_deleted_under_the_controller_is_written_again(own_fl
     release(own_fleet, job)
     eventually(lambda: own_fleet.printed() == [b"kept\n"], 40)
     eventually(lambda: jobs(own_fleet) == [], 40)
+
+
+def test_a_fleet_whose_folder_is_deleted_ends_and_can_be_started_anew(own_fleet: Fleet) -> None:
+    own_fleet.up()
+    folder = own_fleet.state
+    records = [*folder.glob("processes/*.json"), *folder.glob("nodes/*/process"), folder / "proxy-1" / "master.json"]
+    ran = [identity for record in records if (identity := read_record(record))]
+    assert len(ran) >= 6  # two nodes, a proxy and its keeper, dashboard, the whole queue's service, a virtual printer
+    controller = identity_of(own_fleet.controller())
+    assert controller
+    shutil.rmtree(folder, ignore_errors=True)  # somebody may write a log meanwhile
+    eventually(lambda: not any(identity.alive() for identity in (controller, *ran)), 60)
+    assert "there is no fleet" in own_fleet.run("status").stderr
+    assert "nothing to stop" in own_fleet.run("down").stderr
+    own_fleet.up()
+    assert len(own_fleet.nodes()) == 2
 
 
 def test_another_database_in_its_place_is_not_taken_for_ours(own_fleet: Fleet) -> None:
