@@ -174,8 +174,10 @@ def _medium(attempt: Attempt) -> str:
 
 
 def _colour(attempt: Attempt, colour: bool | None) -> bool | None:
-    """Without a driver the option says nothing: CUPS makes one up for every job."""
-    mode = (attempt.options.get("ColorModel") or attempt.options.get("print-color-mode", "")).lower()
+    """Options say something where a driver carries them out. CUPS makes up a print-color-mode for every job, and sends
+    a printer of PDF the colours nevertheless, so it counts only where the document itself does not say."""
+    model = attempt.options.get("ColorModel", "").lower()
+    mode = model or ("" if colour is not None else attempt.options.get("print-color-mode", "").lower())
     if attempt.driver and any(word in mode for word in _GREY):
         return False
     return colour

@@ -162,13 +162,15 @@ class TestDecided:
         assert (made.pages, made.origin) == (7, "estimated")
 
     def test_grey_is_believed_only_where_a_driver_carries_it_out(self) -> None:
-        colour = Count("counted", {(A4, True): 1})
-        grey = {"print-color-mode": "monochrome"}
-        for driver, expected in ((True, 0), (False, 1)):
-            tries = [replace(attempt(), count=colour, options=grey, driver=driver)]
-            made = decided(job(), tries, 1)
+        asked, made_up = {"ColorModel": "Gray"}, {"print-color-mode": "monochrome"}
+        cases: list[tuple[dict[str, str], bool, bool | None, bool | None]]
+        cases = [(asked, True, True, False), (asked, False, True, True)]
+        cases += [(made_up, True, True, True), (made_up, True, None, False), (made_up, False, None, None)]
+        for options, driver, colour, expected in cases:
+            counted = Count("counted", {(A4, colour): 1})
+            made = decided(job(), [replace(attempt(), count=counted, options=options, driver=driver)], 1)
             assert made
-            assert entry(job(), tries, made, SITE).colour_pages == expected
+            assert [part.colour for part in made.parts] == [expected]
 
     def test_an_entry_can_be_priced_again(self) -> None:
         tries = [replace(attempt(pages=5), options={"sides": "two-sided-long-edge"}, copies=2)]
