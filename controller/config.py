@@ -46,7 +46,8 @@ class Nodes(Section):
     max: Annotated[int, Field(ge=1, le=200)] = 8
     """Nodes that serve at most."""
     existing: tuple[HostPort, ...] = ()
-    """CUPS servers that someone else runs and that belong to the fleet, as HOST:PORT."""
+    """CUPS servers that someone else runs and that belong to the fleet, as HOST:PORT. Pages are counted there by CUPS
+    itself (`estimated`), and no limit of an account holds a job."""
     ca_file: Path | None = None
     """Certificates that those servers' own must lead to (PEM). Left out: any certificate is taken."""
     price_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)

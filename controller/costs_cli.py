@@ -54,6 +54,15 @@ class By(StrEnum):
     MONTH = "month"
 
 
+class WhatIfBy(StrEnum):
+    USER = "user"
+    DEPARTMENT = "department"
+    ACCOUNT = "account"
+    PRINTER = "printer"
+    MONTH = "month"
+    JOB = "job"
+
+
 FromOption = Annotated[str, typer.Option("--from", help="First day, 2026-11-01 or 2026-11. Default: of this month.")]
 ToOption = Annotated[str, typer.Option("--to", help="Last day, or last month. Default: today.")]
 UserOption = Annotated[str | None, typer.Option(help="Of this person only.")]
@@ -125,15 +134,20 @@ def what_if(
     config: ConfigOption = None,
     since: Annotated[str, typer.Option(help="First day. Default: of this month.")] = "",
     to: ToOption = "",
-    by: ByOption = By.USER,
+    by: Annotated[WhatIfBy, typer.Option("--by", help="What the sums are by; job shows each.")] = WhatIfBy.USER,
+    user: UserOption = None,
+    department: DepartmentOption = None,
+    account: AccountOption = None,
+    printer: PrinterOption = None,
     state: StateOption = VAR,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
     """What a period would have cost at the prices of another configuration. The ledger is not touched."""
+    names = _names(user=user, department=department, account=account, printer=printer)
     with _ledger(state) as ledger:
         first, last = _period(since, to, _today(ledger.store))
-        rows = reports.what_if(ledger, by, first, last, _rules(ledger.store, config).site, {})
+        rows = reports.what_if(ledger, by, first, last, _rules(ledger.store, config).site, names)
     _print(rows, ("name", "was", "would_be", "change"), as_json, as_csv)
 
 

@@ -101,13 +101,14 @@ def _period(month: int | str) -> str:
 def what_if(
     ledger: Ledger, by: str, begin: date, last: date, site: Site, names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """What a period was charged, and what it would have been at other prices. Nothing is written.
+    """What a period was charged, and what it would have been at other prices, by one of GROUPS or by `job`. Nothing is
+    written.
 
     A correction is a difference and no print, so it is added to the job that it corrects. What was given back stays so.
     """
     was: dict[str, int] = {}
     would: dict[str, int] = {}
-    column = "day" if by == "month" else GROUPS[by]
+    column = "key" if by == "job" else GROUPS[by]
     for one in _corrected(ledger.entries(begin, last + timedelta(days=1), names)):
         name = _period(one.day // 100) if by == "month" else str(getattr(one, column))
         was[name] = was.get(name, 0) + one.amount

@@ -103,6 +103,8 @@ def test_other_prices_are_tried_without_touching_the_ledger(state: Path, tmp_pat
     words = ("what-if", "--config", str(tmp_path / "new.toml"), "--since", "2026-03-01", "--to", "2026-03-31", "--json")
     before = done(state, *MARCH, "--json")
     assert json.loads(done(state, *words))[0] == {"name": "alice", "was": "0.50", "would_be": "1.00", "change": "0.50"}
+    [one] = json.loads(done(state, *words, "--by", "job", "--user", "bob"))
+    assert one == {"name": "job:2", "was": "0.20", "would_be": "0.40", "change": "0.20"}
     assert done(state, *MARCH, "--json") == before
 
 
