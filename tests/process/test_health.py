@@ -13,6 +13,7 @@ import pytest
 from pyipp.enums import IppOperation
 from pyipp.parser import parse
 
+from controller.nodes import proof
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import ProcessDriver
 from haproxy.model import slot_of
@@ -23,6 +24,7 @@ from tests.process.fleet import Fleet, encode, eventually
 IMPATIENT = {
     "CUPSFLEET_NODES__MIN": "3",
     "CUPSFLEET_HEALTH__TLS_INTERVAL": "1s",
+    "CUPSFLEET_HEALTH__PROOF_INTERVAL": "10s",
     "CUPSFLEET_HEALTH__RISE": "3",
     "CUPSFLEET_HEALTH__DEADLINE": "1s",
     "CUPSFLEET_HEALTH__DEAD_AFTER": "3s",
@@ -73,10 +75,24 @@ def test_a_node_whose_tls_is_broken_gets_no_work_until_it_is_mended(fleet: Fleet
     eventually(lambda: fleet.status()["problems"] == [])
 
 
+def administer(fleet: Fleet, name: str, slot: int, *calls: Call) -> None:
+    spec = NodeSpec(name, slot, 0, "127.0.0.1", 0, fleet.state / "nodes" / name)
+    call("127.0.0.1", 0, ProcessDriver().token(spec), calls, 10)
+
+
+def test_a_node_that_answers_and_does_not_print_its_proof_gets_no_work_until_it_does(fleet: Fleet) -> None:
+    administer(fleet, "node-3", 3, Call("setPrinterUsersAllowed", (proof.QUEUE, ["nobody"])))
+    (sick,) = eventually(lambda: fleet.nodes("unhealthy"), deadline=90)
+    assert (sick["name"], sick["weight"]) == ("node-3", 0)
+    assert "did not print a proof" in sick["reason"]
+    assert [said for said in fleet.status()["problems"] if said.startswith("node-3 is unhealthy: ")]
+    administer(fleet, "node-3", 3, Call("setPrinterUsersAllowed", (proof.QUEUE, [proof.OWNER])))
+    eventually(lambda: len(fleet.nodes()) == 3, deadline=90)
+    eventually(lambda: fleet.status()["problems"] == [])
+
+
 def test_a_queue_that_stopped_on_one_node_is_started_again(fleet: Fleet) -> None:
-    folder = fleet.state / "nodes" / "node-2"
-    spec = NodeSpec("node-2", 2, 0, "127.0.0.1", 0, folder)
-    call("127.0.0.1", 0, ProcessDriver().token(spec), [Call("disablePrinter", ("office",))], 10)
+    administer(fleet, "node-2", 2, Call("disablePrinter", ("office",)))
     eventually(lambda: "suspend" in events(fleet, "node-2"))
     eventually(lambda: events(fleet, "node-2")[-2:] == ["declared", "admit"], deadline=20)
     assert node(fleet, "node-2")["state"] == "ready"
