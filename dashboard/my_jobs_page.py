@@ -39,7 +39,7 @@ def _printing(state: State) -> None:
     with access.person(state) as (views, _):
         status = views.status()
     old = age_of(status) is not None
-    mark = MARKS["bad" if mood(status) == "bad" else "doubt" if old else "good"]
+    mark = MARKS["bad" if mood(status) == "bad" else "doubt" if old or status["not_printing"] else "good"]
     st.markdown(f"{mark} {as_of(status)}{for_everybody(status)}")
     if old:
         st.caption("Nobody looks after the servers at the moment: what you see may have changed since.")

@@ -36,7 +36,7 @@ from dashboard.fleet_page import peaks
 from dashboard.jobs import FEWEST
 from dashboard.tables import _table
 from dashboard.tasks import Asked
-from tests.builders import settings, sight, snapshot
+from tests.builders import queue, reading, settings, sight, snapshot
 
 NASTY = "**bold** :material/delete: [x](http://y) $5 <b>"
 
@@ -288,6 +288,15 @@ def test_my_jobs_say_of_when_they_are(state: State, monkeypatch: pytest.MonkeyPa
     assert words(opened("my_jobs")).startswith(":green[:material/check_circle:] You can print")
     monkeypatch.setattr(State, "controller", lambda self: None)
     assert re.match(r":orange\[:material/warning:\] As of \d\d:\d\d:\d\d: You can print", words(opened("my_jobs")))
+
+
+def test_people_read_that_a_printer_does_not_print(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_as(monkeypatch, "demo")
+    with Store(state.database) as store:
+        seen = snapshot(sight(1, reading=reading("node-1", queues=(queue(state=5, reasons=("paused",)),))))
+        publish(store, seen, decide(seen, settings()), settings(), [])
+    assert "What is printed to `office` waits" in (said := words(opened("my_jobs")))
+    assert said.startswith(":orange[:material/warning:] You can print")
 
 
 @pytest.mark.parametrize(
