@@ -96,7 +96,7 @@ def test_the_last_nodes_want_their_name_typed(page: Page, fleet: Fleet) -> None:
     choose(page, name, f"Retire {name}")
     dialog = page.get_by_role("dialog")
     confirm = dialog.get_by_role("button", name=f"Retire {name}")
-    expect(dialog.get_by_text("Ready besides it: 1 node")).to_be_visible()
+    expect(dialog.get_by_text("Ready besides it: 1 server")).to_be_visible()
     expect(confirm).to_be_disabled()
     dialog.get_by_role("textbox").press_sequentially(name)
     expect(confirm).to_be_enabled(timeout=10_000)
