@@ -28,7 +28,7 @@ from controller.certificate import CertificateError
 from controller.config_file import ConfigError, load, schema
 from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
-from controller.diary import in_words
+from controller.diary import in_words, silent_since
 from controller.notify import notify
 from controller.simulate.trace import TraceError
 from controller.state import AlreadyRuns, State, StateError
@@ -205,7 +205,7 @@ def explain(
     ] = None,
 ) -> None:
     """What was decided last, and why; why nothing was done when nothing was done."""
-    until = at.astimezone().timestamp() if at else None
+    until = min(datetime.now().astimezone(), at.astimezone()).timestamp() if at else None
     with _views(state) as views:
         decisions, events, scalings = views.explain(last), views.happened(last), views.scalings(last, until)
     if as_json:
@@ -221,6 +221,9 @@ def explain(
         out.print(lifetime.readable("at", passed["at"]))
         for line in in_words(passed):
             out.print(printable(line))
+    if until and scalings and silent_since(scalings[0]["at"], until):
+        stood, asked = (lifetime.readable("at", moment) for moment in (scalings[0]["at"], until))
+        say(f"no controller looked from {stood} until {asked}")
 
 
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it is done, not when it is begun.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,6 +13,10 @@ from controller.store import Store
 
 AT_LEAST_EVERY = 300.0
 """Seconds after which a pass is written down although nothing changed."""
+LATE = 120.0
+"""Seconds by which that may be late: there may be a minute between two passes."""
+_NUMBER = re.compile(r"(?<![\w-])\d+(\.\d+)?")
+"""Seconds, jobs and the like, which are others at each pass; not the one of a node's name."""
 
 
 @dataclass
@@ -23,7 +28,8 @@ class Diary:
     def keep(self, plan: Plan) -> None:
         """Write down a pass whose decision differs from the one before. Within a transaction."""
         scale, now = plan.scale, time.monotonic()
-        essence = (scale.desired, scale.actual, scale.rule, len(scale.clamps), plan.steps, plan.notes)
+        notes = [_NUMBER.sub("", note) for note in plan.notes]
+        essence = (scale.desired, scale.actual, scale.rule, len(scale.clamps), plan.steps, notes)
         if essence == self._last and now - self._written < AT_LEAST_EVERY:
             return
         self._last, self._written = essence, now
@@ -43,12 +49,19 @@ def told(store: Store, limit: int, until: float | None = None) -> list[dict[str,
     return [{"at": row["at"], **json.loads(row["decided"])} for row in rows]
 
 
+def silent_since(at: float, until: float) -> bool:
+    """Whether no controller looked at a moment, where the last pass that is written down is that of `at`."""
+    return until - at > AT_LEAST_EVERY + LATE
+
+
 def in_words(passed: dict[str, Any]) -> list[str]:
     """One pass as lines: what was seen, what each rule asked, the winner, the bounds, what was done or why nothing."""
-    lines = [f"{passed['actual']} servers serve, {passed['desired']} should: {passed['reason']}"]
+    serve = "1 server serves" if passed["actual"] == 1 else f"{passed['actual']} servers serve"
+    lines = [f"{serve}, {passed['desired']} should: {passed['reason']}"]
     lines += [f"  seen    {one['name']}: {one['value']} ({one['age']:.1f} s old)" for one in passed["inputs"]]
+    winner = max(passed["asks"], key=lambda ask: ask["nodes"], default=None)
     for one in passed["asks"]:
-        won = ", which won" if one["rule"] == passed["rule"] else ""
+        won = ", which won" if one is winner else ""
         lines.append(f"  asked   {one['rule']}: {one['nodes']}, for {one['reason']}{won}")
     lines += [f"  bound   {clamp}" for clamp in passed["clamps"]]
     lines += [f"  held    {note}" for note in passed["held_back"]]

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from controller import cli, lifetime, processes
 from controller.daemon import CONFIG_FACT
 from controller.decide import decide
+from controller.diary import Diary
 from controller.nodes.settings import mark_of
 from controller.notify import Listener, Patience, notify
 from controller.plan import Answer
@@ -90,6 +92,18 @@ class TestMistakes:
     def test_a_time_before_anything_was_decided_is_told(self, run, state, capsys) -> None:
         assert run("explain", "--at", "2020-01-01 00:00:00", "--state", state.folder) == 0
         assert "nothing was decided until 2020-01-01 00:00:00" in capsys.readouterr().err
+
+    def test_so_is_one_at_which_no_controller_looked(self, run, state, capsys) -> None:
+        plan = decide(snapshot(sight(1)), settings())
+        begin = datetime.now().astimezone().replace(microsecond=0) - timedelta(hours=1)
+        with Store(state.database) as store, store.transaction():
+            Diary(store).keep(plan)
+            store.execute("update scalings set at = ?", [begin.timestamp()])
+        for minutes, silent in ((6, False), (30, True)):
+            moment = begin + timedelta(minutes=minutes)
+            assert run("explain", "--at", moment.isoformat(), "--state", state.folder) == 0
+            said = f"no controller looked from {begin:%Y-%m-%d %H:%M:%S} until {moment:%Y-%m-%d %H:%M:%S}"
+            assert (said in capsys.readouterr().err.replace("\n", " ")) is silent
 
     @pytest.mark.parametrize(
         ("given", "said"),
