@@ -20,6 +20,8 @@ STARTS_KEPT = 20
 """Starts that the time to start is told from."""
 SLOW_SHARE = 0.9
 """Of those, so many were not slower than what is told."""
+DAYS_KEPT = 3
+"""Days whose node-hours are known, those that were counted for last."""
 PAUSED, HOURS, STARTS = "scaling_paused", "node_hours", "start_ups"
 """Facts in the database."""
 
@@ -72,8 +74,9 @@ class LoadMemory:
     """Of administrators, who need not say a thing again for as long."""
     _demands: tuple[Demand, ...] = ()
     _measured_at: float = float("-inf")
-    _hours: tuple[str, float] | None = None
-    """Node-hours of a day; None before the first look."""
+    _hours: dict[str, float] | None = None
+    """Node-hours of the last days; None before the first look. More than one, for a clock that is set to tomorrow by
+    mistake, and back, must not give the day's budget anew."""
     _starting: dict[str, float] = field(default_factory=dict)
     """Nodes on their way, by name: when they were first seen ordered, in monotonic seconds."""
 
@@ -85,15 +88,16 @@ class LoadMemory:
         now, nodes = time.monotonic(), tuple(nodes)
         if gap > settings.health.stale_after:
             self.wishes.gap()
+        starts = self._start_up(nodes, now, settings.nodes.driver)
         if now - self._measured_at >= MEASURE_INTERVAL:
-            self._demands, self._measured_at = demands(self.store, settings.scaling.holidays), now
+            self._demands, self._measured_at = demands(self.store, settings.scaling.holidays, starts), now
         today = datetime.now(UTC)
         midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
         passed = (today - midnight).total_seconds()
         return Load(
             demands=self._demands,
             demands_age=now - self._measured_at,
-            start_up=self._start_up(nodes, now, settings.nodes.driver),
+            start_up=starts,
             wishes=self.wishes.told(now, settings.scaling.cool_down),
             added=self.added.told(now, settings.scaling.cool_down),
             known_for=self.wishes.known_for(now),
@@ -128,13 +132,12 @@ class LoadMemory:
     def _node_hours(self, nodes: tuple[Node, ...], gap: float, day: str) -> float:
         """Counted while a controller looks. `keep` writes them, so that one that dies loses what came since."""
         if self._hours is None:
-            known = self.store.fact(HOURS) or {}
-            self._hours = (str(known.get("day", "")), float(known.get("hours", 0.0)))
-        before = self._hours[1] if self._hours[0] == day else 0.0
-        self._hours = (day, before + sum(node.state.costs for node in nodes) * gap / 3600)
-        return self._hours[1]
+            self._hours = dict(self.store.fact(HOURS) or {})
+        hours = self._hours.pop(day, 0.0) + sum(node.state.costs for node in nodes) * gap / 3600
+        self._hours = {**dict(list(self._hours.items())[1 - DAYS_KEPT :]), day: hours}
+        return hours
 
     def keep(self) -> None:
         """Write down the node-hours of the day. Within a transaction."""
         if self._hours is not None:
-            self.store.put_fact(HOURS, dict(zip(("day", "hours"), self._hours, strict=True)))
+            self.store.put_fact(HOURS, self._hours)

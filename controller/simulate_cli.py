@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from controller.config import Settings
 from controller.config_file import ConfigError, load
+from controller.jobs.demand import contentions
 from controller.load import start_up as measured_start
 from controller.simulate.summary import plot, summary
-from controller.simulate.trace import MONDAY, campus, from_csv, from_store
+from controller.simulate.trace import Trace, from_csv, from_store
+from controller.simulate.trace import made_up as a_made_up_week
 from controller.simulate.world import World
 from controller.state import State
 from controller.store import Store
@@ -39,24 +43,28 @@ def simulate(
     settings = load(config.resolve() if config else None)
     if trace and made_up is not None:
         raise ConfigError("--trace and --made-up were given, allowed is one of them")
-    begin = None
+    shared: dict[str, float] = {}
     if trace:
-        arrivals = from_csv(trace)
+        jobs = from_csv(trace)
     elif made_up is not None:
-        arrivals, begin = campus(made_up), MONDAY
+        jobs = a_made_up_week(made_up)
     else:
         with Store(State(state.resolve()).database) as store:
-            arrivals = from_store(store, _seconds(since))
+            jobs = from_store(store, _seconds(since))
+            shared = contentions(store, {one.queue for one in jobs.simulated})
             measured = measured_start(store, settings.nodes.driver) or START_UP
             start_up = measured if start_up is None else start_up
     start_up = START_UP if start_up is None else start_up
-    world = World(settings, arrivals, start_up, arrivals[0].at if begin is None else begin)
+    for sentence in _left_out(jobs, settings, shared):
+        say(sentence)
+    world = World(settings, jobs.arrivals, start_up, jobs.begin)
     outcome = world.run()
     found = summary(outcome, settings)
     if as_json:
         return print_json(found)
-    share = 1 - found["over"]
-    out.print(f"{found['jobs']} jobs; {share:.1%} began within {settings.scaling.target_wait:g} s")
+    count, share = found["jobs"], 1 - found["over"]
+    began = f"{share:.1%} began within {settings.scaling.target_wait:g} s"
+    out.print(f"{count} {'job' if count == 1 else 'jobs'}; {began}")
     out.print("waits: " + ", ".join(f"{name} {found[name]:.1f} s" for name in ("p50", "p95", "p99", "max")))
     out.print(f"{found['node_hours']:.1f} node-hours, which cost {found['cost']:.2f}")
     out.print(f"{found['actions']} times a node came or went, {found['undone']} of them in vain")
@@ -64,6 +72,17 @@ def simulate(
     if settings.scaling.policy == "wait-target" and share < settings.scaling.target_share:
         say(f"the target of {settings.scaling.target_share:.0%} is missed; a start takes {start_up:.1f} s")
     return None
+
+
+def _left_out(jobs: Trace, settings: Settings, shared: Mapping[str, float]) -> Iterator[str]:
+    """What a fleet would have known or met, and this simulation does not. shared: as of demand.contentions."""
+    if settings.scaling.forecast and not jobs.learned:
+        yield "nothing was learned before, for there is no earlier job: the first weeks have no forecast"
+    for queue, share in sorted(shared.items()):
+        yield (
+            f"jobs of {queue} wait for each other at one device (each takes {share:.0%} longer for another one beside "
+            "it); simulated ones print side by side, so that more nodes seem to help more than they do"
+        )
 
 
 def _seconds(text: str) -> float:

@@ -141,6 +141,8 @@ class Backlog:
     stuck: int = 0
     """Jobs that are held or stopped, or whose queue or printer is: no reason for another node, and a reason to keep
     this one."""
+    standing: frozenset[str] = frozenset()
+    """Queues, in lower case, that are stopped here or whose printer has a fault."""
 
     @property
     def jobs(self) -> int:
@@ -175,7 +177,8 @@ class Demand:
     """By what share of itself a job takes longer for each other one of the queue that prints meanwhile: 0 where they
     print side by side, 1 where all wait for one device."""
     forecast: float = 0.0
-    """Jobs a second at this hour in the busiest of the last weeks, a start-up time ahead."""
+    """Jobs a second in the busiest five minutes at this time, a start-up time ahead, of the second busiest of the last
+    four weeks."""
 
     def coming(self, seconds: float) -> float:
         """Seconds of work that arrive in so many seconds."""

@@ -137,7 +137,7 @@ def _to_begin_within(horizon: float, there: list[QueueWork], demand: Demand, fle
 
 
 def forecast(load: Load, scaling: Scaling) -> Ask | None:
-    """What the same hour of earlier weeks would need."""
+    """What the same time of earlier weeks would need."""
     needs = [
         (worth(_steady(demand, demand.forecast, scaling), demand.contention), demand)
         for demand in load.demands
@@ -146,7 +146,7 @@ def forecast(load: Load, scaling: Scaling) -> Ask | None:
     if not needs:
         return None
     nodes, demand = max(needs, key=lambda need: need[0])
-    said = f"{demand.queue}: {demand.forecast * 60:.1f} jobs a minute came at this hour of an earlier week"
+    said = f"{demand.queue}: {demand.forecast * 60:.1f} jobs a minute came at this time of two earlier weeks"
     return Ask("forecast", nodes, said)
 
 

@@ -6,9 +6,9 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from statistics import fmean, median
 
 from controller.decide.backlog import UNMEASURED
@@ -22,11 +22,13 @@ CHANCE = 3.0
 """Roots by which a minute must be busier to count as such. With one, every sixth minute of a steady stream does, and by
 benchmarks/scaling.py that costs 3 % of its node-hours."""
 MINUTE = 60.0
-WEEK = 7 * 86400.0
-WEEKS = 4
-"""Earlier weeks that are learned from."""
-AHEAD = 900.0
-"""Seconds of an earlier week over which its arrivals are averaged, from now on."""
+WEEKS, AGREED = 4, 2
+"""Earlier weeks that are learned from, and how many of them must have been as busy: what came once is not expected."""
+BURST = 300.0
+"""Seconds of an earlier week over which arrivals are counted: lectures end on the hour, and what then comes is over in
+five minutes."""
+AHEAD, STARTS_AHEAD = 60.0, 2.0
+"""How long before such a burst nodes are asked for: so many seconds, or what starting a node takes so many times."""
 MEASURED = 200
 """Jobs of a queue whose time to print is averaged, the last ones."""
 BELIEVED = 2.0
@@ -38,19 +40,33 @@ SHORTEST = 0.05
 """Seconds that any job takes; the table knows whole seconds only."""
 
 
+def weeks_before(now: float) -> list[float]:
+    """The same local time of each earlier week that is learned from, newest first: lectures follow the clock on the
+    wall, also when it was changed meanwhile."""
+    local = datetime.fromtimestamp(now).astimezone().replace(tzinfo=None)
+    return [(local - timedelta(weeks=number)).timestamp() for number in range(1, WEEKS + 1)]
+
+
+def learned_from(now: float, start_up: float) -> list[tuple[float, float]]:
+    """The stretch of each earlier week in which a burst may be that nodes are asked for now, and its end: it may have
+    begun, or begins when they could serve."""
+    return [(week - BURST / 2, week + max(AHEAD, STARTS_AHEAD * start_up) + BURST) for week in weeks_before(now)]
+
+
 def measured(
     arrivals: Mapping[str, Sequence[float]],
     services: Mapping[str, Sequence[float]],
     now: float,
     holidays: Collection[date] = (),
+    start_up: float = 0.0,
 ) -> tuple[Demand, ...]:
-    """Of every queue that has arrivals, both as for `measure`. A queue is believed to print as the others do."""
+    """Of every queue that has arrivals, all as for `measure`. A queue is believed to print as the others do."""
     means = {queue: fmean(_kept(times)) for queue, times in services.items() if times}
     found = []
     for queue, moments in sorted(arrivals.items()):
         others = [mean for other, mean in means.items() if other != queue]
         believed = median(others or [UNMEASURED])
-        found.append(measure(queue, moments, services.get(queue, ()), now, holidays, believed))
+        found.append(measure(queue, moments, services.get(queue, ()), now, holidays, believed, start_up))
     return tuple(found)
 
 
@@ -61,18 +77,22 @@ def measure(
     now: float,
     holidays: Collection[date] = (),
     believed: float = UNMEASURED,
+    start_up: float = 0.0,
 ) -> Demand:
-    """arrivals: when jobs were accepted, in order, seconds since 1970: of the last hour and at least the next AHEAD
-    seconds of each earlier week. services: seconds that jobs took to print. believed: what one is taken to take as long
-    as none was measured."""
+    """arrivals: when jobs were accepted, in order, seconds since 1970: of the last hour and at least what is
+    `learned_from`. services: seconds that jobs took to print. believed: what one is taken to take as long as none was
+    measured. start_up: seconds that a node takes to start."""
     service, variation, longest = _spread(services, believed)
 
     def rate(begin: float, seconds: float) -> float:
         return (bisect_left(arrivals, begin + seconds) - bisect_left(arrivals, begin)) / seconds
 
     minutes = Counter(math.ceil((now - at) / MINUTE) for at in arrivals[bisect_left(arrivals, now - HOUR) :])
-    weeks = (now - number * WEEK for number in range(1, WEEKS + 1))
-    learned = (week for week in weeks if datetime.fromtimestamp(week).astimezone().date() not in holidays)
+    busiest = [
+        max(rate(end - BURST - back * MINUTE, BURST) for back in range(int((end - begin - BURST) / MINUTE) + 1))
+        for begin, end in learned_from(now, start_up)
+        if datetime.fromtimestamp(begin + BURST / 2).astimezone().date() not in holidays
+    ]
     newest = arrivals[bisect_left(arrivals, now - NOW) : bisect_left(arrivals, now)]
     return Demand(
         queue=queue,
@@ -83,7 +103,7 @@ def measure(
         service=service,
         variation=variation,
         longest=longest,
-        forecast=max((rate(week, AHEAD) for week in learned), default=0.0),
+        forecast=sorted((0.0, 0.0, *busiest))[-AGREED],
     )
 
 
@@ -116,14 +136,14 @@ def _stray(services: Sequence[float]) -> float:
     return STRAY * max(1.0, median(services or (0.0,)))
 
 
-def demands(store: Store, holidays: Collection[date] = ()) -> tuple[Demand, ...]:
-    """Of every queue that has an open job, that one came for in the last hour, or in this hour of an earlier week.
+def demands(store: Store, holidays: Collection[date] = (), start_up: float = 0.0) -> tuple[Demand, ...]:
+    """Of every queue that has an open job, that one came for in the last hour, or at this time of an earlier week.
     Raises StoreError.
 
     Jobs that are held, and those that ended without being printed, are nothing that a node had to do.
     """
     now = time.time()
-    periods = [(now - HOUR, now), *((now - n * WEEK, now - n * WEEK + AHEAD) for n in range(1, WEEKS + 1))]
+    periods = [(now - HOUR, now), *learned_from(now, start_up)]
     where = " or ".join("created >= ? and created < ?" for _ in periods)
     values = [moment for begin, end in periods for moment in (begin, end)]
     arrivals: dict[str, list[float]] = {}
@@ -133,12 +153,20 @@ def demands(store: Store, holidays: Collection[date] = ()) -> tuple[Demand, ...]
         arrivals.setdefault(row["queue"], []).append(row["created"])
     prints = {queue: _prints(store, queue) for queue in arrivals}
     services = {queue: [one.end - one.begin for one in jobs] for queue, jobs in prints.items()}
-    found = measured(arrivals, services, now, holidays)
-    return tuple(replace(demand, contention=_contention(prints[demand.queue], demand)) for demand in found)
+    found = measured(arrivals, services, now, holidays, start_up)
+    return tuple(replace(demand, contention=_contention(prints[demand.queue], demand.longest)) for demand in found)
 
 
-def _contention(prints: Sequence[Printed], demand: Demand) -> float:
-    return contention([one for one in prints if one.end - one.begin <= demand.longest])
+def contentions(store: Store, queues: Iterable[str]) -> dict[str, float]:
+    """Of those queues whose jobs wait for each other at one device, as in `Demand`. Raises StoreError."""
+    prints = {queue: _prints(store, queue) for queue in queues}
+    longest = {queue: _spread([one.end - one.begin for one in jobs], UNMEASURED)[2] for queue, jobs in prints.items()}
+    found = {queue: _contention(jobs, longest[queue]) for queue, jobs in prints.items()}
+    return {queue: share for queue, share in found.items() if share}
+
+
+def _contention(prints: Sequence[Printed], longest: float) -> float:
+    return contention([one for one in prints if one.end - one.begin <= longest])
 
 
 def _prints(store: Store, queue: str) -> list[Printed]:

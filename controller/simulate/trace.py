@@ -6,11 +6,13 @@ import csv
 import math
 import random
 import time
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from controller.jobs.demand import learned_from
 from controller.jobs.table import WAITS_SINCE
 from controller.store import Store
 
@@ -22,6 +24,7 @@ minute."""
 DAY, HOUR = 86400.0, 3600.0
 LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """Beyond it times have no date."""
+EXAMPLE = "2027-01-04T11:00:00,6,office"
 MOST_DAYS = 366
 """That a trace may last; each takes a second and more to simulate."""
 
@@ -41,14 +44,37 @@ class Arrival:
     """Of node time."""
 
 
-def from_csv(path: Path) -> list[Arrival]:
+@dataclass(frozen=True)
+class Trace:
+    """Jobs in order, and from when on they are simulated: those before are history, to be learned from."""
+
+    arrivals: tuple[Arrival, ...]
+    begin: float
+    """Seconds since 1970."""
+
+    @property
+    def simulated(self) -> tuple[Arrival, ...]:
+        return self.arrivals[bisect_left(self.arrivals, self.begin, key=lambda one: one.at) :]
+
+    @property
+    def learned(self) -> bool:
+        """Whether there is anything before."""
+        return self.arrivals[0].at < self.begin
+
+
+def from_csv(path: Path) -> Trace:
     """Columns `arrival` (seconds, or a date and time as in ISO 8601), `pages`, `queue`. Raises TraceError."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a mark at the beginning
             rows = csv.DictReader(file)
             if missing := {"arrival", "pages", "queue"} - set(rows.fieldnames or ()):
-                raise TraceError(f"{path}: the column {sorted(missing)[0]} is missing; allowed: arrival, pages, queue")
+                raise TraceError(
+                    f"{path}: the column {sorted(missing)[0]} is missing in the first line, "
+                    f"{','.join(rows.fieldnames or ())[:100]!r}; allowed is arrival,pages,queue with commas between"
+                )
             found = [_arrival(path, number, row) for number, row in enumerate(rows, 2)]
+    except csv.Error as error:
+        raise TraceError(f"{path}: is no CSV file ({error}); allowed are lines such as {EXAMPLE}") from None
     except OSError as error:
         raise TraceError(f"{path}: can't be read ({error.strerror}); it must be a CSV file") from None
     except UnicodeDecodeError:
@@ -64,8 +90,8 @@ def _arrival(path: Path, line: int, row: dict[str, str]) -> Arrival:
         return Arrival(_moment(row["arrival"]), row["queue"], SET_UP + PER_PAGE * pages)
     except (ValueError, TypeError):
         raise TraceError(
-            f"{path}, line {line}: {','.join(map(str, row.values()))!r} was given, allowed is for example "
-            "2027-01-04T11:00:00,6,office"
+            f"{path}, line {line}: {','.join(map(str, row.values()))[:100]!r} was given, "
+            f"allowed is for example {EXAMPLE}"
         ) from None
 
 
@@ -79,23 +105,28 @@ def _moment(text: str) -> float:
     return found
 
 
-def from_store(store: Store, seconds: float) -> list[Arrival]:
-    """The jobs that were printed in the last so many seconds, each with the time that it took. Raises TraceError and
-    StoreError."""
+def from_store(store: Store, seconds: float) -> Trace:
+    """The jobs that were printed in the last so many seconds, each with the time that it took, and before it what a
+    fleet would have learned from. Raises TraceError and StoreError."""
+    begin = time.time() - seconds
     rows = store.rows(
         f"select {WAITS_SINCE} as at, queue, completed - processing as seconds from jobs "
         "where state = 'completed' and processing > 0 and created >= ?",
-        [time.time() - seconds],
+        [learned_from(begin, 0.0)[-1][0]],
     )
-    return _in_order(store.path, (Arrival(row["at"], row["queue"], max(0.5, row["seconds"])) for row in rows))
+    found = (Arrival(row["at"], row["queue"], max(0.5, row["seconds"])) for row in rows)
+    return _in_order(store.path, found, begin)
 
 
-def _in_order(path: Path, arrivals: Iterable[Arrival]) -> list[Arrival]:
-    if not (found := sorted(arrivals)):
+def _in_order(path: Path, arrivals: Iterable[Arrival], begin: float = 0.0) -> Trace:
+    """From `begin` on, or from the first arrival where there is none before."""
+    found = sorted(arrivals)
+    if not found or found[-1].at < begin:
         raise TraceError(f"{path}: there is no printed job to simulate with; allowed is one or more")
-    if (days := (found[-1].at - found[0].at) / DAY) > MOST_DAYS:
+    trace = Trace(tuple(found), max(begin, found[0].at))
+    if (days := (found[-1].at - trace.begin) / DAY) > MOST_DAYS:
         raise TraceError(f"{path}: there are {days:.0f} days between first and last job, allowed are {MOST_DAYS}")
-    return found
+    return trace
 
 
 DAYS = (1.3, 1.1, 1.0, 1.0, 0.8, 0.1, 0.08)
@@ -123,6 +154,11 @@ def campus(
                 at = MONDAY + day * DAY + hour * HOUR + within
                 found.append(Arrival(at, chance.choice(queues), SET_UP + PER_PAGE * pages(chance)))
     return sorted(found)
+
+
+def made_up(seed: int) -> Trace:
+    """A week of a campus, from its first midnight on."""
+    return Trace(tuple(campus(seed)), MONDAY)
 
 
 def pages(chance: random.Random) -> int:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from controller.config import Nodes, Scaling, Settings
 from controller.simulate.summary import summary
-from controller.simulate.trace import MONDAY, Arrival, TraceError, campus, from_store
+from controller.simulate.trace import Arrival, Trace, TraceError, from_store, made_up
 from controller.simulate.world import Outcome, World
 from controller.store import Store
 
@@ -46,19 +46,19 @@ def trials(
     """
     settings = [settings_of(thresholds, some) for some in ({}, changes)]
     try:
-        jobs = arrivals(store, seconds)
+        trace = trace_of(store, seconds)
     except TraceError as error:
         raise ValueError(str(error)) from None
-    present, changed = (trial(jobs, one, start_up) for one in settings)
+    present, changed = (trial(trace, one, start_up) for one in settings)
     return present, changed
 
 
-def arrivals(store: Store, seconds: float) -> list[Arrival]:
+def trace_of(store: Store, seconds: float) -> Trace:
     """What was printed in the last so many seconds; a made-up week for 0. Raises TraceError and StoreError."""
-    found = from_store(store, seconds) if seconds else campus(MADE_UP)
-    if len(found) > MOST_JOBS:
+    found = from_store(store, seconds) if seconds else made_up(MADE_UP)
+    if (count := len(found.simulated)) > MOST_JOBS:
         raise TraceError(
-            f"there are {len(found)} jobs to simulate, allowed here are {MOST_JOBS}; choose less time, or use: "
+            f"there are {count} jobs to simulate, allowed here are {MOST_JOBS}; choose less time, or use: "
             "cupsfleet simulate"
         )
     return found
@@ -86,12 +86,12 @@ def settings_of(thresholds: Sequence[Mapping[str, str]], changes: Mapping[str, A
     return Settings().model_copy(update={"scaling": scaling, "nodes": nodes})
 
 
-def trial(jobs: Sequence[Arrival], settings: Settings, start_up: float) -> Trial:
+def trial(trace: Trace, settings: Settings, start_up: float) -> Trial:
     """start_up: seconds that a node takes to start."""
-    begin = MONDAY if jobs[0].at >= MONDAY else jobs[0].at
-    world = World(settings, jobs, start_up, begin)
+    world = World(settings, trace.arrivals, start_up, trace.begin)
     outcome = world.run()
-    return Trial(summary(outcome, settings), _sizes(outcome, settings, begin, world.now), _binned(jobs))
+    sizes = _sizes(outcome, settings, trace.begin, world.now)
+    return Trial(summary(outcome, settings), sizes, _binned(trace.simulated))
 
 
 def _sizes(outcome: Outcome, settings: Settings, begin: float, end: float) -> list[tuple[float, int]]:

@@ -12,7 +12,7 @@ from controller.config import Settings
 from controller.decide import decide
 from controller.decide.backlog import UNMEASURED, left
 from controller.decide.weights import FULL, given
-from controller.jobs.demand import AHEAD, HOUR, MEASURED, WEEK, WEEKS, measured
+from controller.jobs.demand import HOUR, MEASURED, learned_from, measured
 from controller.load import MEASURE_INTERVAL, Wishes
 from controller.plan import Admit, Aim, Drain, Leave, Order, Pause, Plan, Prove, Remove, Scale, Start, Step
 from controller.simulate.trace import Arrival
@@ -183,7 +183,7 @@ class World:
         if self.now - self._measured_at >= MEASURE_INTERVAL:
             self._measured_at = self.now
             arrivals = {queue: self._past(times) for queue, times in self._times.items()}
-            self._demands = measured(arrivals, self._done, self.now, settings.scaling.holidays)
+            self._demands = measured(arrivals, self._done, self.now, settings.scaling.holidays, self.start_up)
         service = {demand.queue: demand.service for demand in self._demands}
         day_left = (DAY - self.now % DAY) / 3600
         load = Load(
@@ -208,7 +208,7 @@ class World:
 
     def _past(self, times: list[float]) -> list[float]:
         """What has arrived by now in the hour that is measured and the weeks that are learned from."""
-        windows = [(self.now - n * WEEK, self.now - n * WEEK + AHEAD) for n in range(WEEKS, 0, -1)]
+        windows = sorted(learned_from(self.now, self.start_up))
         windows.append((self.now - HOUR, self.now))
         return [moment for a, b in windows for moment in times[bisect_left(times, a) : bisect_left(times, b)]]
 

@@ -10,10 +10,14 @@ import pytest
 
 from controller.cli import app
 from controller.config import Nodes, Scaling, Settings
+from controller.jobs.table import Job, JobTable
 from controller.simulate.summary import percentile, plot, summary
-from controller.simulate.trace import MONDAY, PER_PAGE, SET_UP, Arrival, TraceError, campus, from_csv
+from controller.simulate.trace import DAY, MONDAY, PER_PAGE, SET_UP, Arrival, TraceError, campus, from_csv, from_store
 from controller.simulate.world import World
+from controller.state import State
+from controller.store import Store
 
+WEEK = 7 * DAY
 FIXED: dict[str, Any] = {"policy": "threshold", "queue_depth_per_node": 1e9, "queue_depth_per_node_down": 1e8}
 
 
@@ -79,15 +83,22 @@ class TestFiles:
 
     def test_a_csv_is_read(self, tmp_path) -> None:
         path = self.write(tmp_path, f"arrival,pages,queue\n2027-01-04T11:00:00,6,office\n{MONDAY},1,lab\n")
-        assert from_csv(path) == [
+        assert from_csv(path).arrivals == (
             Arrival(MONDAY, "lab", SET_UP + PER_PAGE),
             Arrival(MONDAY + 39600, "office", SET_UP + 6 * PER_PAGE),
-        ]
+        )
+
+    def test_so_is_one_that_a_spreadsheet_wrote(self, tmp_path) -> None:
+        path = self.write(tmp_path, "\ufeffarrival,pages,queue\n0,1,office\n")
+        assert from_csv(path).arrivals == (Arrival(0.0, "office", SET_UP + PER_PAGE),)
 
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("when,pages,queue\n", "the column arrival is missing"),
+            ("when,pages,queue\n", "the column arrival is missing in the first line, 'when,pages,queue'"),
+            ("arrival;pages;queue\n1;1;office\n", "'arrival;pages;queue'; allowed is arrival,pages,queue with commas"),
+            ("", "the column arrival is missing"),
+            (f"arrival,pages,queue\n1,1,{'x' * 131073}\n", "is no CSV file"),
             ("arrival,pages,queue\n", "there is no printed job"),
             ("arrival,pages,queue\n1,many,office\n", "line 2: '1,many,office' was given"),
             ("arrival,pages,queue\nnan,1,office\n", "line 2"),
@@ -115,3 +126,70 @@ class TestFiles:
         path = self.write(tmp_path, "arrival,pages,queue\n0,6,office\n1,2,office\n")
         app(["simulate", "--trace", str(path), "--json"], standalone_mode=False)
         assert '"jobs": 2' in capsys.readouterr().out
+
+    def test_it_says_what_it_can_not_know(self, tmp_path, capsys) -> None:
+        path = self.write(tmp_path, "arrival,pages,queue\n0,6,office\n")
+        app(["simulate", "--trace", str(path)], standalone_mode=False)
+        said = capsys.readouterr()
+        assert "1 job; 100.0% began" in said.out
+        assert "nothing was learned before" in said.err
+
+
+class TestOwnJobs:
+    """What was printed here."""
+
+    NOW = MONDAY + 21 * DAY + 37800
+    """Half past ten of a Monday, three weeks on."""
+
+    @pytest.fixture
+    def state(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+        monkeypatch.setattr("controller.simulate.trace.time.time", lambda: self.NOW)
+        state = State(tmp_path)
+        state.prepare()
+        Store(state.database, create=True).close()
+        return state
+
+    def put(self, state: State, begins: list[float], seconds: int = 20) -> None:
+        """A job a second for five minutes from each of these times on, printed where it does not wait."""
+        moments = [int(begin) + second for begin in begins for second in range(300)]
+        with Store(state.database) as store, store.transaction():
+            JobTable(store).put(
+                Job(f"u{n}", n, "node-1", "office", "a", "", "completed", "", "", 1, 1, at, at, at + seconds)
+                for n, at in enumerate(moments)
+            )
+
+    def test_what_came_at_this_time_of_earlier_weeks_is_learned(self, state) -> None:
+        self.put(state, [self.NOW - week * WEEK - 1800 for week in (2, 1, 0)])
+        with Store(state.database) as store:
+            trace = from_store(store, 3600.0)
+        assert (trace.begin, len(trace.simulated), len(trace.arrivals)) == (self.NOW - 1800 * 2, 300, 900)
+
+        def wait(forecast: bool) -> float:
+            settings = Settings(nodes=Nodes(max=40), scaling=Scaling(forecast=forecast, step=40))
+            world = World(settings, trace.arrivals, 20.0, trace.begin)
+            return fmean(world.run().waits)
+
+        assert wait(forecast=True) < wait(forecast=False) / 2
+
+    def test_a_fleet_that_is_younger_begins_with_its_first_job(self, state) -> None:
+        self.put(state, [self.NOW - 1800])
+        with Store(state.database) as store:
+            assert from_store(store, 7 * DAY).begin == self.NOW - 1800
+
+    def test_old_jobs_alone_are_nothing_to_simulate(self, state) -> None:
+        self.put(state, [self.NOW - WEEK])
+        with Store(state.database) as store, pytest.raises(TraceError, match="there is no printed job"):
+            from_store(store, DAY)
+
+    def test_that_they_waited_for_each_other_is_told(self, state, capsys) -> None:
+        """Some ten printed alone, and twenty two by two, twice as long each."""
+        begin = int(self.NOW) - 1800
+        alone = [(begin + 20 * n, begin + 20 * n + 5) for n in range(10)]
+        beside = [(begin + 300 + 10 * n, begin + 310 + 10 * n) for n in range(10)] * 2
+        with Store(state.database) as store, store.transaction():
+            JobTable(store).put(
+                Job(f"u{n}", n, "node-1", "office", "a", "", "completed", "", "", 1, 5, begun, begun, end)
+                for n, (begun, end) in enumerate([*alone, *beside])
+            )
+        app(["simulate", "--since", "1h", "--state", str(state.folder)], standalone_mode=False)
+        assert "jobs of office wait for each other at one device (each takes 100% longer" in capsys.readouterr().err
