@@ -181,12 +181,13 @@ class Scaling(Section):
     step: Annotated[int, Field(ge=1, le=200)] = 4
     """Nodes that may be on their way at once because of load."""
     max_node_hours_per_day: Annotated[float, Field(ge=0)] = 0.0
-    """Node-hours of a day (UTC) beyond which only nodes.min serve: what they need until midnight is set aside.
-    0 is no limit."""
+    """Node-hours of a day (UTC) beyond which only nodes.min serve: what they need until midnight is set aside, and each
+    other node goes while its `cool_down` can still be paid. 0 is no limit."""
     dry_run: bool = False
     """Decide, and tell what would be done, but do it not."""
     forecast: bool = True
-    """Learn from the same hours of earlier weeks, and have the nodes there in time; it adds and never removes."""
+    """Expect what came at this time of two of the last four weeks, and have the nodes there in time; it adds and never
+    removes."""
     holidays: tuple[date, ...] = ()
     """Days without schedule and forecast, and from which nothing is learned."""
     schedule: tuple[Schedule, ...] = ()
@@ -343,6 +344,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"scaling.queue_depth_per_node_down is {depths[0]:g}, allowed is less than "
                 f"scaling.queue_depth_per_node ({depths[1]:g})"
+            )
+        budget, least = self.scaling.max_node_hours_per_day, 24 * self.nodes.min
+        if 0 < budget < least:
+            raise ValueError(
+                f"scaling.max_node_hours_per_day is {budget:g}, allowed is 0 (no limit), or what nodes.min "
+                f"({self.nodes.min}) needs in a day ({least}) or more"
             )
         names = [printer.name.lower() for printer in self.printers]
         if twice := {name for name in names if names.count(name) > 1}:

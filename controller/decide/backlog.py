@@ -32,14 +32,16 @@ def backlog(
     None when the node did not answer."""
     if reading is None or reading.error is not None:
         return None
-    waits = {queue.name.lower() for queue in reading.queues if queue.state == _STOPPED or printer_faults(queue)}
+    standing = frozenset(
+        queue.name.lower() for queue in reading.queues if queue.state == _STOPPED or printer_faults(queue)
+    )
     jobs: Counter[str] = Counter(
-        job.queue for job in reading.jobs if job.state in (_PENDING, _PROCESSING) and job.queue.lower() not in waits
+        job.queue for job in reading.jobs if job.state in (_PENDING, _PROCESSING) and job.queue.lower() not in standing
     )
     work = (
         _work(queue, count, reading, service.get(queue, UNMEASURED), printing) for queue, count in sorted(jobs.items())
     )
-    return Backlog(tuple(work), stuck=len(reading.jobs) - jobs.total())
+    return Backlog(tuple(work), len(reading.jobs) - jobs.total(), standing)
 
 
 def _work(queue: str, jobs: int, reading: Reading, service: float, printing: Mapping[int, float]) -> QueueWork:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from controller.config import Settings
 from controller.decide.guards import Guard
 from controller.decide.health import Life, Verdict
-from controller.decide.scaling import counts
+from controller.decide.scaling import counts, unknown
 from controller.plan import Aim, Answer, Order, Scale, Step
 from controller.snapshot import Cause, Goal, Node, NodeSight, NodeState, Snapshot
 
@@ -124,7 +124,8 @@ class Draft:
         """Whether nothing else is the matter: no doubt, no node comes or goes just now, and all that serve are well."""
         serving = [sight for sight in self.snapshot.nodes if sight.node.state is NodeState.READY]
         quiet = not self.guard.held and not self.taken and not self.ordered and not self._took_just_now()
-        return quiet and not any(map(self._comes, self.snapshot.nodes)) and all(map(self._well, serving))
+        settled = quiet and not unknown(self.snapshot) and not any(map(self._comes, self.snapshot.nodes))
+        return settled and all(map(self._well, serving))
 
     def _well(self, sight: NodeSight) -> bool:
         return sight.answers and self.verdicts[sight.node.name].life is Life.HEALTHY

@@ -10,13 +10,14 @@ its place; only work that asks for it now, or nodes.min, orders another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from controller.config import Scaling, Settings
 from controller.decide.policies import Fleet, asks
 from controller.plan import ADMINISTRATOR, Ask, Input, Scale
-from controller.snapshot import Goal, Load, Node, NodeSight, NodeState, Snapshot
+from controller.snapshot import Backlog, Goal, Load, Node, NodeSight, NodeState, Snapshot
 
 SHORTEST = 20.0
 """Seconds that a cool-down by starts lasts at least: to look ten times and more, and to drain."""
@@ -59,11 +60,11 @@ def scale(snapshot: Snapshot, settings: Settings, meant: int, coming: int, added
     them so many."""
     nodes, scaling, load = settings.nodes, settings.scaling, snapshot.load
     serving = [sight for sight in snapshot.nodes if sight.node.state is NodeState.READY]
-    unknown = [sight.node.name for sight in serving if sight.backlog is None]
+    unseen = unknown(snapshot)
     fleet = _fleet(snapshot, meant, len(serving))
     found = [Ask("nodes.min", nodes.min, f"nodes.min is {nodes.min}"), *asks(fleet, scaling)]
-    if unknown:
-        found.append(Ask("doubt", meant, f"the work of {', '.join(unknown)} is not known"))
+    if unseen:
+        found.append(Ask("doubt", meant, f"the work of {', '.join(unseen)} is not known"))
     if added:
         found.append(Ask(ADMINISTRATOR, meant, f"an administrator wants {meant}"))
     winner = max(found, key=lambda ask: ask.nodes)
@@ -84,7 +85,7 @@ def scale(snapshot: Snapshot, settings: Settings, meant: int, coming: int, added
         actual=len(serving),
         reason=_reason(winner, bounds),
         wanted=wanted,
-        certain=not unknown,
+        certain=not unseen,
         rule=winner.rule,
         inputs=tuple(_inputs(snapshot, fleet, settings)),
         asks=tuple(found),
@@ -92,9 +93,21 @@ def scale(snapshot: Snapshot, settings: Settings, meant: int, coming: int, added
     )
 
 
+def unknown(snapshot: Snapshot) -> list[str]:
+    """Nodes whose work would count, if anybody knew it."""
+    return [sight.node.name for sight in snapshot.nodes if sight.node.state in _WORKS and sight.backlog is None]
+
+
 def _fleet(snapshot: Snapshot, meant: int, ready: int) -> Fleet:
-    known = (sight.backlog for sight in snapshot.nodes if sight.node.state in _WORKS and sight.backlog)
-    return Fleet(meant, ready, tuple(known), snapshot.load)
+    known = tuple(sight.backlog for sight in snapshot.nodes if sight.node.state in _WORKS and sight.backlog)
+    standing = _standing(known)
+    moving = tuple(demand for demand in snapshot.load.demands if demand.queue.lower() not in standing)
+    return Fleet(meant, ready, known, replace(snapshot.load, demands=moving))
+
+
+def _standing(backlogs: Sequence[Backlog]) -> frozenset[str]:
+    """Queues that stand still on every node: what comes for them waits for people, and no node can further it."""
+    return frozenset[str].intersection(*(backlog.standing for backlog in backlogs)) if backlogs else frozenset()
 
 
 def _hold(bounds: Bounds, load: Load, settings: Settings) -> None:
@@ -119,11 +132,15 @@ def cool_down(scaling: Scaling, start_up: float) -> float:
 
 
 def _afford(bounds: Bounds, load: Load, settings: Settings) -> None:
-    """What is left of the day's node-hours, when those of nodes.min are set aside."""
+    """As many more than nodes.min as what is left of the day's node-hours pays for a cool-down, those of nodes.min set
+    aside: that is what a node needs to be emptied in, and none is ordered that would have to go at once."""
     budget, minimum = settings.scaling.max_node_hours_per_day, settings.nodes.min
-    if budget and load.node_hours + minimum * load.hours_left >= budget:
-        said = f"{load.node_hours:.1f} of {budget:g} server-hours are used today and nodes.min needs the rest"
-        bounds.at_most(minimum, said)
+    if not budget:
+        return
+    left = budget - load.node_hours - minimum * load.hours_left
+    more = max(0, math.floor(left * 3600 / max(SHORTEST, settings.scaling.cool_down)))
+    said = f"{load.node_hours:.1f} of {budget:g} server-hours are used today and nodes.min needs "
+    bounds.at_most(minimum + more, said + (f"all but {left:.1f} of the rest" if more else "the rest"))
 
 
 def _reason(winner: Ask, bounds: Bounds) -> str:
@@ -144,6 +161,8 @@ def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[In
         said = f"{demand.rate * 60:.1f} jobs a minute of {demand.service:.1f} s, at most {demand.peak * 60:.1f}"
         if demand.contention:
             said += f"; each takes {demand.contention:.0%} longer for another one beside it"
+        if demand not in fleet.load.demands:
+            said += "; none counts, for its printer stands still on every server"
         yield Input(f"demand of {demand.queue}", said, load.demands_age)
     yield Input("start-up", f"{load.start_up:.1f} s", 0.0)
     wished = max((wish.nodes for wish in load.wishes), default=0)

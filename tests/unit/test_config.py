@@ -73,6 +73,10 @@ def test_durations(write, written, seconds) -> None:
         ("[nodes]\nmin = 9", ["nodes.max is 8", "nodes.min (9)"]),
         ("[front_door]\nmore_ports = [8631]", ["ports (8631, 8631) repeat"]),
         ('[nodes]\nexisting = ["print2"]', ["nodes.existing.0", "HOST:PORT"]),
+        (
+            "[scaling]\nmax_node_hours_per_day = 10",
+            ["day is 10", "nodes.min (2) needs in a day (48)"],
+        ),
         ("[nodes\nmin = 2", ["is not TOML", "line 1"]),
     ],
 )

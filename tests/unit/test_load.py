@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from controller.config import Scaling
 from controller.decide import decide
 from controller.diary import Diary, in_words, told
-from controller.jobs.demand import WEEK, demands, measure, measured
+from controller.jobs.demand import demands, measure, measured, weeks_before
 from controller.jobs.table import Job, JobTable
 from controller.load import LoadMemory, Wishes, start_up
-from controller.snapshot import Node, NodeState, Wish
+from controller.plan import Ask, Plan, Scale
+from controller.simulate.trace import Arrival
+from controller.simulate.world import World
+from controller.snapshot import Backlog, Load, Node, NodeState, QueueWork, Wish
 from controller.store import Store
 from tests.builders import settings, sight, snapshot
 
@@ -70,11 +75,48 @@ class TestDemand:
     def test_how_long_one_may_print_is_known_from_those_that_have(self) -> None:
         assert [measure("office", [], [1.0] * count, self.NOW).longest for count in (0, 2, 18)] == [0.0, 10.0, 18.0]
 
-    def test_the_same_hour_of_earlier_weeks_is_learned(self) -> None:
-        last_week = [self.NOW - WEEK + second for second in range(900)]
-        assert measure("office", last_week, [5.0], self.NOW).forecast == 1.0
-        holiday = datetime.fromtimestamp(self.NOW - WEEK).astimezone().date()
-        assert measure("office", last_week, [5.0], self.NOW, holidays=(holiday,)).forecast == 0.0
+    def bursts(self, *moments: float, seconds: int = 300) -> list[float]:
+        """A job a second, from each of these on."""
+        return sorted(moment + second for moment in moments for second in range(seconds))
+
+    def forecast(self, arrivals: list[float], now: float = NOW, **known) -> float:
+        return measure("office", arrivals, [5.0], now, **known).forecast
+
+    def test_what_came_at_this_time_of_two_earlier_weeks_is_expected_again(self) -> None:
+        newest, older, *_ = weeks_before(self.NOW)
+        both = self.bursts(newest, older)
+        assert self.forecast(both) == 1.0, "of lectures' five minutes, not of the quarter of an hour around"
+        assert self.forecast(self.bursts(newest)) == 0.0, "what came once is not"
+        holiday = datetime.fromtimestamp(older).astimezone().date()
+        assert self.forecast(both, holidays=(holiday,)) == 0.0
+
+    @pytest.mark.parametrize(("start_up", "ahead", "expected"), [(2, 60, 1.0), (2, 400, 0.0), (200, 400, 1.0)])
+    def test_it_is_asked_for_early_enough_to_start_nodes_and_no_earlier(self, start_up, ahead, expected) -> None:
+        learned = self.bursts(*(week + ahead for week in weeks_before(self.NOW)))
+        assert self.forecast(learned, start_up=start_up) == expected
+
+    @pytest.mark.parametrize("day", ["2027-03-29", "2027-11-01"])
+    def test_weeks_follow_the_clock_on_the_wall(self, day, monkeypatch) -> None:
+        """Both are Mondays after a change of the clocks: lectures begin at nine in March and in April."""
+        monkeypatch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        try:
+            nine = datetime.fromisoformat(f"{day}T09:00").astimezone()
+            earlier = [nine.replace(tzinfo=None) - timedelta(weeks=n) for n in (4, 3, 2, 1)]
+            learned = self.bursts(*(moment.timestamp() for moment in earlier))
+            assert self.forecast(learned, nine.timestamp()) == 1.0
+            assert [self.forecast(learned, nine.timestamp() + off) for off in (-3600, 3600)] == [0.0, 0.0]
+            assert self.simulated(learned, nine.timestamp()) == 1.0
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+
+    def simulated(self, arrivals: list[float], now: float) -> float:
+        """The same in a simulation."""
+        world = World(settings(), [Arrival(at, "office", 1.0) for at in (*arrivals, now)], 2.0, now)
+        world.run()
+        world.now, world._measured_at = now, float("-inf")
+        return world.snapshot(settings()).load.demands[0].forecast
 
     def test_it_is_read_from_the_table_of_jobs(self, store, monkeypatch) -> None:
         monkeypatch.setattr("controller.jobs.demand.time.time", lambda: self.NOW)
@@ -125,6 +167,18 @@ def test_start_up_time_and_node_hours_are_measured(store, monkeypatch) -> None:
     assert (start_up(store, "process"), start_up(store, "docker")) == (3.0, 0.0)
 
 
+def test_a_clock_that_is_set_to_tomorrow_and_back_gives_no_budget_anew(store, monkeypatch) -> None:
+    node, found = Node("node-1", 1, "process", "127.0.0.1", 6001, state=NodeState.READY), []
+    for day in (4, 4, 5, 4, 5, 6):
+        moment = datetime(2027, 1, day, 12, tzinfo=UTC)
+        monkeypatch.setattr("controller.load.datetime", Mock(now=Mock(return_value=moment)))
+        memory = LoadMemory(store)
+        found.append(memory.look([node], 3600.0, settings()).node_hours)
+        with store.transaction():
+            memory.keep()
+    assert found == [1.0, 2.0, 1.0, 3.0, 2.0, 1.0]
+
+
 def test_the_diary_keeps_what_changed_and_says_why_nothing_was_done(store) -> None:
     counted = settings().model_copy(update={"scaling": Scaling(policy="threshold")})
     diary, quiet = Diary(store), decide(snapshot(sight(1), sight(2)), counted)
@@ -138,3 +192,27 @@ def test_the_diary_keeps_what_changed_and_says_why_nothing_was_done(store) -> No
     assert "done    order node-3" in said
     assert in_words(oldest)[-1] == "  done    nothing, for nodes.min is 2; 2 are meant to serve"
     assert told(store, 10, until=oldest["at"]) == [oldest]
+
+
+@pytest.mark.parametrize("free", [range(20, 40), ()])
+def test_a_note_whose_numbers_alone_change_is_no_news(store, free) -> None:
+    """Neither of a dry run nor of one that would grow and has no slot left."""
+    told_only = settings().model_copy(update={"scaling": Scaling(dry_run=bool(free))})
+    diary = Diary(store)
+    with store.transaction():
+        for more in range(3):
+            sights = [sight(slot, backlog=Backlog((QueueWork("office", 9, 60.0 + more),))) for slot in (1, 2)]
+            plan = decide(snapshot(*sights, load=Load(start_up=2.0), free_slots=tuple(free)), told_only)
+            assert f"{120 + 2 * more} s of work wait" in plan.notes[0]
+            diary.keep(plan)
+    assert len(told(store, 10)) == 1
+
+
+def test_only_the_ask_that_won_is_said_to_have(store) -> None:
+    """The rule of the timetable may ask more than once."""
+    asks = (Ask("schedule", 3, "one"), Ask("schedule", 5, "another"), Ask("forecast", 5, "a third"))
+    with store.transaction():
+        Diary(store).keep(Plan(Scale(5, 1, "another", rule="schedule", asks=asks)))
+    first, *lines = in_words(told(store, 1)[0])
+    assert first == "1 node serves, 5 should: another"
+    assert [line for line in lines if line.endswith("which won")] == ["  asked   schedule: 5, for another, which won"]

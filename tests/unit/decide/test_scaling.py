@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from pathlib import Path
+from time import time as clock
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from controller.config import Nodes, Scaling, Schedule, Settings
 from controller.decide import decide
 from controller.decide.backlog import backlog
 from controller.decide.policies import Fleet, runs, steady_nodes, threshold, wait_target, worth
-from controller.jobs.demand import measure
+from controller.decide.scaling import scale
+from controller.jobs.demand import demands, measure
+from controller.jobs.table import Job, JobTable
 from controller.plan import Aim, Drain, Order, Pause, Plan
 from controller.snapshot import Backlog, Cause, Demand, Goal, Load, NodeSight, NodeState, QueueWork, Wish
+from controller.store import Store
 from tests.builders import command, job, queue, reading, sight, snapshot
 
 KNOWN = Load(known_for=1000.0)
 """Nothing was asked for in the whole window."""
 FREE = tuple(range(20, 40))
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = Store(tmp_path / "cupsfleet.db", create=True)
+    yield store
+    store.close()
 
 
 def with_scaling(minimum: int = 2, maximum: int = 8, **scaling) -> Settings:
@@ -92,12 +105,27 @@ class TestBacklog:
 
     @pytest.mark.parametrize("blocked", [queue(state=5), queue(state=4, reasons=("media-empty-error",))])
     def test_nor_is_what_waits_for_paper_or_stands_in_a_stopped_queue(self, blocked) -> None:
-        assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3)
+        assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3, frozenset({"office"}))
 
     def test_one_that_has_printed_for_long_goes_on_for_as_long_again(self) -> None:
         jobs = (replace(job(0), state=5), job(1))
         found = backlog(replace(reading("node-1"), jobs=jobs), {"office": 7.0}, {jobs[0].id: 100.0})
         assert found == Backlog((QueueWork("office", 2, 107.0, current=100.0),))
+
+    @pytest.mark.parametrize("blocked", [queue(state=5), queue(state=4, reasons=("media-empty-error",))])
+    def test_what_comes_for_a_printer_that_stands_still_everywhere_is_no_reason(self, blocked, store) -> None:
+        """Sixty jobs in a minute, and none of them can print before somebody looks after the printer."""
+        now = int(clock())
+        with store.transaction():
+            JobTable(store).put(Job(f"u{n}", n, "node-1", "office", "a", created=now - 50 + n) for n in range(50))
+        load = replace(KNOWN, demands=demands(store), start_up=2.0)
+        assert load.demands[0].latest > 0
+        stuck = [sight(slot, reading=reading(f"node-{slot}", jobs=30, queues=(blocked,))) for slot in (1, 2)]
+        settings = with_scaling(policy="wait-target")
+        found = plan(*stuck, load=load, settings=settings)
+        assert (found.scale.wanted, orders(found)) == (2, 0)
+        assert any("stands still on every server" in one.value for one in found.scale.inputs)
+        assert orders(plan(stuck[0], loaded(2, 30), load=load, settings=settings)) > 0, "on one node it prints"
 
     def test_silence_is_not_emptiness(self) -> None:
         assert backlog(reading("node-1", error="refused"), {}) is None
@@ -144,6 +172,14 @@ class TestShrinking:
         found = plan(*three)
         assert leaving(found) == []
         assert (found.scale.rule, found.scale.certain) == ("doubt", False)
+
+    def test_nor_while_the_work_of_an_unwell_one_is(self) -> None:
+        """Its work counts, so it is missing as much as a ready one's; not even a budget lets another node go then."""
+        unseen = sight(3, NodeState.UNHEALTHY, error="timed out", silent_for=2.0)
+        found = plan(loaded(1, 0), loaded(2, 0), unseen)
+        assert (leaving(found), found.scale.rule, found.scale.certain) == ([], "doubt", False)
+        poor, spent = with_scaling(max_node_hours_per_day=50), replace(KNOWN, node_hours=40.0)
+        assert leaving(plan(*(loaded(slot, 0) for slot in (1, 2, 4)), unseen, load=spent, settings=poor)) == []
 
     def test_not_while_the_prober_is_in_doubt(self) -> None:
         assert leaving(plan(loaded(1, 0), loaded(2, 0), loaded(3, 0), canary=None)) == []
@@ -200,6 +236,14 @@ class TestBudget:
         assert orders(found) == 0
         assert "22.0 of 50 server-hours are used today" in found.scale.reason
         assert leaving(plan(loaded(1, 6), loaded(2, 7), loaded(3, 8), load=spent, settings=poor)) == ["node-1"]
+
+    @pytest.mark.parametrize(("left", "more"), [(0.0, 0), (0.08, 0), (0.09, 1), (0.26, 3), (2.0, 7)])
+    def test_a_node_more_must_be_paid_for_a_cool_down(self, left, more) -> None:
+        """Five minutes are a twelfth of a node-hour; none is ordered that would have to go at once, and those that go
+        have as much to be emptied in."""
+        load = replace(KNOWN, node_hours=72.0 - left, hours_left=14.0)
+        settings = with_scaling(max_node_hours_per_day=100, maximum=9, step=9)
+        assert orders(plan(loaded(1, 50), loaded(2, 50), load=load, settings=settings)) == more
 
 
 class TestTimetable:
@@ -343,10 +387,14 @@ def test_more_jobs_never_lower_desired(jobs, where, more, policy) -> None:
     assert desired(larger) >= desired(jobs)
 
 
-@given(st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6), POLICIES)
-def test_missing_data_never_shrinks(jobs, policy) -> None:
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6),
+    POLICIES,
+    st.sampled_from([NodeState.READY, NodeState.UNHEALTHY]),
+)
+def test_missing_data_never_shrinks(jobs, policy, unwell) -> None:
     sights = [
-        sight(slot, error="timed out", silent_for=1.0) if count is None else loaded(slot, count)
+        sight(slot, unwell, error="timed out", silent_for=1.0) if count is None else loaded(slot, count)
         for slot, count in enumerate([None, *jobs], 1)
     ]
     found = plan(*sights, settings=with_scaling(policy=policy))
@@ -354,14 +402,49 @@ def test_missing_data_never_shrinks(jobs, policy) -> None:
     assert leaving(found) == []
 
 
-@given(st.integers(0, 200), st.integers(1, 20), st.floats(0.5, 20), st.floats(0, 0.99))
-def test_a_constant_load_ends_in_a_constant_size(jobs, meant, up, share) -> None:
-    scaling = Scaling(queue_depth_per_node=up, queue_depth_per_node_down=up * share)
+PASS = 60.0
+"""Seconds between two passes of `sizes`."""
 
-    def asked(meant: int) -> int:
-        return threshold(Fleet(meant, meant, (Backlog((QueueWork("office", jobs, 1.0),)),), KNOWN), scaling).nodes
 
-    assert asked(asked(meant)) == asked(meant)
+def sizes(works, nodes: int, load: Load, settings: Settings, passes: int) -> list[int]:
+    """A fleet over so many passes in which nothing changes but its size: all bounds hold, growth is there by the next
+    pass, and one node goes at a time."""
+    rate, latest, waiting, current = works
+    work = Backlog((QueueWork("office", round((waiting + current) / 8.0), waiting + current, current),))
+    demands = (Demand("office", rate, rate, 8.0, 1.5, latest=latest, forecast=latest / 2),)
+    found = [nodes]
+    wished: list[tuple[int, int]] = []
+    for number in range(passes):
+        seen = (sight(slot, backlog=work if slot == 1 else Backlog()) for slot in range(1, found[-1] + 1))
+        wishes = tuple(Wish((number - then) * PASS, wanted) for then, wanted in wished)
+        known = replace(load, demands=demands, wishes=wishes)
+        decided = scale(snapshot(*seen, load=known), settings, found[-1], coming=0)
+        wished.append((number, decided.wanted))
+        found.append(max(decided.desired, found[-1] - 1))
+    return found
+
+
+@given(
+    WORKS,
+    st.integers(1, 20),
+    st.floats(0, 200),
+    POLICIES,
+    st.sampled_from([1, 4, 20]),
+    st.floats(0.5, 20),
+    st.floats(0, 0.99),
+    st.sampled_from([0.0, 60.0]),
+    st.floats(0, 24),
+    st.sampled_from([(), (Schedule(start=time(8), end=time(18), min=5),)]),
+)
+@hypothesis_settings(max_examples=60)
+def test_a_constant_load_ends_in_a_constant_size(
+    works, nodes, start_up, policy, step, up, share, budget, left, schedule
+) -> None:
+    scaling = {"policy": policy, "step": step, "schedule": schedule, "max_node_hours_per_day": budget}
+    depths = {"queue_depth_per_node": up, "queue_depth_per_node_down": up * share}
+    load = replace(KNOWN, start_up=start_up, local=TestTimetable.MONDAY_NOON, node_hours=30.0 - left, hours_left=12.0)
+    found = sizes(works, nodes, load, with_scaling(1, 12, **scaling, **depths), passes=60)
+    assert len(set(found[-20:])) == 1, found
 
 
 @given(WORKS, st.integers(1, 20), st.floats(0, 200))
