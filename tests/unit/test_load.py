@@ -214,5 +214,5 @@ def test_only_the_ask_that_won_is_said_to_have(store) -> None:
     with store.transaction():
         Diary(store).keep(Plan(Scale(5, 1, "another", rule="schedule", asks=asks)))
     first, *lines = in_words(told(store, 1)[0])
-    assert first == "1 node serves, 5 should: another"
+    assert first == "1 server serves, 5 should: another"
     assert [line for line in lines if line.endswith("which won")] == ["  asked   schedule: 5, for another, which won"]
