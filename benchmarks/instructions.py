@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        node = Node(folder, 1, history=500).start()
+        node = Node(folder, 1, history=3 * (options.requests + WARMING)).start()  # else no more jobs are taken
         try:
             print(f"{'thousand instructions a request':34}{'stock':>8}{'ours':>8}")
             for request in REQUESTS:
