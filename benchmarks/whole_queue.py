@@ -141,7 +141,9 @@ async def measure(fleet: Fleet, given: argparse.Namespace) -> None:
         (await timed(lambda: asking.nodes(body), given.questions)).row("all nodes at once, not merged", count)
         ask = partial(asking.door, body, "demo", fleet.password())
         (await timed(ask, given.questions)).row("the front door", count)
-        assert len(ippwire.integers(await ask(), "job-id")) == count * given.jobs
+        told = await ask()
+        found, said = len(ippwire.integers(told, "job-id")), ippwire.values(told, "status-message")
+        assert found == count * given.jobs, (found, said)
         (await polled(asking, given.pollers, 10)).row(f"{given.pollers} polling clients", count)
 
 

@@ -70,7 +70,6 @@ def departed(table: Table, nodes: Iterable[str], since: float, question: JobsQue
 
 def _shown(known: Iterable[Job], question: JobsQuestion, asker: Asker) -> list[Group]:
     first = question.request.number("first-job-id")
-    mine = question.request.true("my-jobs")
     wanted = (*question.requested, *question.ordered_by, *(["job-uuid"] if question.with_uuid else []))
     return [
         described(job, asker, wanted)
@@ -78,7 +77,7 @@ def _shown(known: Iterable[Job], question: JobsQuestion, asker: Asker) -> list[G
         if _is_asked_for(job, question.which)
         and job.id >= first
         and question.request.concerns(job.queue)
-        and (not mine or asker.owns(job))
+        and (not question.mine or asker.owns(job))
     ]
 
 

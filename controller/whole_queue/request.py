@@ -163,6 +163,11 @@ class JobsQuestion:
         return next(iter(self.request.texts("which-jobs")), "not-completed")
 
     @cached_property
+    def mine(self) -> bool:
+        """Whether jobs of the one who asks are wanted only."""
+        return self.request.true("my-jobs")
+
+    @cached_property
     def limit(self) -> int:
         """At most so many jobs; 0 for all."""
         return max(0, self.request.number("limit"))
@@ -199,7 +204,7 @@ class JobsQuestion:
         covered = {"job-priority"} if "job-template" in wanted else set()
         if "job-description" in wanted:
             covered |= {"job-id", "job-uuid", "time-at-creation", "time-at-completed", OWNER}
-        owner, uuid = "job-name" in wanted, self.with_uuid
+        owner, uuid = self.mine or "job-name" in wanted, self.with_uuid
         needed = (*self.ordered_by, *([OWNER] if owner else []), *(["job-uuid"] if uuid else []))
         return tuple(name for name in needed if name not in wanted | covered)
 
@@ -229,8 +234,16 @@ class JobsQuestion:
             new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped + len(self.doubles.counts)))
         if self.extras:
             gone.append("requested-attributes")
-            new.append(wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras))
+            new.append(self._wanted())
         return self.request.as_asked(drop=gone, add=new)
+
+    def for_everybody(self, operator: str = "everybody") -> bytes:
+        """The same question about the jobs of all users, in the name of somebody who may see them."""
+        gone = ("my-jobs", "limit", "first-index", "requested-attributes")
+        return self.request.as_asked(user=operator, drop=gone, add=[self._wanted()])
+
+    def _wanted(self) -> bytes:
+        return wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras)
 
     def once(self, jobs: Sequence[Group]) -> list[Group]:
         """Each moved job by one id. One that has just come not to count is shown all the same where the other is

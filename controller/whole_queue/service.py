@@ -19,6 +19,7 @@ from controller.nodes.settings import HISTORY_SECONDS
 from controller.snapshot import Node, NodeState
 from controller.whole_queue import last_seen, merge, request
 from controller.whole_queue.answer import Answer, Unanswerable, as_it_came, is_success, refused
+from controller.whole_queue.crowd import Crowd
 from controller.whole_queue.last_seen import Asker, Table
 from controller.whole_queue.nodes import Nodes, Reply, answers, missing_sentence, silent
 from controller.whole_queue.request import JobsQuestion, Request, by_slot
@@ -55,6 +56,10 @@ class WholeQueue:
     table: Table
     moves: Moves
     together: Together[Answer] = field(default_factory=Together)
+    crowd: Crowd = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.crowd = Crowd(self.nodes)
 
     async def answer(self, asked: Request, host: str) -> Answer:
         """Raises Unanswerable, StoreError."""
@@ -91,7 +96,10 @@ class WholeQueue:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
             if not reply.silent:
                 return as_it_came(reply)
-        replies = await self._ask_all(question.for_nodes(), asker.host, _JOBS)
+        if question.mine:
+            replies = await self.crowd.own_jobs(question, self._serving(), asker.host)
+        else:
+            replies = await self._ask_all(question.for_nodes(), asker.host, _JOBS)
         good = merge.succeeded(answers(replies))
         if not good and any(not reply.silent for reply in replies):
             return refused(replies)

@@ -1,0 +1,81 @@
+"""People who ask for their own jobs, many at the same moment: phones do so every second while they print.
+
+Each question goes to every node, so that they would grow with people times nodes. A few at a time are asked as they
+came; beyond that, all who wait share one list of everybody's jobs, and each gets own ones out of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from controller.snapshot import Node
+from controller.whole_queue.nodes import Nodes, Reply
+from controller.whole_queue.request import ACTIVE, JOB_SPOTS, OWNER, JobsQuestion
+from controller.whole_queue.together import Together
+from probes import wire
+from probes.wire import Group
+
+FEW = 4
+"""Questions for own jobs that nodes get at the same time, each in the name of the one who asks."""
+_OWNER = OWNER.encode()
+
+
+@dataclass(frozen=True)
+class _Everybodys:
+    """A node's list of all users' jobs. by_owner: in small letters, as cupsd compares names."""
+
+    reply: Reply
+    by_owner: dict[bytes, list[Group]]
+
+    def of(self, user: str) -> Reply:
+        """The reply as it would be to this user's own question."""
+        answer = self.reply.answer
+        if answer is None:
+            return self.reply
+        others = [group for group in answer.groups if group.tag != wire.JOB]
+        own = self.by_owner.get(user.lower().encode(), [])
+        return replace(self.reply, answer=replace(answer, groups=[*others, *own]))
+
+
+_Lists: TypeAlias = list[_Everybodys]
+
+
+@dataclass
+class Crowd:
+    """Asks nodes for the jobs of one user."""
+
+    nodes: Nodes
+    _alone: int = 0
+    _together: Together[_Lists] = field(default_factory=Together)
+
+    async def own_jobs(self, question: JobsQuestion, nodes: Sequence[Node], host: str) -> list[Reply]:
+        """A reply from each node, in their order, with jobs of the one who asks."""
+        if self._alone >= FEW and _can_be_shared(question, nodes):
+            key = (host, tuple(nodes), question.for_everybody())
+            lists = await self._together.ask(key, lambda: self._everybodys(question, nodes, host))
+            return [one.of(question.request.user) for one in lists]
+        self._alone += 1
+        try:
+            return await self.nodes.ask_each(dict.fromkeys(nodes, question.for_nodes()), host, JOB_SPOTS)
+        finally:
+            self._alone -= 1
+
+    async def _everybodys(self, question: JobsQuestion, nodes: Sequence[Node], host: str) -> _Lists:
+        bodies = {node: question.for_everybody(self.nodes.directory.operator(node)) for node in nodes}
+        return [_sorted(reply) for reply in await self.nodes.ask_each(bodies, host, JOB_SPOTS)]
+
+
+def _can_be_shared(question: JobsQuestion, nodes: Sequence[Node]) -> bool:
+    """Lists of ended jobs are long, and on someone else's server the operator need not see what an owner sees."""
+    return question.which in ACTIVE and all(node.driver == "process" for node in nodes)
+
+
+def _sorted(reply: Reply) -> _Everybodys:
+    by_owner: dict[bytes, list[Group]] = defaultdict(list)
+    for job in reply.answer.of(wire.JOB) if reply.answer else ():
+        if owner := job.spots.get(_OWNER):
+            by_owner[owner.value.decode(errors="replace").lower().encode()].append(job)
+    return _Everybodys(reply, by_owner)
