@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,6 +37,14 @@ class TestLists:
             for _ in range(3):
                 assert sorted(listed(five, user=name)) == everything
                 assert sorted(listed(five, MINE, user=name)) == sorted(held[name])
+
+    def test_a_crowd_asks_for_own_jobs_and_each_gets_own_ones(self, five: Fleet, held: dict[str, list[int]]) -> None:
+        questions = [(name, limit) for limit in range(1, 2 * NODES + 5) for name in PEOPLE]
+        with ThreadPoolExecutor(len(questions)) as crowd:
+            lists = list(crowd.map(lambda one: listed(five, MINE, integers("limit", one[1]), user=one[0]), questions))
+        whole = {name: listed(five, MINE, user=name) for name in PEOPLE}
+        assert {name: sorted(jobs) for name, jobs in whole.items()} == {name: sorted(held[name]) for name in PEOPLE}
+        assert lists == [whole[name][:limit] for name, limit in questions]
 
     def test_order_is_by_age_and_priority(self, five: Fleet, held: dict[str, list[int]]) -> None:
         time.sleep(1.1)  # CUPS knows a job's age in seconds
