@@ -12,11 +12,6 @@ from collections.abc import Callable, Container, Mapping
 from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.job import Job
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from controller import adopt, certificate, processes, services
 from controller.addresses import host_header
@@ -46,6 +41,7 @@ from controller.observe import Observer
 from controller.plan import Order
 from controller.ports import Ports
 from controller.prover import Prover
+from controller.rhythm import Rhythm, at_once
 from controller.snapshot import NodeState
 from controller.state import State, StateError
 from controller.store import Store, StoreError
@@ -59,11 +55,8 @@ WATCH_INTERVAL = 0.5
 """Seconds between two looks whether the proxies run; a lost one is back within two seconds."""
 CONFIG_FACT = "configuration"
 """In the database: the path of the file that the controller goes by, '' for none."""
-STALL_INTERVALS = 5.0
-"""Of its own intervals without a job after which the scheduler is taken to wait for a clock that was set back."""
 HOUSEKEEPING_INTERVAL = 600.0
 """Seconds between two checkpoints of the database and clearings of old history."""
-_THREADS = ("pass", "watch", "ear", "jobs", "moves", "costs", "proofs")
 
 
 def make_drivers(settings: Settings, met: Callable[[int], None]) -> Mapping[str, Driver]:
@@ -106,13 +99,13 @@ class Daemon:
         self._assemble(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        scheduler = self._schedule(settings)
+        rhythm = self._begin(settings)
         while not self._stop.wait(WATCH_INTERVAL) and self.state.keeps(self._lock):
-            self._keep_time()
+            rhythm.keep_time()
         self._stop.set()
         notify("STOPPING=1")
         self.jobs.mover.stop()
-        scheduler.shutdown(wait=True)
+        rhythm.end()
         self.gate.close()
         self.applier.crew.stop()
         with suppress(StoreError):
@@ -177,51 +170,33 @@ class Daemon:
             self.store.put_fact(CONFIG_FACT, str(self.configuration.path or ""))
         self.store.event("controller", f"started as process {os.getpid()}")
 
-    def _schedule(self, settings: Settings) -> BackgroundScheduler:
-        """One thread each: a pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
-        scheduler = BackgroundScheduler(
-            executors={name: ThreadPoolExecutor(1) for name in _THREADS},
-            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 60},
-            timezone="UTC",
+    def _begin(self, settings: Settings) -> Rhythm:
+        """A pass that waits for a node must not delay a proxy's return, nor reading jobs a pass."""
+        rhythm, interval = Rhythm(self._stop), settings.health.interval
+        every, beside = rhythm.every, rhythm.beside
+        self._pass = every(interval, "pass", self._run_pass)
+        every(WATCH_INTERVAL, "watch", self._watch)
+        beside(WATCH_INTERVAL, "ear", self._wake_when_asked, "commands could not be looked for")
+        beside(WATCH_INTERVAL, "moves", self.desk.work, "commands about jobs could not be carried out")
+        self._paced = (
+            self._pass,
+            beside(interval, "jobs", self.jobs.collector.collect, "the nodes' jobs could not be written down"),
+            beside(interval, "moves", self.jobs.mover.advance, "jobs could not be moved"),
+            beside(interval, "costs", self._settle_costs, "jobs could not be charged"),
+            beside(interval, "proofs", self.prover.prove, "nodes could not be proved again"),
         )
-        interval = settings.health.interval
-        self._pass = scheduler.add_job(
-            self._run_pass, "interval", seconds=interval, executor="pass", next_run_time=_now()
-        )
-        self._look = scheduler.add_job(self._watch, "interval", seconds=WATCH_INTERVAL, executor="watch")
-        self._listen = scheduler.add_job(self._hear, "interval", seconds=WATCH_INTERVAL, executor="ear")
-        self._collect = scheduler.add_job(self._collect_jobs, "interval", seconds=interval, executor="jobs")
-        self._move = scheduler.add_job(self._move_jobs, "interval", seconds=interval, executor="moves")
-        self._serve = scheduler.add_job(self._serve_jobs, "interval", seconds=WATCH_INTERVAL, executor="moves")
-        self._charge = scheduler.add_job(self._charge_jobs, "interval", seconds=interval, executor="costs")
-        self._prove = scheduler.add_job(self._prove_nodes, "interval", seconds=interval, executor="proofs")
-        self._begun = {job.id: time.monotonic() for job in self._regular()}
-        scheduler.add_job(self.charger.clear, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="costs")
-        scheduler.add_job(self._keep_house, "interval", seconds=HOUSEKEEPING_INTERVAL, executor="pass")
-        scheduler.start()
-        return scheduler
-
-    def _regular(self) -> tuple[Job, ...]:
-        return (*self._paced(), self._look, self._listen, self._serve)
-
-    def _paced(self) -> tuple[Job, ...]:
-        """Those that go by the interval of the configuration."""
-        return self._pass, self._collect, self._move, self._charge, self._prove
-
-    def _keep_time(self) -> None:
-        """The scheduler goes by the wall clock: when that is set back, all jobs are called by the monotonic one."""
-        for job in self._regular():
-            limit = STALL_INTERVALS * job.trigger.interval.total_seconds()
-            if time.monotonic() - self._begun.get(job.id, 0.0) > limit:
-                self._begun[job.id] = time.monotonic()
-                job.modify(next_run_time=_now())
+        every(HOUSEKEEPING_INTERVAL, "costs", self.charger.clear)
+        every(HOUSEKEEPING_INTERVAL, "pass", self._keep_house)
+        rhythm.start()
+        at_once(self._pass)
+        return rhythm
 
     def _wake_up(self) -> None:
         """An effect has ended, or a server has: take it up now, not an interval later. The scheduler forgets what comes
         during a pass, so that is kept in mind until its end."""
         self._woken.set()
         if not self._stop.is_set():
-            self._pass.modify(next_run_time=_now())
+            at_once(self._pass)
 
     def _run_pass(self) -> None:
         self._woken.clear()
@@ -230,9 +205,8 @@ class Daemon:
             self._wake_up()
 
     def _pass_once(self) -> None:
-        if self._stop.is_set() or not self.state.keeps(self._lock):
+        if not self.state.keeps(self._lock):
             return
-        self._begun[self._pass.id] = time.monotonic()
         try:
             self._refresh()
             plan = self.cycle.run(self.configuration.settings, self._problems())
@@ -280,7 +254,7 @@ class Daemon:
         if settings.front_door.certificate is None:
             certificate.ensure(self.state.certificate, settings.front_door.name)
         if settings.health.interval != interval:
-            for job in self._paced():
+            for job in self._paced:
                 job.reschedule("interval", seconds=settings.health.interval)
         in_use = JobTable(self.store).open_queues()
         for said in [*self.services.ensure(settings, in_use), *self._drain_news()]:
@@ -296,12 +270,7 @@ class Daemon:
         return [*own, *parts, *adopt.problems(self.state, self.store)]
 
     def _watch(self) -> None:
-        self._begun[self._look.id] = time.monotonic()
-        if not self._stop.is_set():
-            self._news.extend(self.door.watch())
-
-    def _hear(self) -> None:
-        self._beside(self._listen, self._wake_when_asked, "commands could not be looked for")
+        self._news.extend(self.door.watch())
 
     def _wake_when_asked(self) -> None:
         """The next pass may be a minute away, and whoever changes something waits for it before a screen."""
@@ -312,24 +281,9 @@ class Daemon:
         if asked or users != heard or self.configuration.changed():
             self._wake_up()
 
-    def _collect_jobs(self) -> None:
-        self._beside(self._collect, self.jobs.collector.collect, "the nodes' jobs could not be written down")
-
-    def _move_jobs(self) -> None:
-        self._beside(self._move, self.jobs.mover.advance, "jobs could not be moved")
-
-    def _serve_jobs(self) -> None:
-        self._beside(self._serve, self.desk.work, "commands about jobs could not be carried out")
-
-    def _charge_jobs(self) -> None:
-        self._beside(self._charge, self._settle_costs, "jobs could not be charged")
-
     def _settle_costs(self) -> None:
         self.charger.collect()
         self.gate.ensure()
-
-    def _prove_nodes(self) -> None:
-        self._beside(self._prove, self.prover.prove, "nodes could not be proved again")
 
     def _known_people(self) -> Mapping[str, Person]:
         return self._people.known(self.configuration.settings.costs.accounts)
@@ -341,16 +295,6 @@ class Daemon:
         if made is None or made[0] is not costs or made[1] is not people:
             made = self._made = costs, people, site_of(costs, people)
         return costs, made[2]
-
-    def _beside(self, job: Job, work: Callable[[], None], failure: str) -> None:
-        """Work beside the passes. When it fails, the next time has its chance, and a pass says what is wrong."""
-        self._begun[job.id] = time.monotonic()
-        if self._stop.is_set():
-            return
-        try:
-            work()
-        except (StoreError, OSError) as error:
-            log.error("%s: %s", failure, error)
 
     def _keep_house(self) -> None:
         keep = self.configuration.settings.state
@@ -415,7 +359,3 @@ def _record_stop(state: State, failed: Container[str]) -> None:
                 store.put_node(replace(stopped, reason="the fleet was stopped"))
     publish_stop(store)
     store.close()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
