@@ -188,8 +188,8 @@ class Journey:
             if found is None:
                 made = remote.copy(self._server(node, original.owner), original)
                 found = remote.standing(operator, made)
-        if found is None or not _whole(found, original):
-            raise NotNow(f"the copy on {node.name} is not whole: {found}")
+            if found is None or not _whole(found, original):
+                raise NotNow(f"the copy on {node.name} is not whole: {found}")
         self._write(phase="copied", new_id=found.id, failure="")
 
     def _turn_back(self) -> None:
@@ -353,10 +353,12 @@ class Journey:
 
 
 def _whole(copy: remote.Standing, original: Original) -> bool:
+    """A server that died between taking a document and writing down what it is has its file, but not its size."""
     return (
         copy.uuid == original.uuid
         and copy.owner == original.owner
         and copy.documents == len(original.documents)
+        and copy.size_kb >= sum(document.size_kb for document in original.documents)
         and copy.state == "held"
         and not copy.incoming
     )

@@ -73,6 +73,11 @@ class Document:
     compressed: bool
     """Sent with compression=gzip, and stored so."""
 
+    @property
+    def size_kb(self) -> int:
+        """As cupsd counts it into job-k-octets (CUPS 2.4, send_document in scheduler/ipp.c)."""
+        return -(-self.path.stat().st_size // 1024)
+
 
 @dataclass(frozen=True)
 class Original:

@@ -43,6 +43,8 @@ class Standing:
     documents: int
     incoming: bool
     """It still waits for documents."""
+    size_kb: int
+    """job-k-octets: what its documents take, each rounded up."""
 
 
 def standing(server: ipp.Server, job: int) -> Standing | None:
@@ -55,6 +57,7 @@ def standing(server: ipp.Server, job: int) -> Standing | None:
         "job-originating-user-name",
         "job-hold-until",
         "number-of-documents",
+        "job-k-octets",
     ]
     request = ipp.Request(IppOperation.GET_JOB_ATTRIBUTES, {"job-id": job, "requested-attributes": wanted})
     jobs = ipp.question(server, request, DEADLINE)["jobs"]
@@ -69,6 +72,7 @@ def standing(server: ipp.Server, job: int) -> Standing | None:
         hold=text(said, "job-hold-until"),
         documents=number(said, "number-of-documents"),
         incoming="job-incoming" in texts(said, "job-state-reasons"),
+        size_kb=number(said, "job-k-octets"),
     )
 
 

@@ -128,7 +128,9 @@ def from_attributes(node: str, said: Attributes) -> Job:
 def advanced(known: Job, seen: OpenJob) -> Job:
     """A known job with what a sweep saw of it since."""
     state = IPP_STATES.get(seen.state, known.state)
-    return _with(known, state=state, reasons=" ".join(seen.state_reasons), size_kb=seen.size_kb)
+    # A server that died while it took a document may say 0 for ever.
+    size = max(known.size_kb, seen.size_kb)
+    return _with(known, state=state, reasons=" ".join(seen.state_reasons), size_kb=size)
 
 
 def printed_after_all(job: Job) -> Job:

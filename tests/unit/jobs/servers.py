@@ -4,6 +4,7 @@ They show what a crash or a death between any two steps of a move leaves behind.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -125,7 +126,7 @@ class Disk:
 
 
 def original(job: Kept) -> Original:
-    document = Document(Path("document"), "text/plain", False)
+    document = Document(Path(os.devnull), "text/plain", False)
     return Original(job.uuid, job.id, "office", job.owner, job.hold, b"", b"", (document,))
 
 
@@ -150,7 +151,7 @@ class Wire:
         job = self._at(server).jobs.get(number)
         if job is None:
             return None
-        return remote.Standing(job.id, job.uuid, IPP_STATES[job.state], job.owner, job.hold, 1, False)
+        return remote.Standing(job.id, job.uuid, IPP_STATES[job.state], job.owner, job.hold, 1, False, 0)
 
     def find(self, server: ipp.Server, uuid: str) -> remote.Standing | None:
         ids = (job.id for job in self._at(server).jobs.values() if job.uuid == uuid and job.open)

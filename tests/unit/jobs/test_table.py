@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.jobs.collect import Findings, compare, first_in_question, unattended
 from controller.jobs.moves import MoveTable
-from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, from_attributes, printed_after_all
+from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, advanced, from_attributes, printed_after_all
 from controller.store import Store
 from probes.reading import OpenJob
 
@@ -217,3 +217,9 @@ class TestUnattended:
 
     def test_every_ended_state_is_no_open_one(self) -> None:
         assert not any(job(1, state).open for state in ENDED)
+
+
+def test_a_size_that_was_known_is_not_forgotten() -> None:
+    known = replace(job(1), size_kb=4)
+    sizes = [advanced(known, replace(seen(known), size_kb=size)).size_kb for size in (0, 4, 9)]
+    assert sizes == [4, 4, 9]
