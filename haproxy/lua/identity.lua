@@ -12,8 +12,8 @@
 local ipp = require("ipp")
 
 -- Each request leaves some kilobytes behind. A cycle of the collector walks through all that HAProxy keeps in Lua, so
--- there are few of them: memory grows to ten times what is in use, which is some megabytes for each thread.
-collectgarbage("setpause", 1000)
+-- there are few of them: memory grows to four times what is in use, which is some megabytes for each thread.
+collectgarbage("setpause", 400)
 
 local HEAD_SECONDS = 10
 local HEAD_BYTES = 20000 -- of tune.bufsize 32768, which the HTTP headers share
@@ -116,6 +116,7 @@ function Stamp:new() return setmetatable({}, Stamp) end
 
 -- Of a body that the action was spared, because it came before: by what haproxy.cfg knows it by.
 local edits, edits_kept, KEPT_EDITS = {}, 0, 1000
+local LONGEST_KEPT = 1024 -- bytes: an edit holds what lies between its first and its last cut, which a client chooses
 
 local function known_edit(txn, message)
     local key = txn:get_var("txn.request")
@@ -124,6 +125,7 @@ local function known_edit(txn, message)
     if not edit and (txn:get_var("txn.growth") or 0) > NOTHING_TO_STAMP then
         local body = message:body()
         edit = edit_of(body, ipp.parse(body), txn:get_var("txn.user"))
+        if #edit > LONGEST_KEPT then return edit end
         if edits_kept >= KEPT_EDITS then edits, edits_kept = {}, 0 end
         edits[key], edits_kept = edit, edits_kept + 1
     end

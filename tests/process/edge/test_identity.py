@@ -81,7 +81,8 @@ def test_a_validation_bears_the_login_however_often_it_came_before(own_site: Sit
         node.start()
     demo = own_site.client()
     until("the nodes are back", lambda: demo.send(ippwire.request(0x000B, ippwire.printer())).status == 200)
-    for claim in (b"", user("demo"), user("alice"), user("a" * 255), user("demo") + user("alice")):
+    far = user("demo") + attribute(0x41, "one", "x" * 1000) + attribute(0x41, "two", "x" * 1000) + user("alice")
+    for claim in (b"", user("demo"), user("alice"), user("a" * 255), user("demo") + user("alice"), far):
         for version in (b"\x01\x01", b"\x02\x00"):
             body = ippwire.request(0x0004, ippwire.printer(), claim, version=version)
             for name in ("alice", "demo", "demo", "alice", "alice", "demo"):
