@@ -107,7 +107,7 @@ def campaign(fleet: Fleet, given: argparse.Namespace) -> Verdict:
         with working(clients, over):
             untried = spoil(broken, people, given.jobs, given.seconds, given.rate)
         lasted = time.monotonic() - begun
-        seconds, wrong = aftermath.recover(fleet)
+        seconds, wrong = aftermath.recover(fleet, holding=True)
         say(begun, "whole again" if not wrong else "; ".join(wrong))
         broken.wait()
         told = [one for person in people for one in person.told]
