@@ -143,8 +143,8 @@ async def measure(fleet: Fleet, given: argparse.Namespace) -> None:
         (await timed(ask, given.questions)).row("the front door", count)
         told = await ask()
         found, said = len(ippwire.integers(told, "job-id")), ippwire.values(told, "status-message")
-        assert found == count * given.jobs, (found, said)
         (await polled(asking, given.pollers, 10)).row(f"{given.pollers} polling clients", count)
+        assert found == count * given.jobs, (found, said)
 
 
 def main() -> None:
