@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from probes.attributes import Attributes, number, text, texts
 
+_STOPPED = 5
+"""printer-state (RFC 8011, 5.4.11)."""
 OURS = "cupsfleet"
 """Owner of the fleet's own jobs, by which nodes prove themselves. They are nobody's work, and count for nothing."""
 QUEUE_ATTRIBUTES = (
@@ -37,6 +39,10 @@ class QueueReading:
     accepting: bool
     queued: int
     """Open jobs of this queue, as the server counts them."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.state == _STOPPED
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from probes.reading import Reading
 
 _PENDING, _PROCESSING = 3, 5
 """job-state (RFC 8011 5.3.7)."""
-_STOPPED = 5
-"""printer-state (RFC 8011 5.4.11)."""
 UNMEASURED = 5.0
 """Seconds that a job is taken to print for in a queue that nothing is known of."""
 NOT_KNOWN: Mapping[int, float] = {}
@@ -32,9 +30,7 @@ def backlog(
     None when the node did not answer."""
     if reading is None or reading.error is not None:
         return None
-    standing = frozenset(
-        queue.name.lower() for queue in reading.queues if queue.state == _STOPPED or printer_faults(queue)
-    )
+    standing = frozenset(queue.name.lower() for queue in reading.queues if queue.stopped or printer_faults(queue))
     jobs: Counter[str] = Counter(
         job.queue for job in reading.jobs if job.state in (_PENDING, _PROCESSING) and job.queue.lower() not in standing
     )

@@ -13,7 +13,6 @@ from controller.config import Health, Settings
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from probes.reading import QueueReading
 
-_STOPPED = 5
 SLOWER_THAN_MOST = 3.0
 """How many times as long as most nodes' an answer must take to be called slow."""
 SMALL_DISK_SHARE = 0.1
@@ -146,10 +145,10 @@ def printer_faults(queue: QueueReading) -> tuple[str, ...]:
 
 
 def _runs(queue: QueueReading) -> bool:
-    return queue.state != _STOPPED and queue.accepting
+    return not queue.stopped and queue.accepting
 
 
 def _standing(queue: QueueReading | None) -> str:
     if queue is None:
         return "is missing"
-    return "is stopped" if queue.state == _STOPPED else "takes no jobs"
+    return "is stopped" if queue.stopped else "takes no jobs"

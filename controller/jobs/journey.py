@@ -204,6 +204,8 @@ class Journey:
         else:
             original = remote.fetch(self._server(self._source), self.move.old_id, folder)
         if not original.documents:
+            if not self._spooled and (old := self._old()).state not in ("pending", "held"):
+                self._unmovable(old)  # it ended just now, and its documents went with it
             raise Abandon(NO_DOCUMENTS)
         return original
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controller.config import Settings
-from controller.decide.health import Life, Verdict, peers, printer_faults, verdicts
+from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import given
 from controller.load import PAUSED
@@ -201,8 +201,9 @@ def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
 
 def not_printing(snapshot: Snapshot) -> list[str]:
     """Printers that no server prints to, though it may take jobs for them."""
-    running = peers(snapshot).running
-    return sorted({queue.name for _, queue in _queues(snapshot) if not running.get(queue.name.lower())})
+    queues = [queue for _, queue in _queues(snapshot)]
+    going = {queue.name.lower() for queue in queues if not queue.stopped}
+    return sorted({queue.name for queue in queues} - {queue.name for queue in queues if queue.name.lower() in going})
 
 
 def _queues(snapshot: Snapshot) -> Iterator[tuple[str, QueueReading]]:

@@ -93,6 +93,11 @@ def test_a_printer_that_no_server_prints_to_is_named(views: Views) -> None:
     assert views.status()["not_printing"] == []
 
 
+def test_a_printer_that_takes_no_more_jobs_prints_those_it_has(views: Views) -> None:
+    attic = replace(queue("attic"), accepting=False)
+    assert problems(views, sight(1, reading=reading("node-1", queues=(attic, queue())))) == []
+
+
 @pytest.mark.parametrize(
     ("driver", "alive", "said"),
     [("process", False, "it is started again"), ("existing", None, "it is someone else's to start again")],
