@@ -133,7 +133,7 @@ class Journey:
         old = self._old()
         if old.state not in ("pending", "held"):
             self._unmovable(old)
-        if old.incoming:
+        if old.incoming or not old.documents:  # of one that is held, cupsd does not always say that it is incoming
             raise Waits("it still waits for its documents")
         self._write(phase="holding", hold=old.hold or "no-hold", failure="")
 

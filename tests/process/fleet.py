@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,9 +39,14 @@ def eventually(look: Callable[[], T], deadline: float = 40.0, pause: float = 0.0
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that is free at every address of both families: a front door with a public name listens at all of them."""
+    while True:
+        with socket.create_server(("", 0)) as probe, socket.socket(socket.AF_INET6) as other:
+            port = int(probe.getsockname()[1])
+            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            with suppress(OSError):
+                other.bind(("::", port))
+                return port
 
 
 def encode(operation: IppOperation, attributes: dict[str, Any], job: dict[str, Any] | None = None) -> bytes:
