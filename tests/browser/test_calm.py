@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from controller.jobs.table import Job, JobTable
 from controller.state import State
 from controller.store import Store
 from controller.users import Users
+from tests.process.fleet import stopped
 
 TIMES, STOPPED_FOR, RUNNING_FOR = 5, 1_200, 2_200
 """How often the dashboard is stopped, and milliseconds: each part of a page refreshes itself at least once in 15 s, the
@@ -136,12 +136,3 @@ def settled(page: Page) -> None:
     while len(heights) < 5 or len(set(heights[-5:])) > 1:
         heights.append(page.get_by_test_id("stMainBlockContainer").evaluate("one => one.scrollHeight"))
         page.wait_for_timeout(500)
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

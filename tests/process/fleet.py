@@ -8,13 +8,14 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,6 +139,16 @@ class Fleet:
     def print_document(self, document: Path) -> None:
         run = self.ipptool("print-job.test", document=document)
         assert run.returncode == 0, run.stdout
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that hangs meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def with_password(command: list[str], password: str, timeout: float = 30) -> tuple[int, str]:

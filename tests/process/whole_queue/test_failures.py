@@ -11,8 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,7 @@ from controller import processes
 from haproxy.model import slot_of
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
-from tests.process.fleet import Fleet, eventually
+from tests.process.fleet import Fleet, eventually, stopped
 from tests.process.whole_queue.asking import (
     CANCEL_JOB,
     CANCEL_MY_JOBS,
@@ -38,15 +36,6 @@ from tests.process.whole_queue.asking import (
     service,
     status,
 )
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 class TestFailures:
