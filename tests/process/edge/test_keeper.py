@@ -74,7 +74,7 @@ def test_what_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
         assert master
         os.kill(master.pid, signal.SIGKILL)
         time.sleep(3)
-        assert not site.proxy.running()
+        assert worker(site.proxy) == 0  # a master may live for a moment: the keeper's next attempt
         moved.rename(site.edge.certificate)
         until("it is back", lambda: worker(site.proxy), 20)
         assert site.client().print()
