@@ -3,9 +3,9 @@ what came out of the printer, document by document.
 
     ./cupsfleet test --campaign [--seed N] [--jobs N] [--seconds N] [--nodes N] [--report FILE]
 
-Exit status 1 when a promise is broken: an accepted document that did not come out; one that came out twice although
-its node did not die while it was printing; one with a wrong owner; a request that failed although it was not under
-way on a node that died, and a door was there; a fleet that is not whole again within a minute.
+Exit status 1 when no fault had an effect, or a promise is broken: an accepted document that did not come out; one that
+came out twice although its node did not die while it was printing; one with a wrong owner; a request that failed
+although it was not under way on a node that died, and a door was there; a fleet that is not whole within a minute.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def main(words: list[str]) -> int:
         if not verdict.kept and given.keep:
             down(fleet)
             shutil.copytree(fleet.state, given.keep, ignore=shutil.ignore_patterns("*.sock", "bin", "cupsd"))
-    return 0 if verdict.kept else 1
+    return 0 if verdict.proven else 1
 
 
 if __name__ == "__main__":

@@ -173,6 +173,15 @@ class Verdict:
     def kept(self) -> bool:
         return not self.broken
 
+    @property
+    def proven(self) -> bool:
+        """Whether the promises were kept while something went wrong."""
+        return self.kept and self.faults.total() > 0
+
+    def _summary(self) -> list[str]:
+        kept = "Every promise was kept." if self.proven else "Nothing is proven: no fault had an effect."
+        return [f"BROKEN {one}" for one in self.broken] or [kept]
+
     def report(self, seed: int, nodes: int, clients: int) -> str:
         rows = {
             "documents sent": self.told,
@@ -214,7 +223,7 @@ class Verdict:
                 "",
                 *(f"- not carried out: {one}" for one in self.commands_left),
                 "",
-                *([f"BROKEN {one}" for one in self.broken] or ["Every promise was kept."]),
+                *self._summary(),
                 "",
             ]
         )

@@ -6,6 +6,7 @@ the loop, so that one that hangs holds up no other; its outcome is taken up at t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -39,6 +40,8 @@ from controller.ports import Ports
 from controller.snapshot import Cause, Goal, Node, NodeState
 from controller.store import Store
 from machine.ports import free
+
+log = logging.getLogger("cupsfleet")
 
 
 @dataclass
@@ -179,6 +182,7 @@ class Applier:
         elif node.failure != failure:
             self.store.put_node(replace(node, failure=failure))
         if node.failure != failure:
+            log.error("%s: %s", node.name, failure)
             self.store.event("failed", failure, node.name)
 
 

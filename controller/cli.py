@@ -125,6 +125,7 @@ def up(
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     path = config.resolve() if config else None
     settings = load(path, port)
+    lifetime.check_folder(place)
     place.prepare()
     if not detach and place.controller() is not None:
         raise place.already_runs()

@@ -140,12 +140,17 @@ def _model(base: Path, place: str, model: str) -> str:
     """A PPD file's whole path, or what it was. A name such as `lsb/usr/x.ppd` may be a model that CUPS lists."""
     if model in ("raw", EVERYWHERE):
         return model
-    if (base / model).is_file():
+    try:
+        found = (base / model).is_file()
+    except OSError as error:  # a folder that this user may not enter, a name that is too long
+        raise ConfigError(
+            f"{place} was given {model!r}, and no file can be read there ({error.strerror}); allowed is the path of a "
+            "PPD file that this user can read"
+        ) from None
+    if found:
         return str(base / model)
     if model.startswith(("/", "./", "../")):
-        raise ConfigError(
-            f"{base}: {place} was given {model!r}, and there is no such file; allowed is a PPD file's path"
-        )
+        raise ConfigError(f"{place} was given {model!r}, and there is no such file; allowed is a PPD file's path")
     return model
 
 
@@ -170,7 +175,7 @@ class Configuration:
         self._stamp = self._look()
         try:
             self.settings = load(self.path, self.port)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             self.problem = f"the last good settings stay in force: {error}"
             return self.problem
         self.problem = ""

@@ -316,11 +316,14 @@ class Daemon:
         if problems := [*self.door.hindrances(), *self.services.hindrances()]:
             notify("STATUS=" + "; ".join(problems).replace("\n", " "))
             return
-        ready = sum(1 for node in self.store.nodes() if node.state is NodeState.READY)
+        nodes = self.store.nodes()
+        ready = sum(1 for node in nodes if node.state is NodeState.READY)
         if ready >= self.configuration.settings.nodes.min:
             self._ready = True
             notify(f"READY=1\nSTATUS={ready} servers are ready")
             self.announce()
+        elif failures := [f"{node.name}: {node.failure}" for node in nodes if node.failure]:
+            notify("STATUS=" + "; ".join(failures).replace("\n", " "))
 
 
 def stop_everything(state: State) -> None:

@@ -16,15 +16,17 @@ from controller import certificate
 from controller.config import Settings
 from controller.config_file import ConfigError, Configuration
 from controller.daemon import CONFIG_FACT, Daemon, stop_everything
+from controller.nodes.settings import usable_path
 from controller.notify import Listener
 from controller.processes import running
 from controller.snapshot import Node, NodeState
-from controller.state import State
+from controller.state import State, StateError
 from controller.store import Store, StoreError
 from controller.users import Users, ensure_first_users
 from haproxy.errors import PortTaken
 from haproxy.install import Proxy, check_free
 from machine.identity import identity_of
+from machine.identity import start_detached as launch
 
 START_DEADLINE = 60.0
 """Seconds until `up --detach` gives up waiting for the first ready nodes."""
@@ -51,6 +53,12 @@ class NotRunning(LifetimeError):
 
 def first_users(place: State, with_demo: bool) -> list[tuple[str, str]]:
     return ensure_first_users(place, with_demo)
+
+
+def check_folder(place: State) -> None:
+    """Raise StateError when no node could live in the state folder."""
+    if trouble := usable_path(place.nodes / "node-999999"):
+        raise StateError(trouble)
 
 
 def check_ports(place: State, settings: Settings) -> None:
@@ -94,16 +102,8 @@ def start_detached(place: State, config: Path | None, port: int | None, tell: Te
     command = [sys.executable, "-P", "-m", "controller", "up", "--state", str(place.folder)]
     command += ["--config", str(config)] if config else []
     command += ["--port", str(port)] if port else []
-    with (place.logs / "controller.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "NOTIFY_SOCKET": listener.name},
-        )
-    _await_ready(process, listener, place, tell)
+    environment = {**os.environ, "NOTIFY_SOCKET": listener.name}
+    _await_ready(launch(command, place.logs / "controller.log", environment), listener, place, tell)
 
 
 def _await_ready(process: subprocess.Popen[bytes], listener: Listener, place: State, tell: Tell) -> None:

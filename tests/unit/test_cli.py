@@ -156,6 +156,13 @@ class TestMistakes:
         assert run("down") == code
         assert capsys.readouterr().err == f"cupsfleet: {sentence}\n"
 
+    def test_up_refuses_a_folder_in_which_no_server_can_live(
+        self, tmp_path: Path, run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("up", "--detach", "--state", tmp_path / "a:b") == 3
+        assert "holds a : or ;, by which CUPS separates folders; choose another --state" in capsys.readouterr().err
+        assert not (tmp_path / "a:b").exists()
+
     def test_down_in_a_folder_without_a_fleet_makes_none(self, tmp_path: Path, run) -> None:
         assert run("down", "--state", tmp_path / "nothing") == 0
         assert not (tmp_path / "nothing").exists()
@@ -332,90 +339,6 @@ def test_whoever_waits_is_told_that_the_start_takes_longer(state: State, monkeyp
     listener.close()
     assert len(heard) == 1
     assert "brought into the shape of this version" in heard[0]
-
-
-class TestStartScript:
-    """Without an environment only `up` and `test` make one."""
-
-    SCRIPT = Path(cli.__file__).parents[1] / "cupsfleet"
-
-    @pytest.mark.parametrize("argument", ["--help", "status", "down"])
-    def test_other_commands_say_what_to_do_first(self, tmp_path: Path, argument: str) -> None:
-        environment = {**os.environ, "CUPSFLEET_VENV": str(tmp_path / "venv")}
-        run = subprocess.run([self.SCRIPT, argument], env=environment, capture_output=True, text=True, timeout=30)
-        assert run.returncode == 3
-        assert "./cupsfleet up" in run.stderr
-        assert not (tmp_path / "venv").exists()
-
-    def test_a_folder_that_is_no_environment_is_left_alone(self, tmp_path: Path) -> None:
-        (tmp_path / "mine").write_text("precious")
-        run = self.started(tmp_path, {"CUPSFLEET_VENV": str(tmp_path)})
-        assert run.returncode == 3
-        assert (tmp_path / "mine").read_text() == "precious"
-
-    def test_an_environment_that_does_not_run_is_made_anew(self, tmp_path: Path) -> None:
-        venv = tmp_path / "venv"
-        (venv / "bin").mkdir(parents=True)
-        (venv / "pyvenv.cfg").write_text("version = 3.9.1\n")
-        (venv / "bin" / "python").symlink_to("/nonexistent/python3.9")
-        run = self.started(tmp_path, {"CUPSFLEET_VENV": str(venv)})
-        assert run.returncode == 3
-        assert "made anew" in (tmp_path / "asked").read_text()
-
-    def test_two_starts_at_once_do_not_make_the_same_environment(self, tmp_path: Path) -> None:
-        """The second would clear what the first one fills."""
-        making = f"mkdir {tmp_path}/making || echo both >> {tmp_path}/asked; sleep 0.5; rmdir {tmp_path}/making"
-        values = {**self.tools(tmp_path, making), "CUPSFLEET_VENV": str(tmp_path / "venv")}
-        both = [subprocess.Popen([self.SCRIPT, "up"], env=values, stderr=subprocess.DEVNULL) for _ in range(2)]
-        assert [process.wait(30) for process in both] == [3, 3]
-        assert not (tmp_path / "asked").exists()
-
-    def started(self, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        """`up` with a Python that makes no environment but writes down that it was asked to, and nothing to install."""
-        values = {**self.tools(folder, f'echo "made anew: $*" >> {folder}/asked'), **environment}
-        return subprocess.run([self.SCRIPT, "up"], env=values, capture_output=True, text=True, timeout=30)
-
-    def tools(self, folder: Path, making: str) -> dict[str, str]:
-        """An environment with that Python, and with every package installed. making: what it does instead, in sh."""
-        tools = folder / "tools"
-        tools.mkdir()
-        python, dpkg = tools / "python3", tools / "dpkg-query"
-        python.write_text(
-            '#!/bin/sh\ncase "$1" in -V) echo "Python 3.11.2";; '
-            f'*) case "$*" in *--clear*) {making};; esac; exit 1;; esac\n'
-        )
-        dpkg.write_text('#!/bin/sh\nshift 3\nfor name; do echo "$name installed"; done\n')
-        for tool in (python, dpkg):
-            tool.chmod(0o755)
-        return {**os.environ, "CUPSFLEET_PYTHON": str(python), "PATH": f"{tools}:{os.environ['PATH']}"}
-
-    def test_an_interrupted_installation_leaves_no_policy(self, tmp_path: Path) -> None:
-        """Ctrl-C while apt-get runs, in a place where policy-rc.d is not the machine's own."""
-        text = self.SCRIPT.read_text().replace("/usr/sbin/policy-rc.d", str(tmp_path / "policy-rc.d"))
-        script = tmp_path / "cupsfleet"
-        script.write_text(text)
-        tools = tmp_path / "tools"
-        tools.mkdir()
-        for name, body in {"apt-get": "touch started; sleep 20", "dpkg-query": "exit 1", "sudo": '"$@"'}.items():
-            (tools / name).write_text(f"#!/bin/sh\ncd {tmp_path}\n{body}\n")
-            (tools / name).chmod(0o755)
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-        process = subprocess.Popen(
-            ["sh", script, "up"],
-            env=environment,
-            start_new_session=True,
-            stderr=subprocess.PIPE,
-            # Whoever runs the tests in the background has them ignore it, and a shell can't trap what it ignores.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        until = time.monotonic() + 10
-        while not (tmp_path / "started").exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        assert (tmp_path / "policy-rc.d").exists()
-        os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert not (tmp_path / "policy-rc.d").exists()
 
 
 def test_json_is_json(state: State, run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from controller.config import Settings
-from controller.config_file import ConfigError, load, schema
+from controller.config_file import ConfigError, Configuration, load, schema
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "fleet.toml"
 
@@ -122,6 +122,19 @@ def test_a_ppd_file_that_is_not_there_is_named(write, model: str) -> None:
     path = write(f'[[printers]]\nname="a"\ndevice="socket://x:1"\nmodel="{model}"')
     with pytest.raises(ConfigError, match=rf"printers.0.model was given '{model}', and there is no such file"):
         load(path)
+
+
+def test_a_ppd_file_that_can_not_be_looked_for_is_named_and_changes_nothing(write) -> None:
+    head = '[[printers]]\nname="a"\ndevice="socket://x:1"\nmodel='
+    path = write(head + '"raw"')
+    configuration = Configuration(path, None)
+    path.write_text(head + f'"{"x" * 300}.ppd"\n[nodes]\nmin = 3')
+    said = configuration.refresh()
+    assert said.startswith("the last good settings stay in force: ")
+    assert "printers.0.model was given" in said
+    assert "File name too long" in said
+    assert configuration.problem == said
+    assert configuration.settings.nodes.min == Settings().nodes.min
 
 
 def test_the_example_holds_every_setting_at_its_default() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from controller.config_file import Configuration
 from controller.daemon import Daemon
+from controller.door import Door
 from controller.ports import Ports
 from controller.services import Services
+from controller.snapshot import Node
 from controller.state import State
 from controller.store import Store
 
@@ -66,3 +68,18 @@ def test_a_dashboard_that_does_not_start_keeps_nobody_from_printing(tmp_path: Pa
     services._problems |= {"dashboard": "it ends", "printer-office": "it can't be started"}
     assert services.problems() == ["it ends", "it can't be started"]
     assert services.hindrances() == ["it can't be started"]
+
+
+def test_whoever_waits_for_the_start_hears_why_no_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("controller.daemon.notify", said.append)
+    state = State(tmp_path)
+    daemon = Daemon(state, Configuration(None, None), lambda: None)
+    daemon.door = Door(state)
+    with Store(state.database, create=True) as daemon.store:
+        daemon.services = Services(state, Ports(daemon.store))
+        daemon.store.put_node(Node("node-1", 1, "process", "127.0.0.1", 6311, failure="start failed: cupsd is gone"))
+        daemon._announce_when_ready()
+    assert said == ["STATUS=node-1: start failed: cupsd is gone"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,8 +43,17 @@ def verdict(
 
 
 def test_all_is_well() -> None:
-    assert verdict().broken == []
-    assert "Every promise was kept." in verdict().report(1, 4, 12)
+    found = replace(verdict(), faults=Counter({"node killed": 1}))
+    assert found.broken == []
+    assert found.proven
+    assert "Every promise was kept." in found.report(1, 4, 12)
+
+
+def test_promises_that_nothing_tried_are_not_proven() -> None:
+    found = replace(verdict(), faults=Counter({"node killed": 0}))
+    assert found.kept
+    assert not found.proven
+    assert "Every promise was kept." not in found.report(1, 4, 12)
 
 
 def test_a_lost_document() -> None:
