@@ -44,9 +44,11 @@ REFUSALS = {
 }
 """What the owner of a held job reads in job-printer-state-message."""
 OTHER_REFUSAL = "its account can't be used"
-OWN_TOTALS = ("ipp", "ipps", "http", "https", "dnssd")
-"""Backends whose `PAGE: total` speaks of this job alone. Others read the printer's life counter over SNMP, which runs
-for all the nodes that print to it."""
+IPP_SCHEMES = ("ipp", "ipps", "http", "https")
+"""Of CUPS's ipp backend. Its `PAGE: total` is the printer's word on this job alone once it is told to leave SNMP alone;
+other backends know only the printer's life counter, which runs for all the nodes that print to it."""
+QUEUE_PATHS = ("/printers/", "/classes/")
+"""Of another CUPS server's queues. What that says is no printer's word: of a raw queue it counts copies, not pages."""
 
 
 class Settings:
@@ -176,7 +178,7 @@ class Attempt:
         self.run = f"{time.time_ns():x}-{os.getpid():x}"
         self.child = 0
         self.terminated = False
-        self.said = Said(device.partition(":")[0] in OWN_TOTALS)
+        self.said = Said(speaks_of_the_job(device))
         self.counter: Counter | None = None
         self.counted: count.Count | None = None
         """None until it is written down."""
@@ -289,7 +291,7 @@ class Attempt:
             if not runs_as_root(self.program):
                 self.account.become()
             die_with_parent(parent)
-            os.environ["DEVICE_URI"] = self.device
+            os.environ["DEVICE_URI"] = without_snmp(self.device)
             os.execv(self.program, [sys.argv[0].removeprefix(SCHEME), *sys.argv[1:]])
         except BaseException as error:
             tell("ERROR", f"{self.program} can't be run: {error}")
@@ -313,6 +315,21 @@ class Attempt:
             journal.append(self.node, {**record, "run": self.run}, sync)
         except OSError as error:
             tell("WARNING", f"the attempt could not be written down: {error}")
+
+
+def speaks_of_the_job(device: str) -> bool:
+    """Whether the real backend's totals are a printer's own, of this job."""
+    scheme, _, place = device.partition("://")
+    return scheme in IPP_SCHEMES and not f"/{place.partition('/')[2]}".startswith(QUEUE_PATHS)
+
+
+def without_snmp(device: str) -> str:
+    """The device as the real backend gets it. Where the queue has a driver, CUPS's ipp backend would end a job with
+    what the printer's life counter has grown by, whoever printed meanwhile (backend/ipp.c). Of an option given twice
+    the last counts."""
+    if device.partition(":")[0] not in IPP_SCHEMES:
+        return device
+    return f"{device}{'&' if '?' in device else '?'}snmp=false"
 
 
 def ask(settings: Settings, job: Job, counted: count.Count) -> str:

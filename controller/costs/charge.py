@@ -6,7 +6,8 @@ A job is decided on once it has ended by its node's own word, and then by what i
     completed, no such attempt          its backend was killed: what the last one counted, else the pages for `unknown`;
                                         without our backend what the node says; all but `unknown` is `estimated`
     cancelled, aborted, lost            as far as the attempt got that got furthest (`estimated`, or `unknown` where the
-                                        document could not be counted); nothing if none was begun
+                                        document could not be counted); nothing if none was begun. Without our backend
+                                        what the node says that it had printed
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def decided(job: Job, attempts: Sequence[Attempt], unknown_pages: int) -> Pages 
     if whole:
         last = whole[-max(1, whole[-1].separately) :]
         return _of_many([pages_of(one, unknown_pages) for one in last])
+    if 0 < job.impressions <= count.MOST_PAGES and not attempts:
+        return _plain(job.impressions, count.ESTIMATED)
     if job.state == "completed":
-        if 0 < job.impressions <= count.MOST_PAGES and not attempts:
-            return _plain(job.impressions, count.ESTIMATED)
         begun = [one for one in attempts if not one.held]
         if not begun:
             return _plain(unknown_pages, count.UNKNOWN, "its server does not count")
@@ -112,6 +113,8 @@ def pages_of(attempt: Attempt, unknown_pages: int) -> Pages:
         for (medium, colour), pages in known.parts.items()
     )
     made = Pages(_merged(parts), known.origin, sides(attempt), copies)
+    if attempt.whole and made.sides.startswith("two-sided") and attempt.reported < made.pages:
+        return made  # a printer that knows no impressions told its sheets (backend/ipp.c)
     if attempt.reported and attempt.reported != made.pages:
         return Pages(_as_many(made.parts, attempt.reported), count.PRINTER, made.sides, 1)
     return Pages(made.parts, count.PRINTER, made.sides, copies) if attempt.reported else made

@@ -23,8 +23,9 @@ class Said:
         lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
         for line in lines.split(b"\n") if newline else ():
             words = line.split()
-            if words[:2] == [b"PAGE:", b"total"] and self.own_totals and words[2:] and words[2].isdigit():
-                self.total = max(self.total, int(words[2]))
+            if words[:2] == [b"PAGE:", b"total"]:
+                if self.own_totals and words[2:] and words[2].isdigit():
+                    self.total = max(self.total, int(words[2]))
             elif words[:1] == [b"PAGE:"]:
                 self.copies += 1
         self._write(lines + newline)

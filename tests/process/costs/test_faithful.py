@@ -33,6 +33,14 @@ case "$DEVICE_URI" in
 esac
 """
 
+IPP = """#!/bin/sh
+cat >/dev/null
+echo "INFO: $DEVICE_URI" >&2
+echo "PAGE: total 2" >&2
+case "$DEVICE_URI" in *[?\\&]snmp=false) ;; *) echo "PAGE: total 57" >&2 ;; esac
+"""
+"""As CUPS's: the job's own pages, and then by how much the printer's life counter grew, unless SNMP is off."""
+
 
 class TestFaithfulness:
     """The backend alone, in front of a real backend that is a shell script."""
@@ -74,6 +82,23 @@ class TestFaithfulness:
         assert said.startswith(b"STATE: +toner-low-warning\nPAGE: total 7\nATTR: a=b\n")
         assert b"half a line" in said
         assert b"\nPAGE: total 2\n" in said
+
+    @pytest.mark.parametrize(
+        ("device", "handed_on", "reported"),
+        [
+            ("ipp://p/ipp/print", "ipp://p/ipp/print?snmp=false", 2),
+            ("ipp://p/ipp/print?waitjob=true&snmp=true", "ipp://p/ipp/print?waitjob=true&snmp=true&snmp=false", 2),
+            ("ipp://p:631/printers/office", "ipp://p:631/printers/office?snmp=false", 0),
+        ],
+    )
+    def test_what_other_jobs_printed_meanwhile_is_not_reported(
+        self, bare: Path, device: str, handed_on: str, reported: int
+    ) -> None:
+        (bare / "bin/backend/ipp").unlink()
+        (bare / "bin/backend/ipp").write_text(IPP)
+        (bare / "bin/backend/ipp").chmod(0o700)
+        assert f"INFO: {handed_on}\n".encode() in self.run(bare, device).stderr
+        assert _end(bare)["reported"] == reported
 
     def test_side_and_back_channel_are_its_own(self, bare: Path) -> None:
         back, written = os.pipe()

@@ -129,6 +129,11 @@ class TestDecided:
         assert made
         assert (made.pages, made.origin) == (4, "estimated")
 
+    def test_one_that_was_broken_off_at_a_server_without_our_backend_costs_what_that_says(self) -> None:
+        made = decided(job(state="canceled", impressions=7), [], 1)
+        assert made
+        assert (made.pages, made.origin) == (7, "estimated")
+
     def test_one_that_was_cancelled_before_it_began_costs_nothing(self) -> None:
         assert decided(job(state="canceled"), [], 1) is None
         assert decided(job(state="canceled"), [attempt(whole=False, share=0.0)], 1) is None
@@ -148,6 +153,19 @@ class TestDecided:
         made = decided(job(), [attempt(pages=10, reported=4)], 1)
         assert made
         assert (made.pages, made.origin) == (4, "printer")
+
+    def test_a_printers_sheets_are_not_taken_for_its_pages(self) -> None:
+        """A printer without job-impressions-completed; on a job that was broken off, less than all is no wonder."""
+        duplex = attempt(pages=10, options={"sides": "two-sided-long-edge"})
+        for one, pages in (
+            (replace(duplex, reported=5), 10),
+            (replace(duplex, reported=12), 12),
+            (replace(duplex, reported=5, whole=False), 5),
+            (replace(duplex, reported=5, count=Count("unknown")), 5),
+        ):
+            made = decided(job(state="completed" if one.whole else "canceled"), [one], 1)
+            assert made
+            assert made.pages == pages
 
     def test_what_could_not_be_counted_is_charged_as_the_site_says(self) -> None:
         unknown = replace(attempt(), count=Count("unknown", why="encrypted"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -143,8 +144,8 @@ class TestGate:
         gate = self.gate(store, costs)
         assert gate.answer(self.question("1", 6)) == ""
         with store.transaction():
-            job = Job("1", 1_000_001, "node-1", "office", "alice", "t", end, completed=int(time.time()), impressions=5)
-            JobTable(store).put([job])
+            job = Job("1", 1_000_001, "node-1", "office", "alice", "t", end, completed=int(time.time()))
+            JobTable(store).put([replace(job, impressions=5 if end == "completed" else 0)])
         Charger(lambda: Store(store.path), store.path.parent / "nodes", lambda: site_of(costs, {})).collect()
         assert gate.answer(self.question("2", 11 if end == "canceled" else 6)) == LIMIT
         assert gate.answer(self.question("2", 10 if end == "canceled" else 5)) == ""
