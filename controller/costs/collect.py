@@ -34,7 +34,7 @@ COUNTING_SECONDS = 120.0
 ORPHAN_SECONDS = 3600.0
 """After which an attempt that was whole is charged although its job is not in the table of jobs."""
 KEPT_SECONDS = 60 * 86_400.0
-"""How long attempts are kept, for questions about a charge."""
+"""How long attempts are kept, for questions about a charge; those of a job that is still open as long as it is."""
 FORGET_SECONDS = 7 * 86_400.0
 """After which a job that was let through, and of which nothing was heard since, no longer counts as used."""
 READ_SECONDS = 2 * 86_400.0
@@ -223,8 +223,11 @@ def _write(ledger: Ledger, entries: list[Entry], tried: set[str]) -> None:
 
 _FORGET = (
     "delete from attempts where coalesce(nullif(ended, 0), json_extract(record, '$[0].at')) < ? "
-    "and not exists (select 1 from uncharged where uuid = key)"
+    "and not exists (select 1 from uncharged where uuid = key) "
+    "and not exists (select 1 from jobs where open = 1 and (uuid = key or uuid between key || '/' and key || '0'))"
 )
+"""A job that waits for the next year's quota goes on by what its attempt says. A uuid that is there twice has a suffix
+in the table of jobs, `/NODE/ID`; '0' is what follows '/'."""
 _CHARGE_AGAIN = "insert or ignore into uncharged (uuid) select uuid from jobs where uuid = :uuid and open = 0"
 
 

@@ -3,9 +3,9 @@
 An entry's key says what it is for, and a key is never written twice, so whatever is read again, swept twice or
 imported once more changes nothing:
 
-    job:UUID                 a printed job                correction:UUID:N        the Nth change to it
-    import:SERVER:JOB:AT     a line of an old page_log    refund:KEY:N             the Nth time that an administrator
-    deposit:NAME             money paid in                                         gave something of it back
+    job:UUID                        a printed job               correction:UUID:N   the Nth change to it
+    import:SERVER:PRINTER:JOB:AT    a job of an old page_log    refund:KEY:N        the Nth time that an administrator
+    deposit:NAME                    money paid in                                   gave something of it back
 
 Sums (sums.py) are kept in the transaction that adds the entries. The controller and the command line both write here,
 each in a transaction that waits for the other.

@@ -5,7 +5,7 @@ Money is Decimal here and a whole number of millionths in the ledger; nothing is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
@@ -46,22 +46,33 @@ class Printed:
     @property
     def sheets(self) -> int:
         """Each copy, and each change of medium, begins a new sheet."""
-        if not self.sides.startswith("two-sided"):
-            return self.pages
+        return sum(sheets for _, sheets in self.parts_with_sheets())
+
+    def parts_with_sheets(self) -> Iterator[tuple[Part, int]]:
+        """Each part with the sheets that it adds to those of its medium: pages of another colour may stand on the back
+        of one that is there already."""
         media: dict[str, int] = {}
         for part in self.parts:
-            media[part.medium] = media.get(part.medium, 0) + part.pages
-        return sum(_sheets(pages, self.copies) for pages in media.values())
+            before = media.get(part.medium, 0)
+            media[part.medium] = before + part.pages
+            yield part, self._sheets(before + part.pages) - self._sheets(before)
+
+    def _sheets(self, pages: int) -> int:
+        """For so many pages of one medium. Copies that have a page more than the others come first."""
+        if not self.sides.startswith("two-sided"):
+            return pages
+        copies = max(1, self.copies)
+        each, longer = divmod(pages, copies)
+        return (copies - longer) * _leaves(each) + longer * _leaves(each + 1)
 
     @property
     def colour_pages(self) -> int:
         return sum(part.pages for part in self.parts if part.colour)
 
 
-def _sheets(pages: int, copies: int) -> int:
-    """Two-sided: pages of one copy on both sides of its sheets, times copies."""
-    each, rest = divmod(pages, max(1, copies))
-    return max(1, copies) * ((each + 1) // 2) + (rest + 1) // 2
+def _leaves(pages: int) -> int:
+    """Sheets for pages on both of their sides."""
+    return (pages + 1) // 2
 
 
 @dataclass(frozen=True)
@@ -86,15 +97,16 @@ class Tariff:
             return Decimal(0)
         when = self.local(printed.at)
         valid = self.valid_on(when)
-        used = [(part, price) for part in printed.parts if (price := self._price(valid, part, printed, when))]
+        used = [
+            (part.pages, sheets, price)
+            for part, sheets in printed.parts_with_sheets()
+            if (price := self._price(valid, part, printed, when))
+        ]
         if not used:
             return Decimal(0)
-        total = Decimal(0)
-        for part, price in used:
-            sheets = _sheets(part.pages, printed.copies) if printed.sides.startswith("two-sided") else part.pages
-            total += part.pages * price.per_page + sheets * price.per_sheet
-        total += max(price.per_job for _, price in used)
-        return min(DEAREST, max(total, max(price.minimum for _, price in used)))
+        total = sum((pages * price.per_page + sheets * price.per_sheet for pages, sheets, price in used), Decimal(0))
+        total += max(price.per_job for *_, price in used)
+        return min(DEAREST, max(total, max(price.minimum for *_, price in used)))
 
     def valid_on(self, when: datetime) -> Sequence[Price]:
         """The prices of the newest list that is not of the future: all that share its date."""

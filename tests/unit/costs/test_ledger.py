@@ -24,6 +24,7 @@ from controller.costs.collect import Charger
 from controller.costs.count import MOST_PAGES, Count
 from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import Tariff
+from controller.costs.standing import refused
 from controller.costs.sums import number
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import Job, JobTable
@@ -296,6 +297,23 @@ class TestCollecting:
         world.put(job(state="canceled"))
         world.charger.collect()
         assert world.entries() == []
+
+    def test_what_is_known_of_a_job_is_kept_for_as_long_as_it_is_open(self, world: World) -> None:
+        """One that a yearly quota holds goes on by its attempt, however old that is."""
+        facts = {"uuid": "u", "job": 1_000_001, "user": "x", "queue": "office", "title": "t"}
+        more = {"driver": False, "options": {}, "separately": 0, "reason": "account-limit-reached"}
+        world.line("node-1", {"event": "held", "run": "a", "at": DAY - 300 * 86_400, **facts, **more})
+        for held in (job(state="held"), job("u/node-1/1000001", state="held")):
+            world.put(held)
+            world.charger.collect()
+            world.charger.clear()
+            with Store(world.folder / "db") as store:
+                assert "u" in refused(store, ["u"])
+            world.put(replace(held, state="canceled"))
+            world.charger.collect()
+        world.charger.clear()
+        with Store(world.folder / "db") as store:
+            assert not refused(store, ["u"])
 
     def test_half_a_line_and_rubbish_in_a_journal_stop_nothing(self, world: World) -> None:
         world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)

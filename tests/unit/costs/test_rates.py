@@ -52,6 +52,23 @@ def test_sheets_begin_anew_with_each_copy(sides: str, pages: int, copies: int, s
     assert tariff({"per_sheet": "0.01"}).amount(job) == Decimal("0.01") * sheets
 
 
+@given(
+    st.lists(st.builds(Part, st.sampled_from([A4, A3]), st.sampled_from([True, False]), st.integers(1, 9)), min_size=1),
+    st.sampled_from(["one-sided", "two-sided-long-edge"]),
+    st.integers(1, 4),
+)
+def test_as_many_sheets_are_paid_for_as_are_counted(parts: list[Part], sides: str, copies: int) -> None:
+    """Whatever is on them: the amount can be worked out from the ledger's row."""
+    job = printed(*parts, sides=sides, copies=copies)
+    assert tariff({"per_sheet": "1"}).amount(job) == job.sheets
+    assert all(sheets >= 0 for _, sheets in job.parts_with_sheets())
+
+
+def test_a_page_in_colour_on_the_back_of_a_grey_one_pays_for_no_sheet_more() -> None:
+    job = printed(Part(A4, False, 1), Part(A4, True, 1), sides="two-sided-long-edge")
+    assert (job.sheets, tariff({"per_sheet": "0.01"}).amount(job)) == (1, Decimal("0.01"))
+
+
 def test_a_price_per_job_and_a_minimum() -> None:
     site = tariff({"per_page": "0.01", "per_job": "0.02", "minimum": "0.10"})
     assert site.amount(printed(Part(A4, False, 1))) == Decimal("0.10")
