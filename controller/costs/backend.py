@@ -23,10 +23,10 @@ import sys
 import time
 
 from controller.costs import count, journal
-from controller.costs.counter import Account, Counter, die_with_parent, scratch
+from controller.costs.counter import Account, Counter, Uncounted, begin, die_with_parent, scratch
 from controller.costs.progress import OfFile, OfPipe, OfSpool, Progress
 from controller.costs.pump import CHUNK, Pump
-from controller.costs.said import Said, tell, write_all
+from controller.costs.said import Said, speaks_of_the_job, tell, without_snmp, write_all
 
 OK, FAILED, HOLD, STOP = 0, 1, 3, 4
 """Exit codes of backend(7)."""
@@ -44,11 +44,6 @@ REFUSALS = {
 }
 """What the owner of a held job reads in job-printer-state-message."""
 OTHER_REFUSAL = "its account can't be used"
-IPP_SCHEMES = ("ipp", "ipps", "http", "https")
-"""Of CUPS's ipp backend. Its `PAGE: total` is the printer's word on this job alone once it is told to leave SNMP alone;
-other backends know only the printer's life counter, which runs for all the nodes that print to it."""
-QUEUE_PATHS = ("/printers/", "/classes/")
-"""Of another CUPS server's queues. What that says is no printer's word: of a raw queue it counts copies, not pages."""
 
 
 class Settings:
@@ -180,6 +175,9 @@ class Attempt:
         self.terminated = False
         self.said = Said(speaks_of_the_job(device))
         self.counter: Counter | None = None
+        self.spool, self.unwritten = -1, b""
+        """What was written down of standard input before it was sent, and what was read and found no room there; more
+        comes after that. Where all was written down nothing more does."""
         self.counted: count.Count | None = None
         """None until it is written down."""
         self.progress = Progress()
@@ -193,12 +191,11 @@ class Attempt:
     def print(self) -> int:
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        source = 0
         if self.job.documents:
             kinds = [kind_of(path) for path in self.job.documents]
-            self.counter = Counter(self.account, kinds, self.job.documents)
+            self.counter = begin(self.account, kinds, self.job.documents)
         elif self.settings.gate:
-            source = self._spool()
+            self._spool()
         if self.settings.gate:
             self.counted = self.result()
             if refusal := ask(self.settings, self.job, self.counted):
@@ -209,7 +206,7 @@ class Attempt:
         if self.terminated:
             return OK
         self._journal_begin("begin")
-        status = self._have_printed(source)
+        status = self._have_printed()
         counted = None
         if self.counted is None and (self.counter is None or self.counter.ready(GRACE_SECONDS)):
             counted = self.counted = self.result()
@@ -250,21 +247,29 @@ class Attempt:
     def result(self) -> count.Count:
         return self.counter.result() if self.counter else count.unknown("there was no document")
 
-    def _spool(self) -> int:
-        """Have standard input counted before any of it is sent; returns a file that holds it."""
-        spool = spooled(scratch(self.account))
-        kind = kind_of(f"/proc/self/fd/{spool}")
-        self.counter = Counter(self.account, [kind], [f"/proc/self/fd/{spool}"], spool)
-        return spool
+    def _spool(self) -> None:
+        """Have standard input counted before any of it is sent."""
+        try:
+            self.spool = scratch(self.account)
+            self.unwritten = spooled(self.spool)
+        except OSError as error:
+            self.counter = Uncounted(f"it could not be written down: {error.strerror}")
+            return
+        path = f"/proc/self/fd/{self.spool}"
+        if self.unwritten:
+            self.counter = Uncounted("there is no room to write it down")
+        else:
+            self.counter = begin(self.account, [kind_of(path)], [path], self.spool)
 
-    def _have_printed(self, source: int) -> int:
+    def _have_printed(self) -> int:
         """Start the real backend, feed it, pass on what it says; returns its wait status."""
         said, says = os.pipe()
-        stream, document = None, source
+        stream, document = None, 0
         if self.job.files:
             self.progress = OfFile(self.job.files[0], self.job.copies, self.said)
-        elif source:
-            self.progress = OfSpool(source)
+        elif self.spool >= 0 and not self.unwritten:
+            document = self.spool
+            self.progress = OfSpool(self.spool)
         else:
             document, feed = os.pipe()
             self.progress = stream = OfPipe(feed, self.job.size)
@@ -277,7 +282,7 @@ class Attempt:
             os.close(document)
         if self.terminated:
             self._on_term(signal.SIGTERM, None)
-        Pump(self, stream, said).run()
+        Pump(self, stream, said, self.spool if self.unwritten else -1, self.unwritten).run()
         self.progress.look(self.child)
         return os.waitpid(self.child, 0)[1]
 
@@ -317,21 +322,6 @@ class Attempt:
             tell("WARNING", f"the attempt could not be written down: {error}")
 
 
-def speaks_of_the_job(device: str) -> bool:
-    """Whether the real backend's totals are a printer's own, of this job."""
-    scheme, _, place = device.partition("://")
-    return scheme in IPP_SCHEMES and not f"/{place.partition('/')[2]}".startswith(QUEUE_PATHS)
-
-
-def without_snmp(device: str) -> str:
-    """The device as the real backend gets it. Where the queue has a driver, CUPS's ipp backend would end a job with
-    what the printer's life counter has grown by, whoever printed meanwhile (backend/ipp.c). Of an option given twice
-    the last counts."""
-    if device.partition(":")[0] not in IPP_SCHEMES:
-        return device
-    return f"{device}{'&' if '?' in device else '?'}snmp=false"
-
-
 def ask(settings: Settings, job: Job, counted: count.Count) -> str:
     """Whether the job may be printed: '' or a job-state-reasons keyword. The controller's own answer, in JSON."""
     import socket
@@ -364,12 +354,18 @@ def kind_of(path: str) -> str:
         return count.OTHER
 
 
-def spooled(handle: int) -> int:
-    """Standard input as a whole, in a file that is read from its beginning."""
+def spooled(handle: int) -> bytes:
+    """Standard input into a file, which is read from its beginning then; returns what found no room there, after which
+    more may come, and b'' where all did. Raises OSError."""
     while chunk := os.read(0, CHUNK):
-        write_all(handle, chunk)
+        place = os.lseek(handle, 0, os.SEEK_CUR)
+        try:
+            write_all(handle, chunk)
+        except OSError:
+            os.ftruncate(handle, place)
+            return chunk
     os.lseek(handle, 0, os.SEEK_SET)
-    return handle
+    return b""
 
 
 def runs_as_root(program: str) -> bool:

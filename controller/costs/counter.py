@@ -51,12 +51,12 @@ class Counter:
     """A child that counts documents.
 
     paths: of files, each counted, or () for a stream: then `feed` is the descriptor to which the document is written,
-    a pipe for the formats that are read from front to back and a file without a name for PDF.
+    a pipe for the formats that are read from front to back and a file without a name for PDF. Raises OSError where it
+    can't begin.
     """
 
     def __init__(self, account: Account, kinds: Sequence[str], paths: Sequence[str] = (), keep: int = -1) -> None:
         self.feed = -1
-        self._until: float | None = None
         self._counted: count.Count | None = None
         answer, self._say = os.pipe()
         self.answer = answer
@@ -170,6 +170,23 @@ class Counter:
             if int(name) > 2 and int(name) not in kept:
                 with contextlib.suppress(OSError):
                     os.close(int(name))
+
+
+class Uncounted(Counter):
+    """In place of a count that can't be made. why: in words."""
+
+    def __init__(self, why: str) -> None:
+        self.feed = self.answer = self._go = -1
+        self.pid = 0
+        self._counted = count.unknown(why)
+
+
+def begin(account: Account, kinds: Sequence[str], paths: Sequence[str] = (), keep: int = -1) -> Counter:
+    """A count that is under way; `unknown` where none can be: no room, no descriptors, no more processes."""
+    try:
+        return Counter(account, kinds, paths, keep)
+    except OSError as error:
+        return Uncounted(f"counting it could not begin: {error.strerror}")
 
 
 def _of_file(reader: count.Reader, path: str, cut: bool) -> count.Count:

@@ -7,14 +7,14 @@ import select
 import time
 
 from controller.costs import count
-from controller.costs.counter import Counter
+from controller.costs.counter import begin
 from controller.costs.progress import OfPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from controller.costs.counter import Account
+    from controller.costs.counter import Account, Counter
     from controller.costs.said import Said
 
     class Attempt(Protocol):
@@ -45,22 +45,27 @@ class Pump:
 
     A stream goes to both chunk by chunk. A PDF is written down for the count in any case, so it is taken as fast as it
     comes and sent from there: one that is cancelled while it prints has then come as a whole, and can be counted.
+
+    spool, beyond: what came before this began, a file and what found no room in it; it is sent first.
     """
 
-    def __init__(self, attempt: Attempt, stream: OfPipe | None, said: int) -> None:
+    def __init__(
+        self, attempt: Attempt, stream: OfPipe | None, said: int, spool: int = -1, beyond: bytes = b""
+    ) -> None:
         self.attempt, self.said = attempt, said
         self.stream = stream or OfPipe(-1)
         self.source = 0 if stream else -1
         self.head = b""
         """What has come so far, until it is enough to tell what kind of document it is."""
-        self.for_backend = self.for_count = self.beyond_spool = memoryview(b"")
-        self.spool, self.spool_place = -1, 0
-        """The file in which a PDF is counted, and up to where it was handed on."""
+        self.for_backend = self.for_count = memoryview(b"")
+        self.spool, self.spool_place, self.beyond_spool = spool, 0, memoryview(beyond)
+        """The file in which a PDF is counted, up to where it was handed on, and what comes after it."""
         self.cut = False
         """The real backend wanted no more of it."""
         self.moved = self.looked = time.monotonic()
         if stream:
             os.set_blocking(stream.feed, False)
+            self.stream.came((os.fstat(spool).st_size if spool >= 0 else 0) + len(beyond))
 
     @property
     def count_feed(self) -> int:
@@ -141,11 +146,13 @@ class Pump:
 
     def _begin_count(self) -> None:
         kind = count.sniff(self.head)
-        self.attempt.counter = Counter(self.attempt.account, [kind])
-        os.set_blocking(self.count_feed, False)
-        if kind == count.PDF:
-            self.spool, self.spool_place = os.dup(self.count_feed), len(self.head)
-        self.for_count, self.head = memoryview(self.head), b""
+        self.attempt.counter = begin(self.attempt.account, [kind])
+        if self.count_feed >= 0:
+            os.set_blocking(self.count_feed, False)
+            if kind == count.PDF:
+                self.spool, self.spool_place = os.dup(self.count_feed), len(self.head)
+            self.for_count = memoryview(self.head)
+        self.head = b""
 
     def _refill(self) -> None:
         """Have more of what was written down sent."""
@@ -188,8 +195,9 @@ class Pump:
 
     def _take_count(self) -> None:
         """It is there, and nothing more goes to it."""
-        if self._spooling:
-            self.beyond_spool = self.for_count
+        if self.spool >= 0 and self.for_count:
+            sent = self.spool_place - os.fstat(self.spool).st_size  # of the head, before it was written down
+            self.beyond_spool = self.for_count[max(0, sent) :]
         self.for_count = memoryview(b"")
         self.attempt.note_count()
         self._close_when_done()

@@ -6,6 +6,11 @@ import contextlib
 import os
 
 LINE_BYTES = 8192
+IPP_SCHEMES = ("ipp", "ipps", "http", "https")
+"""Of CUPS's ipp backend. Its `PAGE: total` is the printer's word on this job alone once it is told to leave SNMP alone;
+other backends know only the printer's life counter, which runs for all the nodes that print to it."""
+QUEUE_PATHS = ("/printers/", "/classes/")
+"""Of another CUPS server's queues. What that says is no printer's word: of a raw queue it counts copies, not pages."""
 
 
 class Said:
@@ -52,3 +57,18 @@ def write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
+
+
+def speaks_of_the_job(device: str) -> bool:
+    """Whether the real backend's totals are a printer's own, of this job."""
+    scheme, _, place = device.partition("://")
+    return scheme in IPP_SCHEMES and not f"/{place.partition('/')[2]}".startswith(QUEUE_PATHS)
+
+
+def without_snmp(device: str) -> str:
+    """The device as the real backend gets it. Where the queue has a driver, CUPS's ipp backend would end a job with
+    what the printer's life counter has grown by, whoever printed meanwhile (backend/ipp.c). Of an option given twice
+    the last counts."""
+    if device.partition(":")[0] not in IPP_SCHEMES:
+        return device
+    return f"{device}{'&' if '?' in device else '?'}snmp=false"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ case "$DEVICE_URI" in
   fake://channels/*) cat >/dev/null; echo back >&3; read line <&4; echo "INFO: $line" >&2 ;;
   fake://slow/*) while :; do sleep 0.05; done ;;
   fake://early/*) exit 0 ;;
+  fake://sum/*) md5sum >&2 ;;
   fake://part/*) dd bs=1000 count=5 >/dev/null 2>&1; while :; do sleep 0.05; done ;;
   fake://half/*) exec 5<"$6"; dd bs=1000 count=5 <&5 >/dev/null 2>&1; while :; do sleep 0.05; done ;;
 esac
@@ -202,6 +204,30 @@ class TestFaithfulness:
         run = self.run(bare, "fake://exit/0")
         assert run.returncode == 0
         assert b"WARNING: the attempt could not be written down" in run.stderr
+
+    @pytest.mark.parametrize("limits", [False, True])
+    @pytest.mark.parametrize("room", [-1, 0, 100_000, 700_000])
+    def test_without_room_to_write_it_down_a_job_prints_and_is_not_counted(
+        self, bare: Path, tmp_path: Path, limits: bool, room: int
+    ) -> None:
+        """room: how large a file may become, the journal's too; -1 where none can be made for the document."""
+        document = heavy(tmp_path / "heavy.pdf", 10, 100 << 10).read_bytes()
+        if limits:
+            (bare / "costs/gate.json").write_text('{"when_unreachable": "allow"}')
+        environment = {**_environment("fake://sum/x"), "TMPDIR": str(tmp_path / ("nowhere" if room < 0 else ""))}
+        run = subprocess.run(
+            ["prlimit", *([f"--fsize={room}"] if room >= 0 else []), *_backend(bare)],
+            env=environment,
+            input=document,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        assert hashlib.md5(document).hexdigest().encode() in run.stderr
+        if room != 0:
+            [attempt] = put_together(_journal(bare), {}).values()
+            assert (attempt.known.origin, attempt.whole) == ("unknown", True)
 
 
 def _backend(node: Path) -> list[str]:
