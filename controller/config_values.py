@@ -35,6 +35,12 @@ EVERYWHERE = "everywhere"
 """The model of a printer that describes itself over IPP."""
 
 
+def holds_login(device: str) -> bool:
+    """Whether a device URI has a name or password in it. CUPS hides those only behind the scheme, so no backend of ours
+    can be put in front."""
+    return "@" in device.partition("://")[2].partition("/")[0]
+
+
 def is_duration(metadata: list[Any]) -> bool:
     """Whether a field with this metadata holds Seconds."""
     return _SECONDS in metadata

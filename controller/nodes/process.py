@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from controller import processes
-from controller.config_values import EVERYWHERE
+from controller.config_values import holds_login
 from controller.nodes import ids, settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.queues import Queue
@@ -104,12 +104,9 @@ class ProcessDriver:
             raise NodeError(f"cupsd of {spec.name} ended at once: {_last_words(folder)}")
 
     def queue(self, queue: Queue) -> Queue:
-        """With the backend that stands in front of every device. A device with a password keeps it to itself: CUPS
-        hides one only where it follows the scheme. `everywhere` asks the device itself, so it must be named plainly."""
+        """With the backend that stands in front of every device but those that hold a login."""
         front = next((backend.name for backend in self.backends if backend.in_front), "")
-        if not front or queue.model == EVERYWHERE or "@" in queue.device.partition("://")[2].partition("/")[0]:
-            return queue
-        return replace(queue, device=f"{front}:/{queue.device}")
+        return queue if holds_login(queue.device) else replace(queue, front=front)
 
     def alive(self, spec: NodeSpec) -> bool | None:
         pid = processes.running_pid(_record(spec.folder.resolve()))

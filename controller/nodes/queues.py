@@ -29,6 +29,8 @@ DESCRIBE_SECONDS = 5.0
 _NO_MODEL = ("", "Local Raw Printer", "Remote Printer")
 """What a queue without a PPD calls its printer (scheduler/printers.c, load_ppd)."""
 _STOPPED = 5
+_DNS_SD = "._tcp"
+"""In devices that are found by DNS-SD (scheduler/ipp.c, create_local_bg_thread)."""
 _QUEUE_PATHS = ("/printers/", "/classes/")
 _ATTRIBUTES = (
     "printer-name device-uri printer-info printer-location printer-is-shared printer-state "
@@ -49,26 +51,41 @@ class Queue:
     location: str = ""
     shared: bool = True
     """Must be true where the proxy is not on the node's own machine."""
+    front: str = ""
+    """A backend of the node's own that stands before the device, '' for none."""
+
+    @property
+    def device_uri(self) -> str:
+        """What the server prints to, once it knows all that it asks the device itself."""
+        return f"{self.front}:/{self.device}" if self.front else self.device
 
     @property
     def leads_to_queue(self) -> bool:
-        """Whether the device is another server's queue; CUPS shares such a one as DefaultShared says, and for good
-        (scheduler/printers.c, load_ppd: CUPS_PRINTER_REMOTE)."""
+        """Whether the server has, or once had, another server's queue for its device; CUPS shares such a one as
+        DefaultShared says, and for good (scheduler/printers.c, load_ppd: CUPS_PRINTER_REMOTE)."""
         scheme, _, rest = self.device.partition("://")
         led = scheme in ("ipp", "ipps", "http", "https") and f"/{rest.partition('/')[2]}".startswith(_QUEUE_PATHS)
-        return led and self.model in ("raw", EVERYWHERE)
+        return led and (self.model == EVERYWHERE or (self.model == "raw" and not self.front))
 
     def described(self, now: Attributes) -> bool:
         """Whether the server knows what it needs to convert documents: of a driverless printer it asks that itself,
-        after it has made the queue, and passes documents on as they come until then."""
-        return self.model != EVERYWHERE or text(now, "printer-make-and-model") not in _NO_MODEL
+        after it has made the queue, and passes documents on as they come until then. What another printer said of
+        itself, or a driver of before, does not count; a name in DNS-SD is replaced by what it leads to."""
+        return self.model != EVERYWHERE or (
+            text(now, "printer-make-and-model") not in _NO_MODEL
+            and text(now, f"{MARK}-default").startswith(self._model_mark)
+            and (text(now, "device-uri") in (self.device, self.device_uri) or _DNS_SD in self.device)
+        )
 
     @property
     def mark(self) -> str:
         """Changes with everything that is not compared attribute by attribute. Raises NodeError: PPD unreadable."""
-        parts = repr((self.model, self.options)).encode() + _ppd(self.model)
         names = "+".join(name for name, _ in self.options)
-        return f"{hashlib.sha256(parts).hexdigest()[:12]}:{names}"[:255]
+        return f"{self._model_mark}{_digest(repr(self.options).encode())}:{names}"[:255]
+
+    @property
+    def _model_mark(self) -> str:
+        return f"{_digest(self.model.encode() + _ppd(self.model))}-"
 
 
 def declare(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> list[str]:
@@ -99,11 +116,10 @@ def _open_described(host: str, port: int, token: Token, queues: Sequence[Queue],
         if not silent or time.monotonic() > until:
             break
         time.sleep(0.1)
-    ready = [queue.name for queue in queues if queue not in silent]
-    closed = [name for name in ready if name in standing and not number(standing[name], "printer-is-accepting-jobs")]
-    if closed:
-        call(host, port, token, [Call("acceptJobs", (name,)) for name in closed], deadline)
-    return [f"{name}: accepts jobs" for name in closed]
+    calls, words = _corrected([queue for queue in queues if queue not in silent and queue.name in standing], standing)
+    if calls:
+        call(host, port, token, calls, deadline)
+    return words
 
 
 def undescribed(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> tuple[str, ...]:
@@ -128,16 +144,21 @@ def missing(host: str, port: int, token: Token, queues: Iterable[Queue], deadlin
 def plan(queues: Sequence[Queue], standing: dict[str, Attributes]) -> tuple[list[Call], list[str]]:
     """The calls that lead from the standing queues to the declared ones, and what they do in words. Pure but for
     reading PPD files."""
+    calls, words = _corrected(queues, standing)
+    for name in _surplus(queues, standing):
+        step, said = _give_up(name, standing[name])
+        calls += step
+        words += said
+    return calls, words
+
+
+def _corrected(queues: Iterable[Queue], standing: dict[str, Attributes]) -> tuple[list[Call], list[str]]:
     calls: list[Call] = []
     words: list[str] = []
     for queue in queues:
         steps, said = _correct(queue, standing.get(queue.name))
         calls += steps
         words += [f"{queue.name}: {', '.join(said)}"] if said else []
-    for name in _surplus(queues, standing):
-        step, said = _give_up(name, standing[name])
-        calls += step
-        words += said
     return calls, words
 
 
@@ -159,10 +180,11 @@ def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], lis
     now = standing or {}
     old_mark = text(now, f"{MARK}-default")
     remade = standing is None or old_mark != queue.mark
+    described = queue.described(now)
     differing = [
         word
         for word, name, wanted in (
-            ("device", "device-uri", queue.device),
+            ("device", "device-uri", queue.device_uri if described else queue.device),
             ("description", "printer-info", queue.info or queue.name),
             ("location", "printer-location", queue.location),
         )
@@ -170,12 +192,11 @@ def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], lis
     ]
     calls: list[Call] = []
     words: list[str] = []
-    described = queue.described(now)
     if remade:
-        calls += [_add(queue, with_model=True), *_options(queue, old_mark)]
+        calls += [*_set_up(queue, now), *_options(queue, old_mark)]
         words.append("made" if standing is None else "model and options set")
     elif differing or not described:
-        calls.append(_add(queue, with_model=queue.model == EVERYWHERE))
+        calls += _set_up(queue, now) if not described else [_add(queue, queue.device_uri)]
         words += [f"{word} corrected" for word in differing] or ["its printer is asked again"]
     if not queue.leads_to_queue and (standing is None or bool(number(now, "printer-is-shared")) != queue.shared):
         calls.append(Call("setPrinterShared", (queue.name, queue.shared)))
@@ -191,10 +212,22 @@ def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], lis
     return calls, words
 
 
-def _add(queue: Queue, with_model: bool) -> Call:
-    options = {"device": queue.device, "info": queue.info or queue.name, "location": queue.location}
-    if with_model:
-        options |= {"filename": queue.model} if queue.model.startswith("/") else {"ppdname": queue.model}
+def _set_up(queue: Queue, now: Attributes) -> list[Call]:
+    """Device and model. A driverless printer is asked under its own name, and what is known of another one is given up
+    before: the backend in front comes when it has answered. While it is described it is not asked again."""
+    if queue.model != EVERYWHERE:
+        return [_add(queue, queue.device_uri, queue.model)]
+    if queue.described(now):
+        return [_add(queue, queue.device_uri)]
+    stale = text(now, "printer-make-and-model") not in _NO_MODEL
+    return [*([_add(queue, queue.device, "raw")] if stale else []), _add(queue, queue.device, EVERYWHERE)]
+
+
+def _add(queue: Queue, device: str, model: str = "") -> Call:
+    """model: '' leaves it as it is."""
+    options = {"device": device, "info": queue.info or queue.name, "location": queue.location}
+    if model:
+        options |= {"filename": model} if model.startswith("/") else {"ppdname": model}
     return Call("addPrinter", (queue.name,), options)
 
 
@@ -227,6 +260,10 @@ def _standing(host: str, port: int, token: Token, deadline: float) -> dict[str, 
     request = Request(IppOperation.CUPS_GET_PRINTERS, {"requested-attributes": _ATTRIBUTES})
     printers = ipp.question(server, request, deadline)["printers"]
     return {text(printer, "printer-name"): printer for printer in printers}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _ppd(model: str) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controller.config import Settings
+from controller.config_values import holds_login
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import given
@@ -49,6 +50,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
             *problems,
             *_node_problems(snapshot, judged, settings),
             *_printer_problems(snapshot, settings),
+            *_limit_problems(snapshot, settings),
             *plan.notes,
         ],
     }
@@ -196,6 +198,24 @@ def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
             if queue not in explained
         ),
         *(told for sight in snapshot.nodes if (told := _long_print(sight, settings))),
+    ]
+
+
+def _limit_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
+    """Where jobs are printed without asking whether their account may, though accounts have limits."""
+    if not settings.costs.limited:
+        return []
+    devices = [printer.name for printer in settings.printers if holds_login(printer.device)]
+    return [
+        *(
+            f"printer {name}: its jobs are held by no limit of an account, for its device has a login"
+            for name in devices
+        ),
+        *(
+            f"{sight.node.name}: its jobs are held by no limit of an account, for it is someone else's"
+            for sight in snapshot.nodes
+            if sight.node.driver == "existing" and sight.node.state in _IN_SERVICE
+        ),
     ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller import state as state_module
+from controller.config import Costs, Printer
 from controller.decide import decide
 from controller.snapshot import Goal, NodeSight, NodeState
 from controller.state import State
@@ -117,6 +118,27 @@ def test_a_job_that_prints_without_end_is_named_unless_the_printer_says_why(view
     assert problems(views, replace(found, reading=empty), sight(2)) == [
         "printer office: media empty, says node-1; its jobs wait until somebody sees to it"
     ]
+
+
+def test_where_no_limit_holds_a_job_is_said_as_long_as_there_are_limits(views: Views) -> None:
+    printers = (
+        Printer(name="attic", device="ipp://me:secret@10.0.0.1/ipp/print"),
+        Printer(name="office", device="virtual"),
+    )
+    for costs, said in (
+        (Costs(), []),
+        (
+            Costs(prepaid=True),
+            [
+                "printer attic: its jobs are held by no limit of an account, for its device has a login",
+                "node-2: its jobs are held by no limit of an account, for it is someone else's",
+            ],
+        ),
+    ):
+        rules = settings().model_copy(update={"printers": printers, "costs": costs})
+        found = snapshot(sight(1), sight(2, driver="existing"))
+        publish(views.store, found, decide(found, settings()), rules, [])
+        assert views.status()["problems"] == said
 
 
 def test_a_node_tells_what_waits_there_and_for_how_long(views: Views) -> None:

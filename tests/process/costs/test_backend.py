@@ -10,10 +10,10 @@ import pytest
 from controller.costs import install
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
-from controller.nodes.queues import Queue
+from controller.nodes.queues import Queue, missing
 from tests.contract.test_driver import free_port
 from tests.documents import A3, pdf, rendered, text
-from tests.process.costs.conftest import MODELS, Node, Printer, ends, eventually, pages, send
+from tests.process.costs.conftest import MODELS, PATIENCE, Node, Printer, attempts, ends, eventually, pages, send
 
 QUEUES = (("office", "raw"), ("pdf", MODELS["pdf"]))
 
@@ -74,6 +74,34 @@ def test_the_document_arrives_unchanged_and_the_job_knows_its_pages(
     assert end.options["job-billing"] == "Chemistry 2"
     page_log = counting.spec.folder / "log/page_log"
     eventually(lambda: page_log.exists() and " total 4 " in page_log.read_text())
+
+
+def test_a_driverless_queue_counts_and_keeps_to_limits(counting: Node, printer: Printer, tmp_path: Path) -> None:
+    """Another cupsd's queue with a driver stands for such a printer; cupsd asks it itself, before the backend comes."""
+    elsewhere = Node(counting.driver, replace(counting.spec, name="n4", port=free_port(), folder=tmp_path / "nodes/n4"))
+    queue = Queue("mfp", f"ipp://127.0.0.1:{elsewhere.spec.port}/printers/pdf", "everywhere")
+    wanted = counting.driver.queue(queue)
+    spec, token = counting.spec, counting.driver.token(counting.spec)
+    try:
+        elsewhere.start()
+        elsewhere.declare(Queue("pdf", printer.device, MODELS["pdf"]))
+        eventually(
+            lambda: counting.declare(wanted) == [] and not missing(spec.host, spec.port, token, [wanted], 10), 60
+        )
+        document = pdf(tmp_path / "1.pdf", 3)
+        send(counting, document, "-n", "2", queue="mfp")
+        assert pages(ends(counting)[0]) == 6
+        eventually(printer.printed, PATIENCE)
+
+        (spec.folder / "costs/gate.json").write_text('{"when_unreachable": "hold"}')
+        send(counting, document, queue="mfp")
+        held = eventually(lambda: [one for one in attempts(counting) if one.held], PATIENCE)
+        assert held[0].known.pages == 3
+        counting.driver.stop(spec)
+        counting.start()
+        assert counting.declare(wanted) == []
+    finally:
+        counting.driver.remove(elsewhere.spec)
 
 
 def test_packages_below_a_folder_that_others_may_not_enter_are_found(printer: Printer, tmp_path: Path) -> None:

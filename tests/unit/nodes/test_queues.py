@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ OFFICE = Queue("office", "socket://10.0.0.1:9100", options=(("sides", "two-sided
 def standing(queue: Queue, **changes: int | str) -> Attributes:
     attributes: dict[str, int | str] = {
         "printer-name": queue.name,
-        "device-uri": queue.device,
+        "device-uri": queue.device_uri,
         "printer-info": queue.info or queue.name,
         "printer-location": queue.location,
         "printer-is-shared": queue.shared,
@@ -75,6 +76,38 @@ def test_a_driverless_queue_takes_no_jobs_until_its_printer_has_described_itself
     assert words == ["office: its printer is asked again"]
     assert [call.method for call in calls] == ["addPrinter", "rejectJobs"]
     assert calls[0].options["ppdname"] == "everywhere"
+
+
+def test_the_backend_in_front_comes_when_a_driverless_printer_has_described_itself() -> None:
+    """cupsd asks the device that the queue has, so that must be the printer's own until then."""
+    driverless = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere", front="cupsfleet")
+    unknown = standing(driverless, device_uri=driverless.device, printer_make_and_model="Local Raw Printer")
+    answered = standing(driverless, device_uri=driverless.device)
+    for seen, device, model in (
+        (None, driverless.device, "everywhere"),
+        (unknown, driverless.device, "everywhere"),
+        (answered, "cupsfleet:/ipp://10.0.0.1/ipp/print", None),
+    ):
+        [added] = [one for one in plan([driverless], {"office": seen} if seen else {})[0] if one.method == "addPrinter"]
+        assert (added.options["device"], added.options.get("ppdname")) == (device, model)
+    assert plan([driverless], {"office": standing(driverless)}) == ([], [])
+
+
+@pytest.mark.parametrize("change", [{"options": ()}, {"info": "The new name"}, {"device": "ipp://10.0.0.2/ipp/print"}])
+def test_a_driverless_printer_is_asked_again_when_it_is_another_one(change: dict[str, Any]) -> None:
+    """What the old one said of itself is given up at once; other changes close no queue."""
+    old = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere", front="cupsfleet")
+    calls, _ = plan([replace(old, **change)], {"office": standing(old)})
+    models = [one.options.get("ppdname") for one in calls if one.method == "addPrinter"]
+    assert models == (["raw", "everywhere"] if "device" in change else [None])
+    assert ("rejectJobs" in {one.method for one in calls}) is ("device" in change)
+
+
+def test_what_a_driver_said_is_no_description() -> None:
+    driverless = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere")
+    driven = standing(replace(driverless, model="drv:///sample.drv/generic.ppd"), printer_make_and_model="Generic")
+    calls, _ = plan([driverless], {"office": driven})
+    assert [one.options["ppdname"] for one in calls if one.method == "addPrinter"] == ["raw", "everywhere"]
 
 
 def test_queues_of_ours_take_no_more_jobs_before_they_are_removed() -> None:
