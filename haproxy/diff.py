@@ -18,8 +18,11 @@ from dataclasses import dataclass, field, replace
 from haproxy.model import Edge, Server
 from haproxy.render import EMPTY_HOST, EMPTY_PORT, fingerprint, is_address
 
-BACKENDS = ("pool", "reads", "owner")
-"""Each holds every slot: for new work, plain reads, and work that is bound to a job. The last two track the first."""
+BACKENDS = ("pool", "reads", "anyhow", "owner")
+"""Each holds every slot: for new work, plain reads, both of these while no check passes, and work that is bound to a
+job. `reads` and `owner` track `pool`; `anyhow` knows no state, so that a slot there is kept out by its weight alone."""
+BALANCED = BACKENDS[:3]
+"""Those in which weights count."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,17 @@ class Observed:
     fingerprint: str
     pool: Mapping[int, Line]
     reads: Mapping[int, Line]
+    anyhow: Mapping[int, Line]
     owner: Mapping[int, Line]
     slots_map: Mapping[int, str]
 
     def lines(self, slot: int) -> tuple[Line, ...]:
         """The slot's line in each backend, in the order of BACKENDS."""
-        return self.pool[slot], self.reads[slot], self.owner[slot]
+        return self.pool[slot], self.reads[slot], self.anyhow[slot], self.owner[slot]
 
     def weights(self, slot: int) -> set[int]:
-        """Weights where they count: `owner` balances nothing."""
-        return {self.pool[slot].weight, self.reads[slot].weight}
+        """Weights where they count."""
+        return {self.pool[slot].weight, self.reads[slot].weight, self.anyhow[slot].weight}
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ def observed(edge: Edge) -> Observed:
     occupants = {server.slot: server for server in edge.servers}
     lines = {slot: _line(occupants.get(slot)) for slot in range(1, edge.max_slots + 1)}
     slots_map = {server.slot: server.name for server in edge.servers}
-    return Observed(fingerprint(edge), lines, lines, lines, slots_map)
+    return Observed(fingerprint(edge), lines, lines, lines, lines, slots_map)
 
 
 def _carry(before: Observed, server: Server) -> Server:

@@ -294,11 +294,11 @@ def describe(actual: Observed, edge: Edge) -> list[str]:
 
 
 def _own_part(backend: str, line: Line, wanted: Line) -> Line:
-    """A line as if it agreed in what it can't say for itself: two backends follow the pool's state, one its weight."""
+    """A line as if it agreed in what it can't say for itself: the pool has the state of all, and three have weights."""
     match backend:
         case "pool":
             return line
-        case "reads":
+        case "reads" | "anyhow":
             return replace(wanted, host=line.host, port=line.port, weight=line.weight)
         case _:
             return replace(wanted, host=line.host, port=line.port)

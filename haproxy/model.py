@@ -92,7 +92,7 @@ class Edge:
     whole_timeout: float = 5.0
     """Seconds within which that service must answer; then a node is asked instead."""
     maxconn: int = 90
-    """Connections to a node that each of the three backends may have at a time; what is more waits for its turn. A
+    """Connections to a node that each of the four backends may have at a time; what is more waits for its turn. A
     cupsd that has reached its MaxClients answers nobody, so all backends of all proxies together stay below that."""
     run_as: str | None = None
     """User that the worker becomes after it has read its files, when the proxy is started by root."""

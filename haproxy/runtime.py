@@ -18,6 +18,7 @@ from pathlib import Path
 
 from haproxy.diff import (
     BACKENDS,
+    BALANCED,
     DeclareDown,
     Enable,
     Line,
@@ -79,6 +80,7 @@ class Runtime:
             fingerprint=self.info().get("description", ""),
             pool=servers["pool"],
             reads=servers["reads"],
+            anyhow=servers["anyhow"],
             owner=servers["owner"],
             slots_map=parse_map(self.ask(f"show map {MAP}")),
         )
@@ -140,8 +142,8 @@ def command_for(step: Step) -> tuple[str, str]:
         case DeclareDown(slot):
             return f"set server pool/n{slot} health down", NOTHING
         case SetWeight(slot, weight):
-            both = (f"set server {backend}/n{slot} weight {weight}" for backend in ("pool", "reads"))
-            return "; ".join(both), NOTHING
+            each = (f"set server {backend}/n{slot} weight {weight}" for backend in BALANCED)
+            return "; ".join(each), NOTHING
         case SetAddress(slot, backend, host, port):
             return f"set server {backend}/n{slot} addr {host} port {port}", ADDRESS_CHANGED
         case MapSlot(slot):

@@ -4,9 +4,10 @@
 --   txn.op      operation, four hexadecimal digits            txn.slot    slot that owns the job named, if any
 --   txn.refuse  status to refuse with, if any                 txn.why     the sentence that goes with it
 --   txn.whole   set for a question about the whole queue
+--   txn.note    where in an answer its note belongs, see below
 --   txn.edit    what the filter has to do to the body: offset, length, replacement
---   txn.growth  for a request that any node may answer: NOTHING_TO_STAMP, or by how much the edit makes it longer, from
---               NO_GROWTH on
+--   txn.growth  for a request that any node may answer: NOTHING_TO_STAMP; STATE_ALONE, when all nodes say the same; or by
+--               how much the edit makes it longer, from NO_GROWTH on
 -- The filter `ipp-identity` carries the edit out while the body streams through (in a filter's callback headers
 -- can't be changed, in an action the body can't).
 local ipp = require("ipp")
@@ -18,7 +19,7 @@ collectgarbage("setpause", 400)
 local HEAD_SECONDS = 10
 local HEAD_BYTES = 20000 -- of tune.bufsize 32768, which the HTTP headers share
 local NO_GROWTH = 32768 -- what haproxy.cfg subtracts again: its tables hold no negative numbers
-local NOTHING_TO_STAMP = 1
+local NOTHING_TO_STAMP, STATE_ALONE = 1, 2
 
 local function refuse(txn, status, why)
     txn:set_var("txn.refuse", tostring(status))
@@ -94,11 +95,11 @@ core.register_action("ipp_identity", { "http-req" }, function(txn)
         return refuse(txn, 403, "this operation is not open to users; the fleet's controller manages printers")
     end
     if request.slot and request.slot > 0 then txn:set_var("txn.slot", tostring(request.slot)) end
-    if request.whole then txn:set_var("txn.whole", true) end
+    if request.whole or request.state and not total then txn:set_var("txn.whole", true) end
     if ipp.needs_stamp(body, request, user) then
         stamp(txn, body, request, user, total)
     elseif ipp.QUESTIONS[request.op] and not request.slot and not request.whole and total then
-        txn:set_var("txn.growth", NOTHING_TO_STAMP)
+        txn:set_var("txn.growth", request.state and STATE_ALONE or NOTHING_TO_STAMP)
     end
 end)
 
@@ -122,7 +123,7 @@ local function known_edit(txn, message)
     local key = txn:get_var("txn.request")
     if not key then return nil end
     local edit = edits[key]
-    if not edit and (txn:get_var("txn.growth") or 0) > NOTHING_TO_STAMP then
+    if not edit and (txn:get_var("txn.growth") or 0) > STATE_ALONE then
         local body = message:body()
         edit = edit_of(body, ipp.parse(body), txn:get_var("txn.user"))
         if #edit > LONGEST_KEPT then return edit end
@@ -156,3 +157,34 @@ function Stamp:http_payload(txn, message)
 end
 
 core.register_filter("ipp-identity", Stamp, function(class) return class end)
+
+-- While the service for the whole queue is down, any one node answers for it. A client is told by the only means that IPP
+-- has for that, a status-message.
+local NOTE = string.pack(">Bs2s2", 0x41, "status-message",
+    "The service that asks all print servers did not answer in time; this is what one of them says.")
+
+core.register_action("one_server", { "http-res" }, function(txn)
+    local length = tonumber(txn.f:res_fhdr("content-length"))
+    local place = length and ipp.place_for_note(txn.f:res_body() or "")
+    if not place then return end
+    txn.http:res_set_header("content-length", string.format("%d", length + #NOTE))
+    txn:set_var("txn.note", place)
+end)
+
+local Note = { id = "one server", flags = filter.FLT_CFG_FL_HTX }
+Note.__index = Note
+
+function Note:new() return setmetatable({}, Note) end
+
+function Note:start_analyze(_, channel)
+    if channel:is_resp() then filter.register_data_filter(self, channel) end
+end
+
+-- Called first with everything that was waited for, the place among it.
+function Note:http_payload(txn, message)
+    local place = txn:get_var("txn.note")
+    if place then message:insert(NOTE, place) end
+    filter.unregister_data_filter(self, message.channel)
+end
+
+core.register_filter("one-server", Note, function(class) return class end)

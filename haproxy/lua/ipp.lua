@@ -55,11 +55,14 @@ local UNSTAMPED = { [0x000b] = true, [0x4001] = true }
 -- Operations about the whole queue, which no single node can answer.
 local GET_SUBSCRIPTIONS, GET_NOTIFICATIONS, CREATE_PRINTER_SUBSCRIPTIONS = 0x0019, 0x001c, 0x0016
 local WHOLE = { [0x000a] = true, [0x0038] = true, [0x0039] = true, [GET_NOTIFICATIONS] = true }
--- Reads of printers that are about the whole queue when they ask for these attributes, or for all by naming none.
--- What asks for the state of one printer and nothing else is a poll, and goes to a node.
-local COUNTS = { [0x000b] = {}, [0x4002] = { ["printer-state"] = true } }
-for name in ("all printer-description queued-job-count printer-state-reasons"):gmatch("%S+") do
-    COUNTS[0x000b][name], COUNTS[0x4002][name] = true, true
+-- Reads of printers that are about the whole queue when they ask for these attributes, or for all by naming none. Those
+-- that ask for no more than STATE of one queue are polls, which any node may answer while all say the same.
+local COUNTS, STATE = { [0x000b] = {}, [0x4001] = {}, [0x4002] = {} }, {}
+for name in ("all printer-description queued-job-count printer-state-reasons printer-state-message"):gmatch("%S+") do
+    for _, counts in pairs(COUNTS) do counts[name] = true end
+end
+for name in ("printer-state printer-is-accepting-jobs"):gmatch("%S+") do
+    STATE[name], COUNTS[0x4001][name], COUNTS[0x4002][name] = true, true, true
 end
 -- CUPS reads the job of a subscription from the subscription's group, and asks nobody whose job it is.
 local SUBSCRIBED = "notify-job-id"
@@ -127,9 +130,9 @@ end
 -- Reads the attribute section at the start of `body`. Returns one of
 --   {more = true}      the section goes on beyond `body`
 --   {error = sentence} no node may see this
---   {op, request_id, length, operation_end, cuts = {{from, to}…}, slot, whole}
+--   {op, request_id, length, operation_end, cuts = {{from, to}…}, slot, whole, state}
 -- Offsets count from 1; `length` covers the header and the end tag; cuts are in order; slot is nil when no id was
--- found where it counts; whole is true for a question about the whole queue.
+-- found where it counts; whole is true for a question about the whole queue, state for one about a queue's state alone.
 -- One loop over local variables: it runs for every request, and calls and tables are what costs time here.
 function ipp.parse(body)
     local n = #body
@@ -137,7 +140,7 @@ function ipp.parse(body)
     local major, _, op, request_id = unpack(">BBI2i4", body)
     if major > 2 then return bad("this IPP version is not known") end
     local creates, set, unbound = CREATES_JOB[op], op == SET_JOB_ATTRIBUTES, UNBOUND[op]
-    local counts, whole = COUNTS[op], WHOLE[op]
+    local counts, whole, state = COUNTS[op], WHOLE[op], nil
     local cuts, slot, cutting, operation_end, chosen = {}, nil, nil, nil, false
     local group, name, tag_of, depth, stack = 0, nil, nil, 0, {}
     local i = 9
@@ -207,8 +210,9 @@ function ipp.parse(body)
                 slot = found
                 if name == SUBSCRIBED and op == CREATE_PRINTER_SUBSCRIPTIONS then whole = true end
             elseif counts and depth == 0 and name == "requested-attributes" then
+                local wanted = sub(body, at, at + length - 1)
                 chosen = true
-                if counts[sub(body, at, at + length - 1)] then whole = true end
+                if counts[wanted] then whole = true elseif STATE[wanted] then state = true end
             end
             if tag == BEGIN_COLLECTION then
                 depth = depth + 1
@@ -220,7 +224,16 @@ function ipp.parse(body)
     end
     if op == GET_SUBSCRIPTIONS and not slot or counts and not chosen then whole = true end
     return { op = op, request_id = request_id, length = i, cuts = cuts, slot = slot, operation_end = operation_end,
-        whole = whole }
+        whole = whole, state = state and not whole }
+end
+
+-- How many bytes of a node's answer come before the place of a status-message, which follows charset and language (RFC
+-- 8011 4.1.4); nil for an answer that is no success, or does not begin like one.
+function ipp.place_for_note(answer)
+    if byte(answer, 3) ~= 0 or byte(answer, 9) ~= OPERATION then return nil end
+    local charset, _, _, _, second = pcall(unpack, ">Bs2s2", answer, 10)
+    local language, _, _, _, third = pcall(unpack, ">Bs2s2", answer, charset and second or 10)
+    return charset and language and third - 1 or nil
 end
 
 local function attribute(user) return string.pack(">Bs2s2", 0x42, OWNER, user) end

@@ -60,8 +60,8 @@ def test_all_proxies_together_stay_below_what_a_cupsd_takes(proxies: int, existi
     nodes = [Node("node-1", 1, "existing" if existing else "process", "127.0.0.1", 631)]
     each = maxconn(nodes, proxies)
     asked = re.findall(r"maxconn (\d+)", render(replace(EDGE, maxconn=each)))
-    assert asked == [str(each)] * 3
-    assert 0 < 3 * each * proxies <= (80 if existing else 320)
+    assert asked == [str(each)] * 4
+    assert 0 < 4 * each * proxies <= (80 if existing else 320)
 
 
 def test_a_problem_that_keeps_nobody_out_does_not_hide_that_the_proxies_know_the_users(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def test_answers_belong_to_their_questions_while_others_break_off(site: Site) ->
 
 
 def test_a_head_that_is_known_opens_no_way_for_another(site: Site) -> None:
-    state = attribute(0x44, "requested-attributes", "printer-state")
-    question = ippwire.request(0x000B, ippwire.printer(), state)
+    name = attribute(0x44, "requested-attributes", "printer-name")
+    question = ippwire.request(0x000B, ippwire.printer(), name)
     length = b"Content-Length: %d" % len(question)
     for _ in range(4):
         assert answered(site, asked(length) + question) == b"HTTP/1.1 200 OK"

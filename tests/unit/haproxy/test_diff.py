@@ -60,20 +60,23 @@ def drifted(draw: st.DrawFn) -> Observed:
 
     pool = {slot: line(slot, own) for slot, own in base.pool.items()}
     reads = {slot: line(slot, own) for slot, own in base.reads.items()}
+    anyhow = {slot: line(slot, own) for slot, own in base.anyhow.items()}
     owner = {slot: line(slot, own) for slot, own in base.owner.items()}
     slots_map = dict(base.slots_map) | draw(
         st.dictionaries(st.integers(1, 9), st.sampled_from(["n1", "n9"]), max_size=2)
     )
-    return Observed(base.fingerprint, pool, reads, owner, slots_map)
+    return Observed(base.fingerprint, pool, reads, anyhow, owner, slots_map)
 
 
 @dataclass
 class Slot:
     pool: tuple[str, int]
     reads: tuple[str, int]
+    anyhow: tuple[str, int]
     owner: tuple[str, int]
     weight: int
     weight_for_reads: int
+    weight_anyhow: int
     maintenance: bool
     drained: bool
     checked: bool
@@ -94,9 +97,11 @@ class Worker:
             number: Slot(
                 (line.host, line.port),
                 (state.reads[number].host, state.reads[number].port),
+                (state.anyhow[number].host, state.anyhow[number].port),
                 (state.owner[number].host, state.owner[number].port),
                 line.weight,
                 state.reads[number].weight,
+                state.anyhow[number].weight,
                 line.maintenance,
                 line.drained,
                 (number, line.host, line.port) in self.trusted,
@@ -116,9 +121,11 @@ class Worker:
             case DeclareDown(slot):
                 self.slots[slot].up = False
             case SetWeight(slot, weight):
-                self.slots[slot].weight = self.slots[slot].weight_for_reads = weight
+                one = self.slots[slot]
+                one.weight = one.weight_for_reads = one.weight_anyhow = weight
             case SetAddress(slot, backend, host, port):
                 assert self.slots[slot].maintenance, "an address changes only in maintenance"
+                assert backend != "anyhow" or not self.slots[slot].weight_anyhow, "where there is none, without weight"
                 setattr(self.slots[slot], backend, (host, port))
                 self.slots[slot].checked = False
             case MapSlot(slot):
@@ -140,8 +147,8 @@ class Worker:
         assert self.slots_map == wanted.slots_map
         for number, line in wanted.pool.items():
             slot = self.slots[number]
-            assert slot.pool == slot.reads == slot.owner == (line.host, line.port)
-            assert slot.weight == slot.weight_for_reads == line.weight
+            assert slot.pool == slot.reads == slot.anyhow == slot.owner == (line.host, line.port)
+            assert slot.weight == slot.weight_for_reads == slot.weight_anyhow == line.weight
             assert (slot.maintenance, slot.drained) == (line.maintenance, False)
 
 

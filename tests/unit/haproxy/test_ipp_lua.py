@@ -29,7 +29,7 @@ for line in io.lines() do
     else
         local from, length, text = ipp.stamp(body, r, "demo")
         if r.op ~= 0x000b and r.op ~= 0x4001 and not ipp.needs_stamp(body, r, "demo") then length, text = 0, "" end
-        local where = (r.slot or "-") .. (r.whole and "w" or "")
+        local where = (r.slot or "-") .. (r.whole and "w" or "") .. (r.state and "s" or "")
         print("ok " .. where .. " " .. hex(body:sub(1, from) .. text .. body:sub(from + length + 1)))
     end
 end
@@ -134,7 +134,14 @@ SUBSCRIPTION = b"\x06" + attribute(0x44, "notify-pull-method", "ippget")
         (0x0019, b"", b"", "-w"),
         (0x0019, attribute(0x21, "notify-job-id", 2_000_001), b"", "2"),
         (0x001C, attribute(0x21, "notify-subscription-ids", 1_000_001) + attribute(0x21, "", 2_000_001), b"", "2w"),
-        (0x000B, REQUESTED + attribute(0x44, "", "printer-state"), b"", "-"),
+        (0x000B, REQUESTED + attribute(0x44, "", "printer-state"), b"", "-s"),
+        (0x000B, REQUESTED + attribute(0x44, "", "printer-is-accepting-jobs"), b"", "-s"),
+        (0x000B, REQUESTED + attribute(0x44, "", "printer-state") + attribute(0x44, "", "all"), b"", "-w"),
+        (0x000B, REQUESTED + attribute(0x44, "", "printer-state-message"), b"", "-w"),
+        (0x000B, REQUESTED, b"", "-"),
+        (0x4001, b"", b"", "-w"),
+        (0x4001, REQUESTED, b"", "-"),
+        (0x4001, REQUESTED + attribute(0x44, "", "printer-is-accepting-jobs"), b"", "-w"),
         (0x000B, REQUESTED + attribute(0x44, "", "queued-job-count"), b"", "-w"),
         (0x000B, REQUESTED + attribute(0x44, "", "printer-state-reasons"), b"", "-w"),
         (0x000B, attribute(0x44, "Requested-Attributes", "all"), b"", "-w"),

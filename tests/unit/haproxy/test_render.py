@@ -35,7 +35,7 @@ def test_the_same_value_gives_the_same_bytes() -> None:
 
 def test_every_slot_is_a_line_in_each_backend() -> None:
     lines = re.findall(r"^  server (n\d+) (\S+) (.*)$", render(EDGE), re.M)
-    assert [name for name, _, _ in lines] == ["n1", "n2", "n3", "n4"] * 3
+    assert [name for name, _, _ in lines] == ["n1", "n2", "n3", "n4"] * 4
     assert [rest.endswith("disabled") for _, _, rest in lines[:4]] == [False, True, False, True]
     assert render_files(EDGE)[MAP] == "1 n1\n3 n3\n"
 

@@ -68,12 +68,13 @@ def test_servers_are_read_by_column_names() -> None:
     text = (
         "1\n# be_name srv_name srv_port srv_addr srv_admin_state srv_uweight srv_fqdn extra\n"
         "pool n1 7001 127.0.0.1 4 100 - x\npool n2 1 127.0.0.1 5 0 - x\nowner n1 7001 127.0.0.1 2 1 - x\n"
-        "reads n1 7001 127.0.0.1 2 90 - x\n"
+        "reads n1 7001 127.0.0.1 2 90 - x\nanyhow n1 7001 127.0.0.1 0 80 - x\n"
         "owner n2 1 127.0.0.1 8 1 host.example x\ndashboard dashboard 1 127.0.0.1 0 1 - x\n\n"
     )
     found = parse_servers(text)
     assert found["pool"] == {1: Line("127.0.0.1", 7001, 100), 2: Line("127.0.0.1", 1, 0, maintenance=True)}
     assert found["reads"] == {1: Line("127.0.0.1", 7001, 90)}
+    assert found["anyhow"] == {1: Line("127.0.0.1", 7001, 80)}
     assert found["owner"][2] == Line("host.example", 1, 1, drained=True)
     with pytest.raises(RuntimeRefused):
         parse_servers("Unknown command\n")
