@@ -8,6 +8,7 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from controller.nodes.settings import HISTORY_SECONDS, is_loopback
 from controller.snapshot import Node, NodeState
 from controller.state import State
 from controller.store import Store, StoreError
-from controller.whole_queue.request import CUPS_GET_PRINTERS, GET_PRINTER_ATTRIBUTES
+from controller.whole_queue.request import CUPS_GET_DEFAULT, CUPS_GET_PRINTERS, GET_PRINTER_ATTRIBUTES
+from haproxy.render import HEALTH_REQUEST
 from probes import wire
 from probes.wire import Message
 
@@ -34,9 +36,11 @@ LARGEST_ANSWER = 64 * 2**20
 """Bytes. 10,000 jobs with all that CUPS knows of them are 20 MB."""
 SUSPECT_PATIENCE = 0.25
 """Seconds that a node gets which missed its last deadline: one that hangs must not slow every answer down."""
+SIGN_OF_LIFE = bytes.fromhex(HEALTH_REQUEST)
+"""What such a node is asked until it answers, which one that works does soon also when its lists take long."""
 LOOKS = 8
 """Whether an answer is there, within the time that a node has for it."""
-_NAME_URIS = {code.to_bytes(2, "big") for code in (GET_PRINTER_ATTRIBUTES, CUPS_GET_PRINTERS)}
+_NAME_URIS = {code.to_bytes(2, "big") for code in (GET_PRINTER_ATTRIBUTES, CUPS_GET_DEFAULT, CUPS_GET_PRINTERS)}
 _LIST = """select name, slot, driver, host, port, state from nodes
 where state != 'ordered' and (state != 'retired' or since > ?) order by slot"""
 _GONE = (NodeState.LEAVING, NodeState.RETIRED)
@@ -140,7 +144,8 @@ class Nodes:
     http: aiohttp.ClientSession
     directory: Directory
     reach: Reach
-    _suspects: set[str] = field(default_factory=set)
+    _suspects: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """Those that missed their last deadline, and who waits for a sign of life from them."""
     _turns: defaultdict[str, asyncio.Semaphore] = field(
         default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(CONNECTIONS))
     )
@@ -162,14 +167,24 @@ class Nodes:
         try:
             reply = await _within(patience, in_turn())
         except TimeoutError:
-            if asked:  # that others were before us says nothing of the node
-                self._suspects.add(node.name)
+            if asked and node.name not in self._suspects:  # that others were before us says nothing of the node
+                self._suspects[node.name] = asyncio.create_task(self._await_life(node))
             return Reply(node)
         except (aiohttp.ClientError, OSError, wire.Malformed) as error:
             log.info("%s does not answer: %s", node.name, error)
             return Reply(node)
-        self._suspects.discard(node.name)
+        if waiting := self._suspects.pop(node.name, None):
+            waiting.cancel()
         return reply
+
+    async def _await_life(self, node: Node) -> None:
+        """A node that has the whole machine's load to bear would else miss short deadlines for ever."""
+        while any(one.name == node.name for one in self.directory.nodes()):
+            with suppress(TimeoutError, aiohttp.ClientError, OSError, wire.Malformed):
+                await _within(self.reach.deadline, self._exchange(node, SIGN_OF_LIFE, "localhost", frozenset()))
+                break
+            await asyncio.sleep(SUSPECT_PATIENCE)
+        self._suspects.pop(node.name, None)
 
     async def _exchange(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
         headers = {"Content-Type": "application/ipp", "Host": host}

@@ -10,10 +10,15 @@ from pathlib import Path
 from controller.snapshot import Node, NodeState
 from controller.state import State
 from controller.store import Store
-from controller.whole_queue.nodes import Directory, Nodes, Reach, Reply
+from controller.whole_queue.nodes import SIGN_OF_LIFE, SUSPECT_PATIENCE, Directory, Nodes, Reach, Reply
 
 NODE = Node("node-1", 1, "process", "127.0.0.1", 1)
 PATIENCE = 0.2
+
+
+class Fleet:
+    def nodes(self) -> tuple[Node, ...]:
+        return (NODE,)
 
 
 def asked(exchange: Callable[[], Awaitable[None]], meanwhile: Callable[[], None] = lambda: None) -> Reply:
@@ -24,7 +29,7 @@ def asked(exchange: Callable[[], Awaitable[None]], meanwhile: Callable[[], None]
         return Reply(node, http_status=200)
 
     async def run() -> Reply:
-        nodes = Nodes(None, None, Reach(PATIENCE))  # type: ignore[arg-type]
+        nodes = Nodes(None, Fleet(), Reach(PATIENCE))  # type: ignore[arg-type]
         nodes._exchange = answered  # type: ignore[method-assign]
         reply = asyncio.create_task(nodes.ask(NODE, b"", "localhost"))
         await asyncio.sleep(0.01)
@@ -44,6 +49,26 @@ def test_what_this_process_is_busy_with_is_not_taken_for_a_nodes_silence() -> No
             await asyncio.sleep(0.02)
 
     assert not asked(in_three_parts, lambda: time.sleep(3 * PATIENCE)).silent
+
+
+def test_a_slow_node_gets_its_whole_time_again_once_it_has_shown_that_it_lives() -> None:
+    taking = {"a list": 3 * SUSPECT_PATIENCE}
+
+    async def answered(node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
+        await asyncio.sleep(0 if body == SIGN_OF_LIFE else taking["a list"])
+        return Reply(node, http_status=200)
+
+    async def run() -> list[bool]:
+        nodes = Nodes(None, Fleet(), Reach(4 * SUSPECT_PATIENCE))  # type: ignore[arg-type]
+        nodes._exchange = answered  # type: ignore[method-assign]
+        silent = []
+        for seconds in (30, 3 * SUSPECT_PATIENCE, 3 * SUSPECT_PATIENCE):
+            taking["a list"] = seconds
+            silent.append((await nodes.ask(NODE, b"list", "localhost")).silent)
+            await asyncio.sleep(0.05)
+        return silent
+
+    assert asyncio.run(run()) == [True, False, False]
 
 
 def test_who_has_left_is_known_for_as_long_as_a_server_remembers(tmp_path: Path) -> None:
