@@ -15,6 +15,8 @@ class Answer:
 
     body: bytes
     status: int = 200
+    alike: bool = False
+    """Whether it is about a queue of which every node said that it is idle and takes jobs."""
 
 
 class Unanswerable(Exception):

@@ -41,7 +41,9 @@ def application(whole: WholeQueue, secret: str) -> web.Application:
         if answer.status != 200:
             return web.Response(status=answer.status)
         body = wire.renumbered(answer.body, asked.message.request_id)
-        return web.Response(body=body, content_type="application/ipp")
+        # the edge knows a queue by its path, so that the two have to agree
+        told = {"X-Fleet-Alike": "yes"} if answer.alike and incoming.path == asked.target else {}
+        return web.Response(body=body, content_type="application/ipp", headers=told)
 
     async def alive(_: web.Request) -> web.Response:
         try:

@@ -16,13 +16,13 @@ LONGEST_TEXT = 255
 """Bytes of a status-message (RFC 8011, 4.1.6.2)."""
 IDLE, PROCESSING = 3, 4
 _COUNT, _STATE, _REASONS = b"queued-job-count", b"printer-state", b"printer-state-reasons"
-_MESSAGE = b"printer-state-message"
+_MESSAGE, _ACCEPTING = b"printer-state-message", b"printer-is-accepting-jobs"
 EVENT_SPOTS = frozenset(
     {b"notify-get-interval", b"notify-subscription-id", b"notify-job-id", b"job-name", b"notify-text"}
 )
 _TOKEN = re.compile(rb"fleet-[0-9a-f]{32}")
 """A node's operator (controller/nodes/process.py). Its name is a secret, and cupsd tells who cancelled a job."""
-PRINTER_SPOTS = frozenset({b"printer-name", _COUNT, _STATE, _REASONS, _MESSAGE})
+PRINTER_SPOTS = frozenset({b"printer-name", _COUNT, _STATE, _REASONS, _MESSAGE, _ACCEPTING})
 _MILD = (b"-warning", b"-report")
 """How severe a reason is (RFC 8011, 5.4.12); one that does not say it is taken for an error."""
 
@@ -72,8 +72,7 @@ def jobs(question: JobsQuestion, answers: Sequence[Message], others: Iterable[Gr
     found = question.once([*(group for one in answers for group in one.of(wire.JOB)), *others])
     found.sort(key=question.key)
     end = question.skipped + limit if limit else None
-    shown = [job.without(question.unwanted(job)) for job in found[question.skipped : end]]
-    return answer(head.version, OK, _prelude(head), shown, said)
+    return answer(head.version, OK, _prelude(head), question.shown(found[question.skipped : end]), said)
 
 
 def named_jobs(
@@ -82,7 +81,7 @@ def named_jobs(
     """Get-Jobs with job-ids: in the order in which they were asked for. answers: all successes, or none at all."""
     found = {job.number(b"job-id"): job for one in answers for job in one.of(wire.JOB)}
     found |= {job.number(b"job-id"): job for job in others}
-    shown = [found[one].without(question.unwanted(found[one])) for one in ids if one in found]
+    shown = question.shown(found[one] for one in ids if one in found)
     prelude = _prelude(answers[0]) if answers else ()
     return answer(question.request.message.version, OK, prelude, shown)
 
@@ -128,7 +127,8 @@ def printers(
     answers: Sequence[Message], extras: Sequence[bytes] = (), others: Mapping[str, int] = MappingProxyType({})
 ) -> bytes:
     """Queues with what is true of the fleet: everything as the first node says it, but for the number of queued jobs
-    (added up), the state (processing where any node is, idle where any is), its reasons and its message.
+    (added up), the state (processing where any node is, idle where any is), its reasons and its message, and whether it
+    takes jobs, which it does where any node does.
 
     answers: at least one, all successes. extras: what was asked for only to judge by. others: queued
     jobs of nodes that did not answer, by queue in small letters, for lists show them.
@@ -143,7 +143,8 @@ def printers(
         name = _name(group)
         elsewhere = others.get(name.decode(errors="replace").lower(), 0)
         shown.append(_whole_printer(group, by_name[name], extras, elsewhere))
-    return answer(first.version, first.code, _prelude(first), shown)
+    told = [raw for raw in shown if len(raw) > 1]  # cupsd writes no empty groups
+    return answer(first.version, first.code, _prelude(first), told)
 
 
 def _name(group: Group) -> bytes:
@@ -163,9 +164,22 @@ def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[b
         new[_COUNT] = wire.attribute(wire.INTEGER, _COUNT.decode(), count)
     if _REASONS in shown.spots:
         new[_REASONS] = wire.attribute(wire.KEYWORD, _REASONS.decode(), *_reasons(agreeing, state))
+    if _ACCEPTING in shown.spots:
+        new[_ACCEPTING] = wire.attribute(wire.BOOLEAN, _ACCEPTING.decode(), int(any(map(_accepts, everywhere))))
     if _MESSAGE in shown.spots and shown not in agreeing:
         new[_MESSAGE] = _raw(agreeing[0], _MESSAGE)
     return _replaced(shown, new | dict.fromkeys(extras, b""))
+
+
+def _accepts(group: Group) -> bool:
+    spot = group.spots.get(_ACCEPTING)
+    return spot is not None and spot.value == b"\1"
+
+
+def alike(answers: Sequence[Message]) -> bool:
+    """Whether each says that the queue is idle and takes jobs."""
+    groups = [group for one in answers for group in one.of(wire.PRINTER)]
+    return bool(groups) and all(group.number(_STATE) == IDLE and _accepts(group) for group in groups)
 
 
 def _raw(group: Group, name: bytes) -> bytes:

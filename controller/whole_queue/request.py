@@ -14,12 +14,16 @@ from probes import wire
 from probes.wire import Attribute, Group, Message
 
 GET_JOB_ATTRIBUTES, GET_JOBS = 0x0009, 0x000A
-GET_PRINTER_ATTRIBUTES, CUPS_GET_PRINTERS = 0x000B, 0x4002
+GET_PRINTER_ATTRIBUTES, CUPS_GET_DEFAULT, CUPS_GET_PRINTERS = 0x000B, 0x4001, 0x4002
 CREATE_PRINTER_SUBSCRIPTIONS, GET_SUBSCRIPTIONS, GET_NOTIFICATIONS = 0x0016, 0x0019, 0x001C
 CANCEL_JOBS, CANCEL_MY_JOBS = 0x0038, 0x0039
 
 _JOB_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*/jobs/(\d{1,10})")
 _OWNER = b"requesting-user-name"
+_STATE = ("printer-state", "printer-is-accepting-jobs")
+
+LARGEST_INTEGER = 2**31 - 1
+"""Of IPP (RFC 8010, 3.9)."""
 
 Key: TypeAlias = tuple[int, ...]
 
@@ -204,11 +208,16 @@ class JobsQuestion:
         covered = {"job-priority"} if "job-template" in wanted else set()
         if "job-description" in wanted:
             covered |= {"job-id", "job-uuid", "time-at-creation", "time-at-completed", OWNER}
-        owner, uuid = self.mine or "job-name" in wanted, self.with_uuid
+        owner, uuid = self.mine or not wanted.isdisjoint(PRIVATE), self.with_uuid
         needed = (*self.ordered_by, *([OWNER] if owner else []), *(["job-uuid"] if uuid else []))
         return tuple(name for name in needed if name not in wanted | covered)
 
-    def unwanted(self, job: Group) -> frozenset[bytes]:
+    def shown(self, jobs: Iterable[Group]) -> list[bytes]:
+        """Each job with what is shown of it; without those of which that is nothing: cupsd writes no empty groups."""
+        shown = (job.without(self._unwanted(job)) for job in jobs)
+        return [raw for raw in shown if len(raw) > 1]
+
+    def _unwanted(self, job: Group) -> frozenset[bytes]:
         """What of a job is not shown: extras, and the names in somebody else's job.
 
         The nodes' policy keeps these back as well (JobPrivateValues default), but cupsd does not ask it for ended jobs
@@ -231,7 +240,8 @@ class JobsQuestion:
         """What every node is asked: each may have to fill the whole answer."""
         gone, new = [*drop, "limit", "first-index"], [*add]
         if self.limit:
-            new.append(wire.attribute(wire.INTEGER, "limit", self.limit + self.skipped + len(self.doubles.counts)))
+            enough = min(self.limit + self.skipped + len(self.doubles.counts), LARGEST_INTEGER)
+            new.append(wire.attribute(wire.INTEGER, "limit", enough))
         if self.extras:
             gone.append("requested-attributes")
             new.append(self._wanted())
@@ -285,6 +295,18 @@ class JobsQuestion:
 def _uuid(job: Group) -> bytes:
     spot = job.spots.get(b"job-uuid")
     return spot.value if spot else b""
+
+
+def printer_extras(asked: Request) -> list[str]:
+    """What has to be asked for of queues beyond what the client wants: which ones they are, and in which state, which
+    says whose reasons are the fleet's. It is cut out again."""
+    wanted = set(asked.texts("requested-attributes"))
+    if not wanted or wanted & {"all", "printer-description"}:
+        return []
+    needed = ["printer-name"] if asked.operation == CUPS_GET_PRINTERS else []
+    if wanted & {*_STATE, "printer-state-reasons", "printer-state-message"}:
+        needed += _STATE
+    return [name for name in needed if name not in wanted]
 
 
 def by_slot(ids: Iterable[int], slot_of: Callable[[int], int]) -> dict[int, list[int]]:

@@ -71,6 +71,7 @@ class WholeQueue:
             request.GET_JOBS: self._get_jobs,
             request.GET_SUBSCRIPTIONS: self._get_subscriptions,
             request.GET_PRINTER_ATTRIBUTES: self._get_printers,
+            request.CUPS_GET_DEFAULT: self._get_printers,
             request.CUPS_GET_PRINTERS: self._get_printers,
         }
         if way := ways.get(asked.operation):
@@ -90,7 +91,9 @@ class WholeQueue:
         doubles = self._doubles()
         question = JobsQuestion(asked, doubles, with_uuid=bool(doubles.copied))
         ids = self._now(asked)
-        if ids and not any(asked.find(name, tag) for name, tag in request.CONFLICTING):
+        if ids and any(asked.find(name, tag) for name, tag in request.CONFLICTING):
+            return as_it_came(await self._ask_anyone(asked.as_asked(), asker))
+        if ids:
             return await self._get_named_jobs(question, ids, asker)
         if len(self._serving()) == 1 and doubles == Doubles() and question.which in request.ACTIVE:
             (reply,) = await self._ask_all(asked.as_asked(), asker.host, _NOTHING)
@@ -184,12 +187,8 @@ class WholeQueue:
     # Printers
 
     async def _get_printers(self, asked: Request, asker: Asker) -> Answer:
-        several = asked.operation == request.CUPS_GET_PRINTERS
+        extras = request.printer_extras(asked)
         wanted = asked.texts("requested-attributes")
-        named = not wanted or bool({"all", "printer-description", "printer-name"} & set(wanted))
-        extras = ["printer-name"] if several and not named else []
-        if {"printer-state-reasons", "printer-state-message"} & set(wanted) and "printer-state" not in wanted:
-            extras.append("printer-state")  # which says whose reasons are the queue's
         add = [wire.attribute(wire.KEYWORD, "requested-attributes", *wanted, *extras)] if extras else []
         body = asked.as_asked(drop=["requested-attributes"] if extras else [], add=add)
         replies = await self._ask_all(body, asker.host, merge.PRINTER_SPOTS)
@@ -199,7 +198,8 @@ class WholeQueue:
         gone = [reply.node for reply in replies if not is_success(reply)]
         waiting = Counter(job.queue.lower() for node in gone for job in self.table.search("open", node=node.name))
         waiting[""] = waiting[asked.queue]  # of the one queue that is told of without its name
-        return Answer(merge.printers(good, [name.encode() for name in extras], waiting))
+        told = merge.printers(good, [name.encode() for name in extras], waiting)
+        return Answer(told, alike=asked.operation == request.GET_PRINTER_ATTRIBUTES and merge.alike(good))
 
     # Subscriptions
 
@@ -273,6 +273,8 @@ class WholeQueue:
 
     async def _cancel_named(self, asked: Request, ids: list[int], asker: Asker) -> Answer:
         """All of them or none: they are looked at first when more than one node is concerned."""
+        if not asked.find("printer-uri", wire.URI):  # which any node refuses for that, before it looks at the jobs
+            return as_it_came(await self._ask_anyone(asked.as_asked(), asker))
         if len(by_slot(ids, slot_of)) > 1:
             mine = partial(_owns, asker)
             if missing := await self._not_all(asked, ids, asker, mine):

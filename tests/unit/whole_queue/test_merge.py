@@ -199,11 +199,12 @@ def test_missing_nodes_are_named_within_the_length_of_a_status_message() -> None
     assert said.decode() == "ä" * 127
 
 
-def printer(name: str, state: int, count: int, *reasons: str, said: str = "") -> wire.Message:
+def printer(name: str, state: int, count: int, *reasons: str, said: str = "", accepting: bytes = b"\1") -> wire.Message:
     body = bytes([wire.PRINTER]) + wire.attribute(wire.NAME, "printer-name", name)
     body += wire.attribute(wire.ENUM, "printer-state", state) + keyword("printer-state-reasons", *reasons)
     body += integer("queued-job-count", count) + wire.attribute(wire.TEXT, "printer-info", "kept")
     body += wire.attribute(wire.TEXT, "printer-state-message", said)
+    body += attribute(0x22, "printer-is-accepting-jobs", accepting)
     first = bytes([wire.OPERATION]) + ippwire.charset()
     return wire.split(wire.message(b"\2\0", 0, 1, [first, body]), merge.PRINTER_SPOTS)
 
@@ -243,6 +244,53 @@ def test_the_message_is_of_a_node_in_the_state_that_is_told() -> None:
     told = merge.printers([printer("a", 5, 1, "paused", said="Paused"), printer("a", 3, 0, "none", said="Ready")])
     assert ippwire.integers(told, "printer-state") == [3]
     assert ippwire.values(told, "printer-state-message") == [b"Ready"]
+
+
+def test_a_job_of_which_nothing_may_be_told_is_no_empty_group() -> None:
+    asked = question(keyword("requested-attributes", "job-originating-host-name"), keyword("which-jobs", "completed"))
+    assert request.OWNER.encode() in asked.for_nodes()
+    jobs = [
+        bytes([wire.JOB])
+        + integer("job-id", number)
+        + integer("time-at-completed", 1)
+        + wire.attribute(wire.NAME, "job-originating-host-name", "desk")
+        + wire.attribute(wire.NAME, request.OWNER, owner)
+        for number, owner in ((1_000_001, "bob"), (1_000_002, "Demo"))
+    ]
+    body = merge.jobs(asked, [answer(*jobs)])
+    assert [group.raw for group in wire.split(body).of(wire.JOB)] == [
+        bytes([wire.JOB]) + wire.attribute(wire.NAME, "job-originating-host-name", "desk")
+    ]
+
+
+def test_a_queue_of_which_nothing_is_asked_for_is_no_empty_group() -> None:
+    only = bytes([wire.PRINTER]) + wire.attribute(wire.NAME, "printer-name", "a")
+    body = wire.message(b"\2\0", 0, 1, [bytes([wire.OPERATION]) + ippwire.charset(), only])
+    told = merge.printers([wire.split(body, merge.PRINTER_SPOTS)] * 2, [b"printer-name"])
+    assert wire.split(told).of(wire.PRINTER) == []
+
+
+def test_the_largest_limit_is_a_limit() -> None:
+    asked = question(attribute(0x21, "limit", 2**31 - 1), attribute(0x21, "first-index", 3))
+    assert ippwire.integers(asked.for_nodes(), "limit") == [2**31 - 1]
+
+
+def test_a_queue_takes_jobs_where_any_node_does() -> None:
+    closed, opened = printer("a", 3, 0, "none", accepting=b"\0"), printer("a", 3, 0, "none")
+    assert ippwire.values(merge.printers([closed, opened]), "printer-is-accepting-jobs") == [b"\1"]
+    assert ippwire.values(merge.printers([closed, closed]), "printer-is-accepting-jobs") == [b"\0"]
+
+
+def test_nodes_are_alike_when_all_are_idle_and_take_jobs() -> None:
+    idle = printer("a", 3, 0, "none")
+    assert merge.alike([idle, idle])
+    assert not merge.alike([])
+    for other in (
+        printer("a", 4, 1, "none"),
+        printer("a", 5, 0, "paused"),
+        printer("a", 3, 0, "none", accepting=b"\0"),
+    ):
+        assert not merge.alike([idle, other])
 
 
 def test_jobs_of_nodes_that_do_not_answer_are_counted() -> None:

@@ -72,3 +72,15 @@ def test_reasons_alone_are_those_of_the_nodes_in_the_queues_state() -> None:
     body = answered(GET_PRINTER, replies, Table(), keyword("requested-attributes", "printer-state-reasons")).body
     assert ippwire.values(body, "printer-state-reasons") == [b"none"]
     assert ippwire.values(body, "printer-state") == []
+
+
+def test_what_is_asked_for_beside_is_cut_out_only_where_nobody_asked_for_it() -> None:
+    def extras(operation: int, *wanted: str) -> list[str]:
+        named = [keyword("requested-attributes", *wanted)] if wanted else []
+        return request.printer_extras(request.read(ippwire.request(operation, ippwire.printer(), *named), "demo"))
+
+    assert extras(GET_PRINTER, "printer-state") == ["printer-is-accepting-jobs"]
+    assert extras(GET_PRINTER, "printer-state-reasons") == ["printer-state", "printer-is-accepting-jobs"]
+    assert extras(request.CUPS_GET_PRINTERS, "queued-job-count") == ["printer-name"]
+    for wanted in ((), ("all", "printer-state-reasons"), ("printer-state", "printer-description")):
+        assert extras(GET_PRINTER, *wanted) == extras(request.CUPS_GET_PRINTERS, *wanted) == []
