@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -48,6 +49,7 @@ from controller.terminal import (
 )
 from controller.users import UserError, Users, generate_password
 from controller.views import Views
+from controller.views.fleet_words import sentence
 from haproxy.errors import ProxyError
 
 FAILED, BAD_CONFIG, BAD_STATE, NOT_RUNNING, RUNS_ALREADY = 1, 2, 3, 4, 5
@@ -161,8 +163,9 @@ def status(state: StateOption = VAR, as_json: JsonOption = False) -> None:
     with _views(state) as views:
         found = views.status()
     if as_json:
-        print_json(found)
+        print_json({"sentence": sentence(found), **found})
     else:
+        out.print(printable(sentence(found, partial(lifetime.readable, "at"))))
         out.print(f"print to {found['front_door']['url']}, dashboard {found['dashboard']['url']}")
         scaling, price = found["scaling"], Decimal(found["price_per_hour"])
         out.print(

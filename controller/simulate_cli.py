@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from controller.config import Settings
 from controller.config_file import ConfigError, load
-from controller.jobs.demand import contentions
 from controller.load import start_up as measured_start
+from controller.simulate.left_out import left_out, shared_devices
 from controller.simulate.summary import plot, summary
-from controller.simulate.trace import Trace, from_csv, from_store
+from controller.simulate.trace import from_csv, from_store
 from controller.simulate.trace import made_up as a_made_up_week
 from controller.simulate.world import World
 from controller.state import State
@@ -51,11 +49,11 @@ def simulate(
     else:
         with Store(State(state.resolve()).database) as store:
             jobs = from_store(store, _seconds(since))
-            shared = contentions(store, {one.queue for one in jobs.simulated})
+            shared = shared_devices(store, jobs)
             measured = measured_start(store, settings.nodes.driver) or START_UP
             start_up = measured if start_up is None else start_up
     start_up = START_UP if start_up is None else start_up
-    for sentence in _left_out(jobs, settings, shared):
+    for sentence in left_out(jobs, settings.scaling, shared):
         say(sentence)
     world = World(settings, jobs.arrivals, start_up, jobs.begin)
     outcome = world.run()
@@ -72,17 +70,6 @@ def simulate(
     if settings.scaling.policy == "wait-target" and share < settings.scaling.target_share:
         say(f"the target of {settings.scaling.target_share:.0%} is missed; a start takes {start_up:.1f} s")
     return None
-
-
-def _left_out(jobs: Trace, settings: Settings, shared: Mapping[str, float]) -> Iterator[str]:
-    """What a fleet would have known or met, and this simulation does not. shared: as of demand.contentions."""
-    if settings.scaling.forecast and not jobs.learned:
-        yield "nothing was learned before, for there is no earlier job: the first weeks have no forecast"
-    for queue, share in sorted(shared.items()):
-        yield (
-            f"jobs of {queue} wait for each other at one device (each takes {share:.0%} longer for another one beside "
-            "it); simulated ones print side by side, so that more nodes seem to help more than they do"
-        )
 
 
 def _seconds(text: str) -> float:

@@ -9,7 +9,8 @@ from typing import Any
 import streamlit as st
 
 from controller.views import Trial
-from dashboard.times import DAY, Span, in_utc
+from controller.views.phrases import DAY
+from dashboard.times import Span, in_utc
 
 Row = dict[str, Any]
 QUEUE, READY, CHANGED = "Jobs in the queue", "Servers ready", "Size changed"

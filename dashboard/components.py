@@ -15,8 +15,10 @@ import streamlit as st
 from controller.state import State
 from controller.views import Views
 from controller.views.export import csv_text
+from controller.views.fleet_words import age_of
+from controller.views.phrases import capital, lasting
 from dashboard import viewer as access
-from dashboard.times import clock, lasting
+from dashboard.times import clock
 
 T = TypeVar("T")
 AT_ONCE, LIVE = "500ms", "2s"
@@ -27,8 +29,6 @@ FIGURES = "5s"
 SLOW = "15s"
 """Between two refreshes of charts and long lists."""
 PROBLEMS_SHOWN = 4
-STALE_AFTER = 10.0
-"""Seconds after which what was seen is shown as old, whatever the controller's process does."""
 MARKS = {
     "good": ":green[:material/check_circle:]",
     "doubt": ":orange[:material/warning:]",
@@ -96,16 +96,6 @@ def verbatim(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
 
 
-def capital(text: str) -> str:
-    """With a capital, unless it begins with a name or an address."""
-    return text[:1].upper() + text[1:] if re.match(r"[a-z]+( |$)", text) else text
-
-
-def counted(number: int, one: str) -> str:
-    """`3 jobs`, `1 job`, `no jobs`."""
-    return f"{number or 'no'} {one}{'' if number == 1 else 's'}"
-
-
 def link(path: str, label: str, width: int | Literal["content"] = "content", **query: str) -> None:
     """A link to another page of the dashboard, with what it is to show."""
     page = st.Page(_nowhere, title=path, url_path=path)  # the one in the navigation would bring its icon along
@@ -125,26 +115,12 @@ def section(text: str) -> None:
     st.header(text, anchor=False)
 
 
-def age_of(status: Mapping[str, Any]) -> float | None:
-    """Seconds since what is shown was seen, where that is too long ago to be taken for now; else None."""
-    controller = status["controller"]
-    age: float | None = controller["age"]
-    if age is None or (controller["pid"] is not None and age < STALE_AFTER):
-        return None
-    return age
-
-
 @contextmanager
 def seen(status: dict[str, Any], key: str) -> Iterator[None]:
     """A part of the page that is greyed while what it shows is old."""
     age = age_of(status)
     with st.container(key=f"stale-{key}" if age is not None else f"fresh-{key}", gap="small"):
         yield
-
-
-def as_of(status: Mapping[str, Any]) -> str:
-    """Before a sentence about the fleet: of when it is, where that is not now; else ''."""
-    return "" if age_of(status) is None else f"As of {clock(status['controller']['seen'])}: "
 
 
 def stale_note(status: dict[str, Any]) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.views import Views
+from controller.views.fleet_words import SIGNS, age_of, counts, mood, sentence
+from controller.views.phrases import capital, lasting
 from dashboard import viewer as access
-from dashboard.components import PROBLEMS_SHOWN, age_of, capital
-from dashboard.fleet_words import SIGNS, counts, mood, sentence
-from dashboard.times import lasting
+from dashboard.components import PROBLEMS_SHOWN
 
 _END = "</body>"
 _LATE = "The page behind these words has not come up, so they do not follow what happens. Load it again."

@@ -10,6 +10,8 @@ from typing import Any
 import streamlit as st
 
 from controller.state import State
+from controller.views.fleet_words import COUNTED, SIGNS, counts, doing, mood, seen_as, sentence
+from controller.views.phrases import HOUR, capital, lasting
 from dashboard import charts, figures, tasks
 from dashboard import viewer as access
 from dashboard.components import (
@@ -18,8 +20,6 @@ from dashboard.components import (
     LIVE,
     MARKS,
     SLOW,
-    as_of,
-    capital,
     heading,
     link,
     nothing,
@@ -31,9 +31,8 @@ from dashboard.components import (
     tally,
 )
 from dashboard.figures import Figure
-from dashboard.fleet_words import COUNTED, SIGNS, counts, doing, mood, seen_as, sentence
 from dashboard.node_words import marks, open_jobs, three_views, waits
-from dashboard.times import HOUR, clock, lasting, span, span_choice, zone
+from dashboard.times import clock, span, span_choice, zone
 
 LOOKS = 400
 """Samples of an hour that are looked at: every one that was taken."""
@@ -94,7 +93,7 @@ def _overview(state: State) -> None:
     with access.administrator(state) as views:
         status = views.status()
     st.set_page_config(page_title=f"{SIGNS[mood(status)]} cupsfleet")  # also seen while another tab is open
-    heading(f"{MARKS[mood(status)]} {as_of(status)}{sentence(status)}")
+    heading(f"{MARKS[mood(status)]} {plain(sentence(status, clock))}")
     problems(status["problems"])
     with seen(status, "overview"):
         tally("node", counts(status["nodes"]))

@@ -8,12 +8,13 @@ from typing import Any
 import streamlit as st
 
 from controller.state import State
+from controller.views.phrases import lasting
 from dashboard import tasks
 from dashboard import viewer as access
 from dashboard.components import badge, first_page, nothing, older_and_newer, page_number, verbatim
 from dashboard.node_words import open_jobs
 from dashboard.tasks import Asked
-from dashboard.times import clock, lasting
+from dashboard.times import clock
 
 WIDTHS = (170, 170, 130, 100)
 """Of a row's cells but the title, in pixels."""

@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from controller.state import State
+from controller.views.phrases import lasting
 from dashboard import jobs, tasks
 from dashboard import viewer as access
 from dashboard.components import LIVE, heading, section, seen, stale_note, tally
 from dashboard.tables import table
-from dashboard.times import lasting
 
 STATES = ("open", *jobs.OPEN, "ended", "completed", "canceled", "aborted", "lost")
 ANY = "Any printer"

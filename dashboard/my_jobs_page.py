@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from controller.state import State
+from controller.views.fleet_words import age_of, as_of, for_everybody, mood
 from dashboard import jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, MARKS, age_of, as_of, heading, section, seen
-from dashboard.fleet_words import for_everybody, mood
-from dashboard.times import zone
+from dashboard.components import LIVE, MARKS, heading, section, seen
+from dashboard.times import clock, zone
 
 
 def show(state: State) -> None:
@@ -39,8 +39,9 @@ def _printing(state: State) -> None:
     with access.person(state) as (views, _):
         status = views.status()
     old = age_of(status) is not None
-    mark = MARKS["bad" if mood(status) == "bad" else "doubt" if old or status["not_printing"] else "good"]
-    st.markdown(f"{mark} {as_of(status)}{for_everybody(status)}")
+    waits = any(printer["everywhere"] for printer in status["standing"])
+    mark = MARKS["bad" if mood(status) == "bad" else "doubt" if old or waits else "good"]
+    st.markdown(f"{mark} {as_of(status, clock)}{for_everybody(status)}")
     if old:
         st.caption("Nobody looks after the servers at the moment: what you see may have changed since.")
 

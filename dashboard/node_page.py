@@ -9,14 +9,15 @@ import streamlit as st
 
 from controller.state import State
 from controller.views import Views
+from controller.views.phrases import counted, lasting
 from dashboard import figures, jobs, tasks
 from dashboard import viewer as access
-from dashboard.components import LIVE, counted, heading, nothing, plain, seen, stale_note
+from dashboard.components import LIVE, heading, nothing, plain, seen, stale_note
 from dashboard.event_words import happened
 from dashboard.figures import Figure
 from dashboard.node_words import marks, share, three_views
 from dashboard.tables import table
-from dashboard.times import clock, lasting, moment
+from dashboard.times import clock, moment
 
 EVENTS_SHOWN = 200
 LINES_SHOWN = 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboard.components import badge, counted, plain
-from dashboard.times import lasting
+from controller.views.phrases import counted, lasting
+from dashboard.components import badge, plain
 
 _CHECKS = {
     "": "not checked yet",

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from controller.state import State
-from controller.views import Trial
+from controller.views import Trial, Trials
+from controller.views.fleet_words import doing
+from controller.views.phrases import DAY, capital, lasting
 from dashboard import charts, tasks
 from dashboard import viewer as access
 from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note
-from dashboard.fleet_words import doing
 from dashboard.tables import table
-from dashboard.times import DAY, clock, lasting
+from dashboard.times import clock
 
 N = TypeVar("N", int, float)
 TRACES = {"the last day": DAY, "the last week": 7 * DAY, "the last 4 weeks": 28 * DAY, "a made-up week": 0.0}
@@ -125,7 +126,7 @@ def _simulator(state: State) -> None:
         if st.form_submit_button("Simulate", type="primary", icon=":material/science:"):
             _simulate(state, TRACES[trace], start_up, changes)
     if found := st.session_state.get("trials"):
-        _told(*found)
+        _told(found)
 
 
 def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
@@ -184,11 +185,13 @@ def _simulate(state: State, seconds: float, start_up: float, changes: dict[str, 
     st.session_state["trials"] = trials
 
 
-def _told(present: Trial, changed: Trial) -> None:
-    charts.sizes(present, changed)
+def _told(found: Trials) -> None:
+    for sentence in found.left_out:
+        st.warning(plain(capital(sentence)), icon=":material/warning:")
+    charts.sizes(found.present, found.changed)
     table(
         [
-            {"": words, "as configured": _value(present, name), "with the sliders": _value(changed, name)}
+            {"": words, "as configured": _value(found.present, name), "with the sliders": _value(found.changed, name)}
             for name, words in ROWS.items()
         ],
         "What the simulation came to",

@@ -14,10 +14,11 @@ import streamlit as st
 
 from controller.state import State
 from controller.store import Store
+from controller.views.fleet_words import seen_as
+from controller.views.phrases import counted, lasting
 from dashboard import viewer as access
-from dashboard.components import badge, counted, plain, verbatim
-from dashboard.fleet_words import seen_as
-from dashboard.times import clock, lasting
+from dashboard.components import badge, plain, verbatim
+from dashboard.times import clock
 
 SHOWN_FOR = 300.0
 """Seconds for which a finished task stays among the current ones."""

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-HOUR, DAY = 3600.0, 86400.0
+from controller.views.phrases import DAY, HOUR
+
 RANGES = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 """What can be chosen, as it stands in the URL, in seconds."""
 
@@ -76,12 +77,3 @@ def clock(at: float | None) -> str:
 def moment(at: float, where: tzinfo | None = None) -> datetime:
     """For tables, which sort by it. where: the viewer's zone when it is left out."""
     return datetime.fromtimestamp(at, where or zone())
-
-
-def lasting(seconds: float) -> str:
-    """A duration in the largest unit that says enough: 45 s, 3 min, 2 h, 4 days."""
-    if seconds < 100:
-        return f"{max(0.0, seconds):.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / HOUR:.0f} h" if seconds < 48 * HOUR else f"{seconds / DAY:.0f} days"

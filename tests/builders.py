@@ -7,6 +7,7 @@ from typing import Any
 
 from controller.config import Nodes, Settings
 from controller.decide.backlog import backlog
+from controller.jobs.table import Job
 from controller.snapshot import Cause, Command, Goal, Node, NodeSight, NodeState, ProxySight, Snapshot
 from probes.reading import OpenJob, QueueReading, Reading
 
@@ -90,3 +91,13 @@ def snapshot(
 
 def command(verb: str, argument: str = "", age: float = 1.0, state: str = "asked", node: str = "") -> Command:
     return Command(7, verb, argument, "admin", age, state, node)
+
+
+def printed_at_one_device(begin: int) -> list[Job]:
+    """Ten that printed alone, and twenty two by two, twice as long each. begin: seconds since 1970."""
+    alone = [(begin + 20 * n, begin + 20 * n + 5) for n in range(10)]
+    beside = [(begin + 300 + 10 * n, begin + 310 + 10 * n) for n in range(10)] * 2
+    return [
+        Job(f"one-device-{n}", n, "node-1", "office", "a", "", "completed", "", "", 1, 5, begun, begun, end)
+        for n, (begun, end) in enumerate([*alone, *beside])
+    ]

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.config import Nodes, Scaling, Settings
+from controller.simulate.left_out import left_out, shared_devices
 from controller.simulate.summary import summary
 from controller.simulate.trace import Arrival, Trace, TraceError, from_store, made_up
 from controller.simulate.world import Outcome, World
@@ -32,13 +33,23 @@ class Trial:
     arrivals: list[tuple[float, int]]
 
 
+@dataclass(frozen=True)
+class Trials:
+    """What the present thresholds would have done, beside changed ones."""
+
+    present: Trial
+    changed: Trial
+    left_out: tuple[str, ...]
+    """Sentences on what neither of them knows (left_out.py)."""
+
+
 def trials(
     store: Store,
     seconds: float,
     thresholds: Sequence[Mapping[str, str]],
     changes: Mapping[str, Any],
     start_up: float,
-) -> tuple[Trial, Trial]:
+) -> Trials:
     """With the thresholds as they are published (views: thresholds), and with other values for some, by name.
 
     seconds: how far back to take jobs from; 0 for a made-up week. start_up: seconds that a node takes to start.
@@ -50,7 +61,8 @@ def trials(
     except TraceError as error:
         raise ValueError(str(error)) from None
     present, changed = (trial(trace, one, start_up) for one in settings)
-    return present, changed
+    shared = shared_devices(store, trace) if seconds else {}
+    return Trials(present, changed, tuple(left_out(trace, settings[1].scaling, shared)))
 
 
 def trace_of(store: Store, seconds: float) -> Trace:
@@ -71,11 +83,11 @@ def settings_of(thresholds: Sequence[Mapping[str, str]], changes: Mapping[str, A
     Raises ValueError with a sentence for values that can not be used together.
     """
     values = {row["name"]: row["value"] for row in thresholds} | dict(changes)
-    left_out = ("scaling.schedule", "scaling.holidays")
+    of_days = ("scaling.schedule", "scaling.holidays")
     sections: dict[str, dict[str, Any]] = {"scaling": {}, "nodes": {}}
     for name, value in values.items():
         section, _, field = name.partition(".")
-        if section in sections and name not in left_out:
+        if section in sections and name not in of_days:
             sections[section][field] = value
     try:
         scaling, nodes = Scaling.model_validate(sections["scaling"]), Nodes.model_validate(sections["nodes"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from controller.config import Settings
-from controller.config_values import holds_login
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import given
@@ -16,13 +14,11 @@ from controller.load import PAUSED
 from controller.plan import Plan, Scale
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.store import Store
-from probes.reading import QueueReading
+from controller.views.printers import IN_SERVICE, in_words, limit_problems, over_limit, printer_problems, standing
 
-_IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
-"""States in which a node should answer everybody."""
 _FINISHING = (NodeState.UNHEALTHY, NodeState.DRAINING)
 """States in which it takes no new work and finishes its own."""
-_JUDGED = (NodeState.PROVING, *_IN_SERVICE)
+_JUDGED = (NodeState.PROVING, *IN_SERVICE)
 """States in which its health is of interest."""
 FAULTS_SHOWN = 5
 """Of a node's printers, so many at most: what is published is read at every refresh of every page."""
@@ -30,14 +26,15 @@ FAULTS_SHOWN = 5
 
 def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, problems: list[str]) -> None:
     """Write down what a pass saw, for the readers."""
-    judged = verdicts(snapshot, settings)
+    judged, stand = verdicts(snapshot, settings), standing(snapshot)
     nodes = [_node_row(sight, judged[sight.node.name], given(sight.node, plan.weights)) for sight in snapshot.nodes]
     sight = {
         "at": time.time(),
         "interval": settings.health.interval,
         "door": {"name": settings.front_door.name, "port": settings.front_door.port},
         "printers": [printer.name for printer in settings.printers],
-        "not_printing": not_printing(snapshot),
+        "standing": stand,
+        "over_limit": over_limit(snapshot),
         "nodes": nodes,
         "scaling": _scaling(snapshot, plan.scale, settings, store),
         "limits": {
@@ -49,8 +46,8 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "problems": [
             *problems,
             *_node_problems(snapshot, judged, settings),
-            *_printer_problems(snapshot, settings),
-            *_limit_problems(snapshot, settings),
+            *printer_problems(snapshot, stand, settings),
+            *limit_problems(snapshot, settings),
             *plan.notes,
         ],
     }
@@ -91,7 +88,7 @@ def publish_stop(store: Store) -> None:
     sight["nodes"] = [{**node, **gone, "proxies": []} for node in sight["nodes"]]
     sight["scaling"] = {**sight["scaling"], "actual": 0}
     sight["price_per_hour"] = "0"
-    sight["problems"], sight["not_printing"], sight["stopped"] = [], [], True
+    sight["problems"], sight["standing"], sight["over_limit"], sight["stopped"] = [], [], 0, True
     with store.transaction():
         store.put_fact("sight", sight)
 
@@ -167,7 +164,7 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
         elif node.state is NodeState.DEAD:
             what = "it is started again" if sight.alive is not None else "it is someone else's to start again"
             said.append(f"{node.name} is dead: {node.reason}; {what}")
-        elif node.state in _IN_SERVICE and verdict.life is not Life.HEALTHY:
+        elif node.state in IN_SERVICE and verdict.life is not Life.HEALTHY:
             gets = "; it gets no new jobs meanwhile" if node.state is NodeState.UNHEALTHY else ""
             said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}{gets}")
         elif node.state is NodeState.UNHEALTHY:
@@ -177,79 +174,3 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
         elif node.failure:
             said.append(f"{node.name}: {node.failure}")
     return said
-
-
-def _printer_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
-    """What the servers say of the printers themselves, or should, and which of them no server prints to. No node is at
-    fault; nothing is done about one."""
-    said: dict[tuple[str, str], list[str]] = {}
-    for node, queue in _queues(snapshot):
-        for fault in printer_faults(queue):
-            said.setdefault((queue.name, in_words(fault)), []).append(node)
-    explained = {name for name, _ in said}
-    return [
-        *(
-            f"printer {queue}: {fault}, says {', '.join(names)}; its jobs wait until somebody sees to it"
-            for (queue, fault), names in said.items()
-        ),
-        *(
-            f"printer {queue} is stopped at every server; its jobs wait until it is started"
-            for queue in not_printing(snapshot)
-            if queue not in explained
-        ),
-        *(told for sight in snapshot.nodes if (told := _long_print(sight, settings))),
-    ]
-
-
-def _limit_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
-    """Where jobs are printed without asking whether their account may, though accounts have limits."""
-    if not settings.costs.limited:
-        return []
-    devices = [printer.name for printer in settings.printers if holds_login(printer.device)]
-    return [
-        *(
-            f"printer {name}: its jobs are held by no limit of an account, for its device has a login"
-            for name in devices
-        ),
-        *(
-            f"{sight.node.name}: its jobs are held by no limit of an account, for it is someone else's"
-            for sight in snapshot.nodes
-            if sight.node.driver == "existing" and sight.node.state in _IN_SERVICE
-        ),
-    ]
-
-
-def not_printing(snapshot: Snapshot) -> list[str]:
-    """Printers that no server prints to, though it may take jobs for them."""
-    queues = [queue for _, queue in _queues(snapshot)]
-    going = {queue.name.lower() for queue in queues if not queue.stopped}
-    return sorted({queue.name for queue in queues} - {queue.name for queue in queues if queue.name.lower() in going})
-
-
-def _queues(snapshot: Snapshot) -> Iterator[tuple[str, QueueReading]]:
-    """Those of nodes that should print, with the node's name."""
-    for sight in snapshot.nodes:
-        if sight.reading and sight.node.state in _IN_SERVICE:
-            yield from ((sight.node.name, queue) for queue in sight.reading.queues)
-
-
-def in_words(fault: str) -> str:
-    """A printer-state-reason as words: `media empty` for media-empty-warning."""
-    return _DEGREE.sub("", fault).replace("-", " ")
-
-
-_DEGREE = re.compile("-(report|warning|error)$")
-"""What ends a printer-state-reason (RFC 8011, 5.4.12)."""
-
-
-def _long_print(sight: NodeSight, settings: Settings) -> str:
-    """A sentence about a job that prints without end, although its printer has no complaint; '' for none."""
-    number, seconds = sight.longest_print
-    reading = sight.reading
-    job = next((job for job in reading.jobs if job.id == number), None) if reading else None
-    if reading is None or job is None or seconds < settings.health.long_print:
-        return ""
-    if any(printer_faults(queue) for queue in reading.queues if queue.name.lower() == job.queue.lower()):
-        return ""
-    printing = f"has been printing on {sight.node.name} for {seconds / 60:.0f} min"
-    return f"job {number} of {job.owner} {printing}: is {job.queue} well?"

@@ -14,7 +14,7 @@ from controller import samples
 from controller.costs.standing import why_held
 from controller.diary import in_words, told
 from controller.jobs.table import JobTable
-from controller.simulate.trial import Trial, trials
+from controller.simulate.trial import Trials, trials
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.views import money, past, work
@@ -45,20 +45,22 @@ class Views:
         """The whole fleet: what was last seen, and how old that is."""
         sight, pid = self._sight(), self.state.controller()
         age = None if sight["at"] is None else max(0.0, time.time() - sight["at"])
-        door = sight["door"]
+        door, said = sight["door"], self._controller_problems(pid, age, sight)
         base = f"{door['name']}:{door['port']}" if door else None
         queue = sight["printers"][0] if sight["printers"] else ""
         return {
             "front_door": {"url": f"ipps://{base}/printers/{queue}" if base else None, "port": door.get("port")},
             "dashboard": {"url": f"https://{base}/fleet/" if base else None},
             "printers": sight["printers"],
-            "not_printing": sight.get("not_printing", []),
-            "controller": {"pid": pid, "seen": sight["at"], "age": age},
+            "standing": sight.get("standing", []),
+            "over_limit": sight.get("over_limit", 0),
+            "stopped": sight.get("stopped", False),
+            "controller": {"pid": pid, "seen": sight["at"], "age": age, "silent": bool(said)},
             "nodes": list(sight["nodes"]),
             "scaling": {**sight["scaling"], **sight.get("limits", {})},
             "price_per_hour": sight.get("price_per_hour", "0"),
             "queue_depth": sum(node["open_jobs"] or 0 for node in sight["nodes"]),
-            "problems": [*self._machine_problems(pid, age, sight), *sight["problems"]],
+            "problems": [*said, *self._machine_problems(bool(said)), *sight["problems"]],
         }
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -188,7 +190,7 @@ class Views:
         decided = found[0] if found else None
         return {"thresholds": self.store.fact(THRESHOLDS) or [], "decided": decided, "words": words}
 
-    def trials(self, seconds: float, changes: Mapping[str, Any], start_up: float) -> tuple[Trial, Trial]:
+    def trials(self, seconds: float, changes: Mapping[str, Any], start_up: float) -> Trials:
         """What the present thresholds would have done, and changed ones (controller/simulate/trial.py: trials)."""
         return trials(self.store, seconds, self.scaling()["thresholds"], changes, start_up)
 
@@ -230,12 +232,11 @@ class Views:
     def commands(self, limit: int = 10) -> list[dict[str, Any]]:
         return self.store.commands(limit)
 
-    def _machine_problems(self, pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
+    def _machine_problems(self, silent: bool) -> list[str]:
         """What keeps everybody from working, looked at from here: a controller that can't write can't say so."""
-        said = self._controller_problems(pid, age, sight)
         lacking = [found] if (found := self.state.lacks_room()) else []
-        locked = [found] if said and (found := self.store.trouble()) else []
-        return [*said, *lacking, *locked]
+        locked = [found] if silent and (found := self.store.trouble()) else []
+        return [*lacking, *locked]
 
     def _controller_problems(self, pid: int | None, age: float | None, sight: dict[str, Any]) -> list[str]:
         """What is wrong with the one that should look after all this."""
@@ -243,7 +244,7 @@ class Views:
         why = [f"the controller says: {failing}"] if failing and pid is not None else []
         log = f"its log is {self.state.logs / 'controller.log'}, or the terminal that it was started in"
         if pid is None and sight.get("stopped"):
-            return ["the fleet is stopped; start it with: cupsfleet up"]
+            return ["the fleet is stopped; start it with: ./cupsfleet up"]
         if age is None:
             return ["the controller has not looked at the fleet yet", *why]
         if pid is None:

@@ -111,8 +111,9 @@ def test_events_are_taken_away_as_a_file(browser: Browser, fleet: Fleet) -> None
 
 
 def test_who_is_removed_gets_the_page_no_more(browser: Browser, fleet: Fleet) -> None:
-    """What becomes of a page that is still open is tested in tests/unit/test_dashboard.py: a reload of the proxy may
-    also cut its connection, and then nothing new is shown in it. (A connection kept alive may have one answer more.)"""
+    """What becomes of a page that is still open is tested in tests/unit/pages/test_fleet.py: a reload of the proxy
+    may also cut its connection, and then nothing new is shown in it. (One kept alive may have one more answer.)
+    """
     fleet.done("user", "add", "boss", "--admin", stdin="a password\n")
     credentials = {"username": "boss", "password": "a password"}
     context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]

@@ -89,9 +89,9 @@ def test_a_printer_that_no_server_prints_to_is_named(views: Views) -> None:
 
     said = "printer lab is stopped at every server; its jobs wait until it is started"
     assert said in problems(views, stands(1, 5), stands(2, 5))
-    assert views.status()["not_printing"] == ["lab"]
+    assert [(one["name"], one["everywhere"]) for one in views.status()["standing"]] == [("lab", True)]
     assert said not in problems(views, stands(1, 5), stands(2, 3))
-    assert views.status()["not_printing"] == []
+    assert views.status()["standing"] == []
 
 
 def test_a_printer_that_takes_no_more_jobs_prints_those_it_has(views: Views) -> None:

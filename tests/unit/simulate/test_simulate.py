@@ -16,6 +16,7 @@ from controller.simulate.trace import DAY, MONDAY, PER_PAGE, SET_UP, Arrival, Tr
 from controller.simulate.world import World
 from controller.state import State
 from controller.store import Store
+from tests.builders import printed_at_one_device
 
 WEEK = 7 * DAY
 FIXED: dict[str, Any] = {"policy": "threshold", "queue_depth_per_node": 1e9, "queue_depth_per_node_down": 1e8}
@@ -182,14 +183,7 @@ class TestOwnJobs:
             from_store(store, DAY)
 
     def test_that_they_waited_for_each_other_is_told(self, state, capsys) -> None:
-        """Some ten printed alone, and twenty two by two, twice as long each."""
-        begin = int(self.NOW) - 1800
-        alone = [(begin + 20 * n, begin + 20 * n + 5) for n in range(10)]
-        beside = [(begin + 300 + 10 * n, begin + 310 + 10 * n) for n in range(10)] * 2
         with Store(state.database) as store, store.transaction():
-            JobTable(store).put(
-                Job(f"u{n}", n, "node-1", "office", "a", "", "completed", "", "", 1, 5, begun, begun, end)
-                for n, (begun, end) in enumerate([*alone, *beside])
-            )
+            JobTable(store).put(printed_at_one_device(int(self.NOW) - 1800))
         app(["simulate", "--since", "1h", "--state", str(state.folder)], standalone_mode=False)
         assert "jobs of office wait for each other at one device (each takes 100% longer" in capsys.readouterr().err

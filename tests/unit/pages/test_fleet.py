@@ -73,7 +73,7 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     see(state, sight(1, jobs=3), sight(2, NodeState.DEAD, alive=False, error="refused"))
     app = page()
     assert not app.exception
-    assert "People can print: 1 of 2 servers ready. At least 2 jobs waiting" in top(app)
+    assert "People can print: 1 of 2 servers ready; node-2 is dead. At least 2 jobs waiting" in top(app)
     assert "the last will start in about 10 s." in top(app)
     text = words(app)
     assert linked(app) == ["Scaling", "**node-2**", "**node-1**"], "what needs a look comes first"
@@ -84,9 +84,10 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
 
 def test_where_all_look_bad_people_print_on(state: State) -> None:
     see(state, sight(1, tls_error="over TLS: broken"), sight(2, error="timed out", silent_for=1.0))
-    assert "People can print, though no server looks well: 2 servers still take jobs." in top(page())
+    said = "People can print, though no server looks well: 2 servers still take jobs; node-1 is unhealthy, node-2 is"
+    assert said in top(page())
     see(state, sight(1, up=False), sight(2, NodeState.DEAD, alive=False))
-    assert "Nobody can print: none of 2 servers takes jobs." in top(page())
+    assert "Nobody can print: none of 2 servers takes jobs; node-1 is unknown, node-2 is dead." in top(page())
 
 
 def test_what_the_fleet_is_about_stands_under_the_sentence(state: State) -> None:
@@ -277,14 +278,14 @@ def test_the_first_sentence_says_that_a_printer_does_not_print(state: State) -> 
     jam = queue(state=5, reasons=("media-jam-error",))
     see(state, *(sight(slot, reading=reading(f"node-{slot}", queues=(jam,))) for slot in (1, 2)))
     app = page()
-    assert "All 2 servers ready. But printer office does not print. No job waits." in top(app)
+    assert "Printer office does not print (media jam). All 2 servers ready. No job waits." in top(app)
     assert "Printer office: media jam, says node-1, node-2" in app.warning[0].value
 
 
 def test_what_nobody_can_know_is_not_none(state: State) -> None:
     see(state, sight(1, NodeState.DEAD, alive=False, error="refused"), sight(2, NodeState.STARTING, error="refused"))
     app = page()
-    assert "Nobody can print: none of 2 servers takes jobs. How many jobs wait is not known." in top(app)
+    assert "takes jobs; node-1 is dead, node-2 is starting. How many jobs wait is not known." in top(app)
     assert "No servers take jobs, 2 should" in words(app)
 
 
