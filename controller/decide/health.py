@@ -120,7 +120,8 @@ def _ailments(sight: NodeSight, others: Peers, settings: Settings) -> Iterator[s
     if sight.strays:
         yield f"it gives out ids that are not of its slot: {', '.join(map(str, sight.strays[:3]))}"
     if sight.free_bytes is not None and sight.free_bytes < _reserve(sight.disk_bytes, health):
-        yield f"the disk of its spool is nearly full: {sight.free_bytes // 2**20} MB of {sight.disk_bytes // 2**20}"
+        left = f"{sight.free_bytes // 2**20} MB of {sight.disk_bytes // 2**20} are left"
+        yield f"the disk of its spool is nearly full, {left}: make room there"
     if sight.stuck_for >= health.stuck_after:
         yield f"a job has waited for {sight.stuck_for:.0f} s in an idle queue"
     yield from queue_faults(sight, others, settings)

@@ -16,6 +16,8 @@ NAMED = 3
 """Of printers and servers that are not well, so many are named; of more there is a number."""
 OLD_AFTER = 10.0
 """Seconds after which what was seen is shown as old, whatever the controller's process does."""
+_NOT_UP = ("ordered", "starting", "dead")
+"""States in which what failed is its start."""
 UNWELL = ("unhealthy", "disputed", "unknown")
 """What a node may be seen as that its state does not say."""
 
@@ -127,8 +129,14 @@ def _others(nodes: list[dict[str, Any]]) -> str:
     """Those that are not ready: by name where they are few."""
     others = [node for node in nodes if seen_as(node) != "ready"]
     if len(others) <= NAMED:
-        return ", ".join(f"{node['name']} is {seen_as(node)}" for node in others)
+        return ", ".join(map(_named, others))
     return ", ".join(f"{count} {word}" for word, count in counts(others).items() if count)
+
+
+def _named(node: dict[str, Any]) -> str:
+    """What a node is, and that it can't be brought back where that was tried."""
+    fails = node["failure"] and node["state"] in _NOT_UP
+    return f"{node['name']} is {seen_as(node)}" + (" and does not start" if fails else "")
 
 
 def _waiting(status: Mapping[str, Any]) -> str:

@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from controller.config import Settings
 from controller.config_values import holds_login
+from controller.costs.standing import why_held
 from controller.decide.health import printer_faults
 from controller.snapshot import NodeSight, NodeState, Snapshot
+from controller.store import Store
 from probes.reading import QueueReading
 
 IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
 """States in which a node should answer everybody."""
+NAMED = 5
+"""Servers that a sentence names."""
 _HELD = 4
 """job-state (RFC 8011, 5.3.7)."""
-_ACCOUNT = "account-"
-"""How the job-state-reasons begin for which a job is held because of who pays (PWG 5100.16)."""
 
 
 def standing(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Printers that nothing comes out of, as far as a server knows: name; why, '' where they were only stopped;
     everywhere, whether no server prints to it; jobs that wait for it, held ones not."""
+    names: dict[str, str] = {}
     why: dict[str, str] = {}
+    going: set[str] = set()
     for _, queue in _queues(snapshot):
-        for fault in printer_faults(queue):
-            why.setdefault(queue.name, in_words(fault))
-    stopped = _stopped_everywhere(snapshot)
+        key = queue.name.lower()
+        names.setdefault(key, queue.name)
+        if faults := printer_faults(queue):
+            why.setdefault(key, in_words(faults[0]))
+        elif not queue.stopped:
+            going.add(key)
     return [
-        {"name": name, "why": why.get(name, ""), "everywhere": name in stopped, "jobs": _waiting_for(name, snapshot)}
-        for name in sorted({*why, *stopped})
+        {"name": name, "why": why.get(key, ""), "everywhere": key not in going, "jobs": _waiting_for(key, snapshot)}
+        for key, name in sorted(names.items())
+        if key in why or key not in going
     ]
 
 
-def _stopped_everywhere(snapshot: Snapshot) -> list[str]:
-    """Printers that no server prints to, though it may take jobs for them."""
-    queues = [queue for _, queue in _queues(snapshot)]
-    going = {queue.name.lower() for queue in queues if not queue.stopped}
-    return sorted({queue.name for queue in queues} - {queue.name for queue in queues if queue.name.lower() in going})
-
-
-def _waiting_for(printer: str, snapshot: Snapshot) -> int:
-    """Jobs at servers where it stands still."""
-    name = printer.lower()
+def _waiting_for(name: str, snapshot: Snapshot) -> int:
+    """Jobs at servers where it stands still. name: the printer's, in lower case."""
     return sum(
         job.queue.lower() == name and job.state != _HELD
         for sight in snapshot.nodes
@@ -52,14 +52,10 @@ def _waiting_for(printer: str, snapshot: Snapshot) -> int:
     )
 
 
-def over_limit(snapshot: Snapshot) -> int:
+def over_limit(store: Store, snapshot: Snapshot) -> int:
     """How many jobs are held because of the account that pays for them."""
-    return sum(
-        job.state == _HELD and any(reason.startswith(_ACCOUNT) for reason in job.state_reasons)
-        for sight in snapshot.nodes
-        if sight.reading
-        for job in sight.reading.jobs
-    )
+    readings = (sight.reading for sight in snapshot.nodes if sight.reading)
+    return len(why_held(store, [job.uuid for reading in readings for job in reading.jobs if job.state == _HELD]))
 
 
 def printer_problems(snapshot: Snapshot, stand: Iterable[Mapping[str, Any]], settings: Settings) -> list[str]:
@@ -71,11 +67,12 @@ def printer_problems(snapshot: Snapshot, stand: Iterable[Mapping[str, Any]], set
             said.setdefault((queue.name, in_words(fault)), []).append(node)
     return [
         *(
-            f"printer {queue}: {fault}, says {', '.join(names)}; its jobs wait until somebody sees to it"
+            f"printer {queue}: {fault}, says {_some(names)}; its jobs wait until somebody sees to it"
             for (queue, fault), names in said.items()
         ),
         *(
-            f"printer {printer['name']} is stopped at every server; its jobs wait until it is started"
+            f"printer {printer['name']} is stopped at every server; its jobs wait until it is started at each of them, "
+            f"such as with: CUPS_SERVER=STATE/nodes/NODE/run/cups.sock cupsenable {printer['name']}"
             for printer in stand
             if not printer["why"]
         ),
@@ -99,6 +96,12 @@ def limit_problems(snapshot: Snapshot, settings: Settings) -> list[str]:
             if sight.node.driver == "existing" and sight.node.state in IN_SERVICE
         ),
     ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _queues(snapshot: Snapshot) -> Iterator[tuple[str, QueueReading]]:

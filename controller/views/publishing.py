@@ -10,10 +10,12 @@ from controller.config import Settings
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
 from controller.decide.weights import given
+from controller.jobs.table import JobTable
 from controller.load import PAUSED
 from controller.plan import Plan, Scale
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.store import Store
+from controller.views.phrases import counted
 from controller.views.printers import IN_SERVICE, in_words, limit_problems, over_limit, printer_problems, standing
 
 _FINISHING = (NodeState.UNHEALTHY, NodeState.DRAINING)
@@ -34,7 +36,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "door": {"name": settings.front_door.name, "port": settings.front_door.port},
         "printers": [printer.name for printer in settings.printers],
         "standing": stand,
-        "over_limit": over_limit(snapshot),
+        "over_limit": over_limit(store, snapshot),
         "nodes": nodes,
         "scaling": _scaling(snapshot, plan.scale, settings, store),
         "limits": {
@@ -45,7 +47,7 @@ def publish(store: Store, snapshot: Snapshot, plan: Plan, settings: Settings, pr
         "price_per_hour": str(settings.nodes.price_per_hour * sum(sight.node.state.costs for sight in snapshot.nodes)),
         "problems": [
             *problems,
-            *_node_problems(snapshot, judged, settings),
+            *_node_problems(store, snapshot, judged, settings),
             *printer_problems(snapshot, stand, settings),
             *limit_problems(snapshot, settings),
             *plan.notes,
@@ -154,7 +156,7 @@ def _progress(sight: NodeSight) -> dict[str, Any] | None:
     return {"jobs_left": sight.open_jobs, "finished": sight.finished, "seconds": remaining(sight)}
 
 
-def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: Settings) -> list[str]:
+def _node_problems(store: Store, snapshot: Snapshot, judged: Mapping[str, Verdict], settings: Settings) -> list[str]:
     """What an administrator should know about, one sentence each."""
     said = []
     for sight in snapshot.nodes:
@@ -162,8 +164,7 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
         if node.state is NodeState.RESCUING:
             said.append(f"{node.name} is given up, its jobs go to others: {node.failure or node.reason}")
         elif node.state is NodeState.DEAD:
-            what = "it is started again" if sight.alive is not None else "it is someone else's to start again"
-            said.append(f"{node.name} is dead: {node.reason}; {what}")
+            said.append(_dead(sight, len(JobTable(store).open_on(node.name)), settings))
         elif node.state in IN_SERVICE and verdict.life is not Life.HEALTHY:
             gets = "; it gets no new jobs meanwhile" if node.state is NodeState.UNHEALTHY else ""
             said.append(f"{node.name} is {verdict.life.value}: {verdict.reason}{gets}")
@@ -174,3 +175,15 @@ def _node_problems(snapshot: Snapshot, judged: Mapping[str, Verdict], settings: 
         elif node.failure:
             said.append(f"{node.name}: {node.failure}")
     return said
+
+
+def _dead(sight: NodeSight, jobs_there: int, settings: Settings) -> str:
+    """What is done about a dead node, and what waits there. jobs_there: accepted ones that have not ended."""
+    node, what = sight.node, "it is started again"
+    if sight.alive is None:
+        what = "it is someone else's to start again"
+    elif node.failure:
+        tries = max(1, settings.health.max_restarts - node.deaths + 1)
+        what = f"{node.failure}; it is tried {counted(tries, 'time')} more, then its jobs go to other servers"
+    wait = f"; {counted(jobs_there, 'job')} {'waits' if jobs_there == 1 else 'wait'} there" if jobs_there else ""
+    return f"{node.name} is dead: {node.reason}; {what}{wait}"

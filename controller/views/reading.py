@@ -18,6 +18,7 @@ from controller.simulate.trial import Trials, trials
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.views import money, past, work
+from controller.views.phrases import lasting
 from controller.views.thresholds import THRESHOLDS
 
 STALE_AFTER = 5.0
@@ -244,14 +245,12 @@ class Views:
         why = [f"the controller says: {failing}"] if failing and pid is not None else []
         log = f"its log is {self.state.logs / 'controller.log'}, or the terminal that it was started in"
         if pid is None and sight.get("stopped"):
-            return ["the fleet is stopped; start it with: ./cupsfleet up"]
+            return [f"the fleet is stopped; start it with: ./cupsfleet up --state {self.state.folder}"]
         if age is None:
             return ["the controller has not looked at the fleet yet", *why]
         if pid is None:
-            start = "start it with: ./cupsfleet up"
-            return [
-                f"no controller runs; printing goes on, nothing is repaired; {start}. What you see is {age:.0f} s old"
-            ]
+            start = f"start it with: ./cupsfleet up --state {self.state.folder}"
+            return [f"no controller runs; people print on, what dies stays dead; {start} (seen {lasting(age)} ago)"]
         if age > sight["interval"] + STALE_AFTER:
             return [f"the controller (process {pid}) has not reported for {age:.0f} s; {log}", *why]
         return []  # a pass was finished a moment ago, so whatever failed before is over

@@ -118,7 +118,7 @@ def test_what_dies_shows_at_once(browser: Browser, own_fleet: Fleet) -> None:
                 page.get_by_text("1 of 2 servers"),
                 lambda: expect(well).to_be_visible(timeout=60_000),
             )
-        gone = page.get_by_text("no controller runs")
+        gone = page.get_by_role("heading", name="No controller runs")
 
         def start() -> None:
             fleet.up()

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from controller.decide import decide
-from controller.snapshot import NodeSight
+from controller.jobs.table import Job, JobTable
+from controller.snapshot import NodeSight, NodeState
 from controller.state import State
 from controller.store import Store
-from controller.views import Views, publish
+from controller.views import Views, printers, publish, publish_stop
 from controller.views.fleet_words import sentence
 from probes.reading import OpenJob, QueueReading
 from tests.builders import job, queue, reading, settings, sight, snapshot
@@ -64,3 +65,48 @@ def test_of_a_printer_that_one_server_complains_of_the_others_may_print_to_it(vi
 def test_of_many_printers_there_is_a_number(views: Views) -> None:
     stopped = [queue(f"lab{number}", 5) for number in range(4)]
     assert said(views, with_jobs(1, *stopped), with_jobs(2, *stopped)).startswith("4 of 1 printers do not print. All")
+
+
+def test_what_is_not_ready_is_named_while_it_is_little(views: Views) -> None:
+    ill = sight(3, NodeState.UNHEALTHY, tls_error="over TLS: broken")
+    assert said(views, sight(1), sight(2, NodeState.DEAD, alive=False), ill).startswith(
+        "People can print: 1 of 3 servers ready; node-2 is dead, node-3 is unhealthy. "
+    )
+    dead = (sight(slot, NodeState.DEAD, alive=False) for slot in range(3, 7))
+    assert "2 of 6 servers ready; 4 dead. " in said(views, sight(1), sight(2), *dead)
+
+
+def test_a_server_that_can_not_be_started_says_so(views: Views) -> None:
+    dead = sight(2, NodeState.DEAD, alive=False)
+    dead = replace(dead, node=replace(dead.node, failure="restart failed: no such file", deaths=3))
+    with views.store.transaction():
+        JobTable(views.store).put([Job("uuid", 2_000_001, "node-2", "office", "demo")])
+    assert "; node-2 is dead and does not start. " in said(views, sight(1), dead)
+    assert views.status()["problems"] == [
+        "node-2 is dead: ; restart failed: no such file; it is tried 6 times more, then its jobs go to other servers; "
+        "1 job waits there"
+    ]
+
+
+def test_a_job_that_its_account_holds_is_no_job_that_somebody_holds(
+    views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printers, "why_held", lambda store, uuids: dict.fromkeys(uuids[:1], "limit"))
+    jobs = (of("office", 0, HELD), of("office", 1, HELD))
+    assert said(views, with_jobs(1, queue(), jobs=jobs), sight(2)) == (
+        "All 2 servers ready. No job waits. 1 job is held until the account allows it. 1 is held or stopped."
+    )
+
+
+def test_nobody_looking_after_the_servers_comes_first(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+    said(views, sight(1), sight(2))
+    monkeypatch.setattr(State, "controller", lambda self: None)
+    alone = "No controller runs, so nothing is repaired; start it with: ./cupsfleet up. "
+    assert sentence(views.status()) == f"{alone}All 2 servers ready. No job waits."
+    assert sentence(views.status(), lambda at: "03:12").startswith(f"{alone}As of 03:12: All 2")
+
+
+def test_a_fleet_that_was_stopped_says_so_and_nothing_else(views: Views) -> None:
+    said(views, sight(1), sight(2))
+    publish_stop(views.store)
+    assert sentence(views.status()) == "Nobody can print: the fleet is stopped. Start it with: ./cupsfleet up"

@@ -87,10 +87,10 @@ def test_a_printer_that_no_server_prints_to_is_named(views: Views) -> None:
     def stands(slot: int, state: int) -> NodeSight:
         return sight(slot, reading=reading(f"node-{slot}", queues=(queue("lab", state, reasons=("paused",)), queue())))
 
-    said = "printer lab is stopped at every server; its jobs wait until it is started"
-    assert said in problems(views, stands(1, 5), stands(2, 5))
+    said = "printer lab is stopped at every server; its jobs wait until it is started at each of them"
+    assert any(one.startswith(said) for one in problems(views, stands(1, 5), stands(2, 5)))
     assert [(one["name"], one["everywhere"]) for one in views.status()["standing"]] == [("lab", True)]
-    assert said not in problems(views, stands(1, 5), stands(2, 3))
+    assert not any(one.startswith(said) for one in problems(views, stands(1, 5), stands(2, 3)))
     assert views.status()["standing"] == []
 
 
