@@ -30,7 +30,7 @@ def show(state: State) -> None:
             key="text",
             bind="query-params",
             type="search",
-            placeholder="Node, person, reason, outcome",
+            placeholder="Server, person, reason, outcome",
             label_visibility="collapsed",
             width=320,
         )
@@ -58,7 +58,7 @@ def _list(state: State) -> None:
         nothing(f"Nothing happened in the last {chosen.name} that fits.", "event_busy")
         return
     st.caption(f"{total:,} events in the last {chosen.name}")
-    table([shown(row, where) for row in rows], "Events, newest first")
+    table([shown(row, where) for row in rows], "Events, newest first", node="server")
     older_and_newer(page, more=page * EVENTS_SHOWN < total)
     downloads(state, "events", lambda views: [shown(row, where) for row in wanted(views, limit=EXPORTED)["rows"]])
 
