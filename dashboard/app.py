@@ -42,17 +42,17 @@ def pages(state: State, viewer: Viewer) -> dict[str, st.Page]:
 
 @st.cache_resource(show_spinner=False)
 def settle() -> None:
-    """Once in this process: whatever is loaded by now stays for good.
+    """Once in this process, after its first page: whatever is loaded by now stays for good.
 
     Streamlit looks for garbage in all that there is after each refresh, modules included. That took 80 ms of processor
-    time, many times what the refresh itself takes.
+    time, many times what the refresh itself takes; 20 of them where it was not looked at before the first page, with
+    which Streamlit loads what it draws with.
     """
     gc.collect()
     gc.freeze()
 
 
 def main() -> None:
-    settle()
     state = State(Path(os.environ["CUPSFLEET_STATE_DIR"]))
     viewer = access.require(state)
     kiosk = "kiosk" in st.query_params
@@ -67,6 +67,7 @@ def main() -> None:
         st.caption(f"Signed in as {viewer.name}{', administrator' if viewer.admin else ''}")
     with content:
         chosen.run()
+    settle()
 
 
 st.set_page_config(page_title="cupsfleet", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")

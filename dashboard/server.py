@@ -7,6 +7,7 @@ browser seconds. Whether people can print is known at once, so it is written int
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from streamlit.starlette import App
 from controller.state import State
 from dashboard.first_words import with_first_words
 
+import_module("pandas")  # Streamlit would load it with the first chart, for which somebody would have to wait
 STATE = State(Path(os.environ["CUPSFLEET_STATE_DIR"]))
 EMPTY = (Path(get_static_dir()) / "index.html").read_text().replace("<title>Streamlit<", "<title>cupsfleet<")
 """The page as Streamlit has it."""
