@@ -23,13 +23,13 @@ def fleet(samples: Sequence[Row], events: Iterable[Row], span: Span, wall: bool 
 
     samples: at, queue_depth, ready. events: at, node, kind and text. wall: to be read from across the room.
     """
-    height = 400 if wall else 300
+    height = 310 if wall else 300
     rows = [_sample(row) for row in with_gaps(samples)]
     rows += [{"what": "edge", "at": _milliseconds(moment)} for moment in (span.since, span.until)]
     rows += [{"what": "event", "at": _milliseconds(row["at"]), "said": said(row)} for row in events]
     st.vega_lite_chart(
         rows,
-        {**_fleet_spec(height, "%H:%M" if span.until - span.since <= DAY else "%-d %b"), "config": _letters(wall)},
+        {**_fleet_spec(height, _clock(span.until - span.since)), "config": _letters(wall)},
         key="fleet-chart",
         width="stretch",
         height=height,
@@ -67,8 +67,13 @@ def _milliseconds(at: float) -> int:
     return int(at * 1000)
 
 
+def _clock(seconds: float) -> str:
+    """How an axis that is so long names its moments."""
+    return "%H:%M" if seconds <= DAY else "%-d %b"
+
+
 def _fleet_spec(height: int, clock: str) -> Row:
-    time = {**_time(), "axis": {"grid": False, "labelOverlap": True, "format": clock, "tickCount": 12}}
+    time = _time_axis(clock)
     told = {"field": "at", "type": "temporal", "title": "at", "format": "%-d %b, %H:%M:%S", "scale": _time()["scale"]}
     area = {"type": "area", "line": True, "opacity": 0.25}
     steps = {"type": "line", "interpolate": "step-after", "strokeWidth": 2}
@@ -96,6 +101,10 @@ def _fleet_spec(height: int, clock: str) -> Row:
 
 def _time() -> Row:
     return {"field": "at", "type": "temporal", "title": None, "scale": {"type": "utc" if in_utc() else "time"}}
+
+
+def _time_axis(clock: str) -> Row:
+    return {**_time(), "axis": {"grid": False, "labelOverlap": True, "format": clock, "tickCount": 12}}
 
 
 def _only(what: str) -> Row:
@@ -157,7 +166,7 @@ def sizes(present: Trial, changed: Trial) -> None:
         for at, nodes in one.sizes
     ]
     rows += [{"what": "jobs", "at": _milliseconds(at), "jobs": jobs} for at, jobs in present.arrivals]
-    x = _time()
+    x = _time_axis(_clock(present.sizes[-1][0] - present.sizes[0][0]))
     spec = {
         "layer": [
             {

@@ -31,7 +31,7 @@ from dashboard.components import (
     tally,
 )
 from dashboard.figures import Figure
-from dashboard.node_words import marks, open_jobs, three_views, waits
+from dashboard.node_words import given, marks, open_jobs, three_views, waits, why
 from dashboard.times import clock, span, span_choice, zone
 
 LOOKS = 400
@@ -204,31 +204,26 @@ def _nodes(state: State) -> None:
     with seen(status, "nodes"):
         if shared:
             st.caption(f"Of all that are ready: {plain(shared)}.")
+        weights = given(status["nodes"])
         for node in rows_of_page(found, NODES_SHOWN, "page"):
-            _node_row(node, status["nodes"], shared)
+            _node_row(node, weights, shared)
 
 
 def shared_reason(nodes: Sequence[dict[str, Any]]) -> str:
     """Why those that are ready are so, where it is the same for several; '' where they differ."""
-    reasons = [_reason(node) for node in nodes if seen_as(node) == "ready"]
+    reasons = [why(node) for node in nodes if seen_as(node) == "ready"]
     return reasons[0] if len(reasons) > 1 and len(set(reasons)) == 1 else ""
 
 
-def _reason(node: dict[str, Any]) -> str:
-    """Why it is as it is seen, which is later than why it is in its state."""
-    doubted = node["state"] == "ready" and seen_as(node) != "ready"
-    return str((node["health_reason"] if doubted else node["reason"]).split(chr(10))[0])
-
-
-def _node_row(node: dict[str, Any], nodes: list[dict[str, Any]], shared: str) -> None:
+def _node_row(node: dict[str, Any], weights: int, shared: str) -> None:
     """One row, without the reason that is said above all. Its menu is known by the node's name, never by the row's
     position. Cells without columns around them are half as many messages to each viewer at each refresh."""
-    name, why = node["name"], "" if _reason(node) == shared else f"{plain(capital(_reason(node)))}  \n"
+    name, reason = node["name"], "" if why(node) == shared else f"{plain(capital(why(node)))}  \n"
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"row-{name}"):
         link("node", f"**{name}**", name=name, width=WIDTHS[0])
         st.markdown(f"{marks(node)}  \n:small[:gray[{plain(node['address'])}]]", width=WIDTHS[1])
-        st.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node, nodes)}]]", width=WIDTHS[2])
-        st.markdown(f"{why}:small[:gray[since {clock(node['since'])}]]", width="stretch")
+        st.markdown(f"{open_jobs(node)}  \n:small[:gray[{waits(node, weights)}]]", width=WIDTHS[2])
+        st.markdown(f"{reason}:small[:gray[since {clock(node['since'])}]]", width="stretch")
         st.markdown(f":small[{three_views(node)}]", width=WIDTHS[3])
         tasks.node_menu(node)
 

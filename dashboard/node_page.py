@@ -9,13 +9,13 @@ import streamlit as st
 
 from controller.state import State
 from controller.views import Views
-from controller.views.phrases import counted, lasting
+from controller.views.phrases import capital, counted, lasting
 from dashboard import figures, jobs, tasks
 from dashboard import viewer as access
 from dashboard.components import LIVE, heading, nothing, plain, seen, stale_note
 from dashboard.event_words import happened
 from dashboard.figures import Figure
-from dashboard.node_words import marks, share, three_views
+from dashboard.node_words import given, marks, share, three_views, why
 from dashboard.tables import table
 from dashboard.times import clock, moment
 
@@ -80,7 +80,7 @@ def _standing(state: State, name: str) -> None:
         return
     with seen(status, "standing"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            said = f"{marks(node)} {plain(node['reason'])}  \n:small[:gray[since {clock(node['since'])}]]"
+            said = f"{marks(node)} {plain(capital(why(node)))}  \n:small[:gray[since {clock(node['since'])}]]"
             st.markdown(said, width="stretch")
             tasks.node_menu(node)
         _figures(node, status["nodes"])
@@ -95,7 +95,7 @@ def _figures(node: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
             Figure("Open jobs", "?" if jobs_there is None else f"{jobs_there:,}", "the held and stopped ones too"),
             Figure("Held or stopped", "?" if stuck is None else f"{stuck:,}", "until somebody acts"),
             Figure("A new job waits", "?" if wait is None else lasting(wait), "by measured times"),
-            Figure("Of all new jobs", share(node, nodes), f"weight {node['weight']}"),
+            Figure("Of all new jobs", share(node, given(nodes)), f"weight {node['weight']}"),
             Figure("Slot", str(node["slot"]), node["address"]),
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from controller.views.fleet_words import seen_as, takes_jobs
 from controller.views.phrases import counted, lasting
 from dashboard.components import badge, plain
 
@@ -34,16 +35,27 @@ def open_jobs(node: dict[str, Any]) -> str:
     return "jobs unknown" if node["open_jobs"] is None else counted(node["open_jobs"], "open job")
 
 
-def waits(node: dict[str, Any], nodes: list[dict[str, Any]]) -> str:
-    """How long a job waits there, and the share of new work that it gets. nodes: all there are."""
+def why(node: dict[str, Any]) -> str:
+    """Why it is as it is seen, which is later than why it is in its state."""
+    doubted = node["state"] == "ready" and seen_as(node) != "ready"
+    return str((node["health_reason"] if doubted else node["reason"]).split("\n")[0])
+
+
+def waits(node: dict[str, Any], weights: int) -> str:
+    """How long a job waits there, and the share of new work that it gets. weights: as of `given`."""
     wait = node.get("wait")
-    gets = f"gets {share(node, nodes)} of new jobs" if node["weight"] else "gets no new jobs"
+    gets = f"gets {share(node, weights)} of new jobs" if takes_jobs(node) else "gets no new jobs"
     return ("" if not wait else f"waits {lasting(wait)}, ") + gets
 
 
-def share(node: dict[str, Any], nodes: list[dict[str, Any]]) -> str:
-    """Of all new work; weights say by how much more one node gets than another."""
-    part = node["weight"] / max(1, sum(one["weight"] for one in nodes))
+def given(nodes: list[dict[str, Any]]) -> int:
+    """The weights of all that get new jobs, as one sum."""
+    return sum(node["weight"] for node in nodes if takes_jobs(node))
+
+
+def share(node: dict[str, Any], weights: int) -> str:
+    """Of all new work; weights, of which the sum is given, say by how much more one node gets than another."""
+    part = node["weight"] / weights if takes_jobs(node) else 0.0
     return "under 1 %" if 0 < part < 0.01 else f"{part:.0%}".replace("%", " %")
 
 

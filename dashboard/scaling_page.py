@@ -186,8 +186,9 @@ def _simulate(state: State, seconds: float, start_up: float, changes: dict[str, 
 
 
 def _told(found: Trials) -> None:
-    for sentence in found.left_out:
-        st.warning(plain(capital(sentence)), icon=":material/warning:")
+    if found.left_out:
+        said = "\n".join(f"- {plain(capital(sentence))}" for sentence in found.left_out)
+        st.warning(f"What this simulation does not know:\n{said}", icon=":material/warning:")
     charts.sizes(found.present, found.changed)
     table(
         [
