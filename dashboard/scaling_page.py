@@ -15,6 +15,7 @@ from controller.views.phrases import DAY, capital, lasting
 from dashboard import charts, tasks
 from dashboard import viewer as access
 from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note
+from dashboard.event_words import happened
 from dashboard.tables import table
 from dashboard.times import clock
 
@@ -106,8 +107,16 @@ def _why(decided: dict[str, Any] | None) -> None:
         table(rows, "What each rule asked for")
     said = [f"- Bounded to {plain(one)}" for one in decided["clamps"]]
     said += [f"- Held back: {plain(one)}" for one in decided["held_back"]]
-    said += [f"- Done: {plain(one)}" for one in decided["actions"] or [f"nothing, for {decided['reason']}"]]
+    done = [_action(one) for one in decided["actions"]]
+    said += [f"- Done: {plain(one)}" for one in done or [f"nothing, for {decided['reason']}"]]
     st.markdown("\n".join(said))
+
+
+def _action(said: str) -> str:
+    """An action as it was recorded (`drain node-2: why`) in the words that events have for it."""
+    verb, _, rest = said.partition(" ")
+    node, _, reason = rest.partition(": ")
+    return f"{node} {happened(verb)}: {reason}"
 
 
 def _simulator(state: State) -> None:

@@ -131,6 +131,10 @@ def test_scaling_says_what_it_goes_by_and_why(state: State) -> None:
     app = opened("scaling")
     assert "2 servers take jobs, as many as should: nodes.min is 2" in words(app)
     assert "nodes.min" in tables(app)[1]["rule"]
+    assert "Done: nothing, for nodes.min is 2" in words(app)
+    with Store(state.database) as store, store.transaction():
+        Diary(store).keep(decide(snapshot(sight(1), sight(2), sight(3, alive=False)), settings()))
+    assert "Done: node-3 is dead, gets no new jobs: its server process is gone" in words(app.run())
     app.button(key="pause").click().run()
     with Store(state.database) as store:
         assert ("pause", "scaling") in [(one.verb, one.argument) for one in store.open_commands()]
