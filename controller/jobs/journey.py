@@ -138,9 +138,10 @@ class Journey:
         self._write(phase="holding", hold=old.hold or "no-hold", failure="")
 
     def _hold_on_disk(self) -> str:
-        """A copy that was never released is held on disk, whatever it was before."""
-        came = MoveTable(self.store).last_to(self.move.uuid, self.move.old_id)
-        return came.hold if came else self._spool.read(self.move.old_id).hold or "no-hold"
+        """A copy that was never released is held on disk as it was made, whatever it was held for before; the order of
+        its move knows. What else is on disk, its owner has said since."""
+        on_disk = self._spool.read(self.move.old_id).hold or "no-hold"
+        return self.move.hold if self.move.hold and on_disk == remote.INDEFINITE else on_disk
 
     def _check_disk(self) -> None:
         """A job that had ended before its server died is not moved any more."""
@@ -161,6 +162,7 @@ class Journey:
             server, old = self._server(self._source), self._old()
             if old.state not in ("pending", "held"):
                 self._unmovable(old)
+            self._heed_release(old)
             remote.hold(server, self.move.old_id)
         self._write(phase="copying", target=self._elsewhere().name, new_id=0, failure="")
         self.first_try = True
@@ -226,10 +228,16 @@ class Journey:
             self.mover.untouched[self.move.number] = time.monotonic()
 
     def _unmovable_copied(self, old: remote.Standing) -> None:
-        if old.state == "pending":  # somebody released it
+        if old.state == "pending":
+            self._heed_release(old)
             remote.hold(self._server(self._source), self.move.old_id)
             return
         raise Abandon(f"it is {old.state} already")
+
+    def _heed_release(self, old: remote.Standing) -> None:
+        """Of a job that was held for something, and is not any more, the copy is not held for that either."""
+        if old.state == "pending" and self.move.hold != "no-hold":
+            self._write(hold="no-hold")
 
     def _end(self) -> None:
         """ending -> ended: the old job is no more, the new one counts."""

@@ -65,15 +65,17 @@ class Mover:
         """Ask for all open jobs of a node to be moved; how many of them are on their way. Raises StoreError.
 
         given_up: a job that came here by a move whose last step, releasing it, can't be done any more goes on held; the
-        next move knows how it was held before.
+        next move is told how it was held before.
         """
         with self.open_store() as store, store.transaction():
             moves, jobs = MoveTable(store), JobTable(store).open_on(node)
             for uuid, job in jobs.items():
+                hold = ""
                 for arrived in moves.open_of(uuid) if given_up else ():
                     if arrived.phase == "ended" and arrived.target == node:
                         moves.put(arrived, phase="done", failure="")
-                moves.order(job, reason)
+                        hold = arrived.hold
+                moves.order(job, reason, hold=hold)
             return len(jobs)
 
     def advance(self) -> None:

@@ -65,15 +65,16 @@ class MoveTable:
 
     store: Store
 
-    def order(self, job: Job, reason: str, target: str = "") -> bool:
-        """Ask for a job to be moved; False when it is on its way already."""
+    def order(self, job: Job, reason: str, target: str = "", hold: str = "") -> bool:
+        """Ask for a job to be moved; False when it is on its way already. hold: what it was held for, where its server
+        can't tell."""
         if self.open_of(job.uuid):
             return False
         now = time.time()
         self.store.execute(
             "insert into moves (uuid, queue, owner, source, old_id, target, new_id, phase, hold, reason, failure, "
-            "begun_at, changed_at) values (?, ?, ?, ?, ?, ?, 0, 'ordered', '', ?, '', ?, ?)",
-            [job.uuid, job.queue, job.owner, job.node, job.id, target, reason, now, now],
+            "begun_at, changed_at) values (?, ?, ?, ?, ?, ?, 0, 'ordered', ?, ?, '', ?, ?)",
+            [job.uuid, job.queue, job.owner, job.node, job.id, target, hold, reason, now, now],
         )
         return True
 
@@ -93,11 +94,6 @@ class MoveTable:
     def arriving(self, node: str) -> list[Move]:
         """Those whose copy stands on this node, or may, while the table of jobs still names the old one."""
         return self._select("target = ? and phase in ('copying', 'copied', 'ending')", node)
-
-    def last_to(self, uuid: str, new_id: int) -> Move | None:
-        """The move that brought a job to where it has this id."""
-        found = self._select("uuid = ? and new_id = ?", uuid, new_id)
-        return found[-1] if found else None
 
     def last_of(self, uuid: str) -> Move | None:
         """The newest move of a job."""

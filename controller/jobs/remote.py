@@ -22,6 +22,8 @@ from probes import ipp, wire
 from probes.attributes import number, text, texts
 from probes.errors import Overdue, ProbeError, Refused, Unreachable
 
+INDEFINITE = "indefinite"
+"""job-hold-until of a job that waits to be released (RFC 8011, 5.2.2)."""
 DEADLINE = 15.0
 """Seconds for an answer; a document may take longer, as long as it goes on."""
 _CREATE_JOB, _SEND_DOCUMENT, _GET_JOB_ATTRIBUTES, _HOLD_JOB, _GET_DOCUMENT = 0x0005, 0x0006, 0x0009, 0x000C, 0x4027
@@ -83,7 +85,7 @@ def find(server: ipp.Server, uuid: str) -> Standing | None:
     return next((found for one in ids if (found := standing(server, one))), None)
 
 
-def hold(server: ipp.Server, job: int, until: str = "indefinite") -> None:
+def hold(server: ipp.Server, job: int, until: str = INDEFINITE) -> None:
     """Hold a job that is not finished. until: a keyword, or a time of day."""
     tag = wire.NAME if until[:1].isdigit() else wire.KEYWORD
     said = wire.attribute(wire.INTEGER, "job-id", job) + wire.attribute(tag, "job-hold-until", until)
@@ -121,7 +123,7 @@ def copy(server: ipp.Server, original: Original) -> int:
 
     A copy that is made half only stays held; `find` sees it by its uuid.
     """
-    held = wire.attribute(wire.KEYWORD, "job-hold-until", "indefinite")
+    held = wire.attribute(wire.KEYWORD, "job-hold-until", INDEFINITE)
     named = wire.attribute(wire.URI, "job-uuid", original.uuid)
     # Its cover pages are documents of the copy; the server must not add others.
     plain = wire.attribute(wire.NAME, "job-sheets", "none")

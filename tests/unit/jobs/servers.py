@@ -20,6 +20,7 @@ from controller.jobs.collect import Collector, Incomplete
 from controller.jobs.custody import Custody
 from controller.jobs.moves import MoveTable
 from controller.jobs.original import Document, Original
+from controller.jobs.remote import INDEFINITE
 from controller.jobs.spool import SpoolError
 from controller.jobs.table import IPP_STATES, Job, JobTable
 from controller.snapshot import Node, NodeSight, NodeState
@@ -32,7 +33,6 @@ from probes.sweep import Target
 from tests.builders import reading
 
 PENDING, HELD, PROCESSING, CANCELED, COMPLETED = 3, 4, 5, 7, 9
-INDEFINITE = "indefinite"
 
 
 class Crash(Exception):
@@ -135,6 +135,7 @@ class Wire:
     """As controller.jobs.remote."""
 
     world: World
+    INDEFINITE = INDEFINITE
 
     def _at(self, server: ipp.Server) -> Server:
         found = self.world.servers.get(server.host)
@@ -321,15 +322,32 @@ class World:
         if hold:
             self.held.add(uuid)
 
-    def cancel(self, uuid: str) -> None:
-        """By its owner, as the proxies lead the request."""
+    def asked(self, uuid: str) -> Kept | None:
+        """The job that its owner's request reaches, as the proxies lead it."""
         job = JobTable(self.store).by_uuid(uuid)
         number = MoveTable(self.store).now(job.id) if job else 0
         server = next((one for one in self.servers.values() if one.slot == slot_of(number)), None)
-        kept = server.jobs.get(number) if server and server.runs else None
+        return server.jobs.get(number) if server and server.runs else None
+
+    def cancel(self, uuid: str) -> None:
+        kept = self.asked(uuid)
         if kept and kept.state in (PENDING, HELD):
             kept.state = CANCELED
             self.cancelled.add(uuid)
+
+    def hold(self, uuid: str) -> None:
+        """At the desk, where that waits for a move to end: a job that is moved is held already, so that its server
+        could not tell who wants it held."""
+        kept = self.asked(uuid)
+        if kept and kept.state in (PENDING, HELD) and not MoveTable(self.store).open_of(uuid):
+            kept.state, kept.hold = HELD, INDEFINITE
+            self.held.add(uuid)
+
+    def release(self, uuid: str) -> None:
+        kept = self.asked(uuid)
+        if kept and kept.state == HELD:
+            kept.state, kept.hold = PENDING, ""
+            self.held.discard(uuid)
 
     def print_on(self, server: Server, whole: bool = True) -> None:
         """Jobs that may print begin to, and come to their end."""

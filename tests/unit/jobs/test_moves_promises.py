@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,6 +58,20 @@ class Moves(RuleBasedStateMachine):
         if self.world.accepted:
             self.world.cancel(self.world.accepted[which % len(self.world.accepted)])
 
+    @rule(which=number, then=st.sampled_from([World.hold, World.release]), ends=ENDS)
+    def somebody_holds_or_releases(
+        self, which: int, then: Callable[[World, str], None], ends: tuple[NodeState | None, bool, int]
+    ) -> None:
+        """And what becomes of the job's server before anything is moved."""
+        if not self.world.accepted:
+            return
+        uuid = self.world.accepted[which % len(self.world.accepted)]
+        then(self.world, uuid)
+        job = JobTable(self.world.store).by_uuid(uuid)
+        names = [node.name for node in self.world.nodes()]
+        if job and job.node in names:
+            self.end(names.index(job.node), *ends)
+
     # The controller
 
     @rule(at=number, crash_at=crash, ends=ENDS)
@@ -103,7 +118,7 @@ class Moves(RuleBasedStateMachine):
             return
         moves = [move for move in MoveTable(self.world.store).open() if move.target in self.world.servers]
         move = moves[at % len(moves)] if moves else None
-        node = next(one for one in self.world.nodes() if move is None or one.name == move.target)
+        node = next(one for one in self.world.nodes() if one.name == move.target) if move else self.node(at)
         if node.state is NodeState.READY:
             self.world.add()
             if state is NodeState.RESCUING:
