@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from controller.jobs import remote
-from controller.jobs.moves import Move, MoveTable
+from controller.jobs.moves import MoveTable
 from controller.jobs.original import Original
 from controller.jobs.spool import Spool, SpoolError
 from controller.jobs.table import OPEN, JobTable, printed_after_all
+from controller.jobs.whereabouts import Abandon, NotNow, Waits, Whereabouts, whole
 from controller.snapshot import Node, NodeState
-from controller.store import Store
-from probes import ipp
+from controller.store import StoreError
 from probes.errors import ProbeError, Refused
 
-if TYPE_CHECKING:
-    from controller.jobs.mover import Mover
+log = logging.getLogger("cupsfleet")
 
 TRIES = 5
 """Failures in a row after which a job of a running node is left where it is."""
@@ -30,30 +28,24 @@ LED_ON = 10.0
 NO_DOCUMENTS = "it has no documents"
 
 
-class NotNow(Exception):
-    """The move can't go on; the message says why."""
-
-
-class Waits(Exception):
-    """The move waits for the job itself or for the proxies, and nothing is wrong."""
-
-
-class Abandon(Exception):
-    """The job stays where it is, or has ended; the message says why."""
-
-
 @dataclass
-class Journey:
+class Journey(Whereabouts):
     """One open move, taken through its phases."""
 
-    mover: Mover
-    store: Store
-    nodes: Mapping[str, Node]
-    move: Move
     first_try: bool = False
     """The target was chosen just now, so there can't be a copy yet."""
 
     def go(self) -> None:
+        """As far as it goes now. Whatever happens to it is its own affair: those behind it go on. Raises StoreError."""
+        try:
+            self._go()
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("the move of job %s from %s", self.move.old_id, self.move.source)
+            self._note(f"{type(error).__name__}: {error}")
+
+    def _go(self) -> None:
         steps = {
             "ordered": self._hold,
             "holding": self._choose,
@@ -88,39 +80,6 @@ class Journey:
             if event:
                 self.store.event("move", event, self.move.source)
         self.move = replace(self.move, **changes)  # type: ignore[arg-type]
-
-    # Where things are
-
-    @property
-    def _source(self) -> Node:
-        node = self.nodes.get(self.move.source)
-        if node is None:
-            raise Abandon(f"{self.move.source} is no more")
-        return node
-
-    @property
-    def _spooled(self) -> bool:
-        """Whether the source's server is given up, and its spool is all there is."""
-        return self._source.state is NodeState.RESCUING
-
-    @property
-    def _stranded(self) -> bool:
-        """Whether the node with the copy is given up, or goes: while the old job stands, the copy is made elsewhere."""
-        node = self.nodes.get(self.move.target)
-        return node is None or node.state in (NodeState.RESCUING, NodeState.LEAVING)
-
-    @property
-    def _spool(self) -> Spool:
-        return Spool(self.mover.folder(self._source))
-
-    def _server(self, node: Node, user: str = "") -> ipp.Server:
-        return self.mover.server(node, self.store, user)
-
-    def _old(self) -> remote.Standing:
-        found = remote.standing(self._server(self._source), self.move.old_id)
-        if found is None or found.uuid != self.move.uuid:
-            raise Abandon(f"{self.move.source} does not know it any more")
-        return found
 
     # The steps
 
@@ -184,13 +143,13 @@ class Journey:
             original = self._original(Path(folder))
             found = None if self.first_try else remote.find(operator, self.move.uuid)
             self.first_try = False
-            if found and not _whole(found, original):
+            if found and not whole(found, original):
                 remote.cancel(operator, found.id, purge=True)
                 found = None
             if found is None:
                 made = remote.copy(self._server(node, original.owner), original)
                 found = remote.standing(operator, made)
-            if found is None or not _whole(found, original):
+            if found is None or not whole(found, original):
                 raise NotNow(f"the copy on {node.name} is not whole: {found}")
         self._write(phase="copied", new_id=found.id, failure="")
 
@@ -213,26 +172,38 @@ class Journey:
 
     def _confirm(self) -> None:
         """copied -> ending: the old one has not begun to print meanwhile."""
-        if self._stranded:
+        if self._stranded and self._old_stands():
             self._turn_back()
             return
-        if self._spooled:
+        runs = self.move.source in self.nodes and not self._spooled
+        if runs:
+            self._check_old()
+        elif self.move.source in self.nodes:
             with suppress(SpoolError):  # the copy is whole, whatever has become of that disk
                 self._check_disk()
-        else:
-            old = self._old()
-            if old.state != "held":
-                self._unmovable_copied(old)
         self._write(phase="ending", failure="")
-        if not self._spooled:
+        if runs:
             self.mover.untouched[self.move.number] = time.monotonic()
 
-    def _unmovable_copied(self, old: remote.Standing) -> None:
-        if old.state == "pending":
+    def _check_old(self) -> None:
+        server = self._server(self._source)
+        old = remote.standing(server, self.move.old_id)
+        if old is None or old.uuid != self.move.uuid:
+            self._check_lost()
+        elif old.state == "pending":
             self._heed_release(old)
-            remote.hold(self._server(self._source), self.move.old_id)
-            return
-        raise Abandon(f"it is {old.state} already")
+            remote.hold(server, self.move.old_id)
+        elif old.state != "held":
+            raise Abandon(f"it is {old.state} already")
+
+    def _check_lost(self) -> None:
+        """Its server does not know the old one any more. If that came back without its spool, the copy is all there is
+        of the job; if its owner has purged it, the copy has to go too. What became of it the table of jobs tells."""
+        job = JobTable(self.store).by_uuid(self.move.uuid)
+        if job and job.open:
+            raise Waits("nobody has looked yet what became of the old one")
+        if job is None or job.state != "lost":
+            raise Abandon(f"{self.move.source} does not know it any more")
 
     def _heed_release(self, old: remote.Standing) -> None:
         """Of a job that was held for something, and is not any more, the copy is not held for that either."""
@@ -241,7 +212,7 @@ class Journey:
 
     def _end(self) -> None:
         """ending -> ended: the old job is no more, the new one counts."""
-        if self.move.target not in self.nodes and self._old_stands():
+        if not self._copy_stands() and self._old_stands():
             self._turn_back()
             return
         if self.move.source in self.nodes:
@@ -254,15 +225,6 @@ class Journey:
             said = f"job {self.move.old_id} is job {self.move.new_id} of {self.move.target} now: {self.move.reason}"
             self.store.event("move", said, self.move.source)
         self.move = replace(self.move, phase="ended", failure="")
-
-    def _old_stands(self) -> bool:
-        """Whether the old job is all that is left, for someone else's server was let go with the copy while silent."""
-        if self.move.source not in self.nodes:
-            return False
-        if self._spooled:
-            return any(job.uuid == self.move.uuid and job.open for job in self._spool.jobs(self.move.source)[0])
-        old = remote.standing(self._server(self._source), self.move.old_id)
-        return old is not None and old.uuid == self.move.uuid and old.state in OPEN
 
     def _forget_old(self) -> None:
         if self._spooled:
@@ -360,15 +322,3 @@ class Journey:
                         spool.set_aside(job.id)
         elif found := remote.find(self._server(node), self.move.uuid):
             remote.cancel(self._server(node), found.id, purge=True)
-
-
-def _whole(copy: remote.Standing, original: Original) -> bool:
-    """A server that died between taking a document and writing down what it is has its file, but not its size."""
-    return (
-        copy.uuid == original.uuid
-        and copy.owner == original.owner
-        and copy.documents == len(original.documents)
-        and copy.size_kb >= sum(document.size_kb for document in original.documents)
-        and copy.state == "held"
-        and not copy.incoming
-    )

@@ -20,7 +20,7 @@ from controller.jobs.table import IPP_STATES
 from controller.nodes.settings import is_loopback
 from probes import ipp, wire
 from probes.attributes import number, text, texts
-from probes.errors import Overdue, ProbeError, Refused, Unreachable
+from probes.errors import Overdue, ProbeError, Refused, Unintelligible, Unreachable
 
 INDEFINITE = "indefinite"
 """job-hold-until of a job that waits to be released (RFC 8011, 5.2.2)."""
@@ -208,7 +208,10 @@ def _exchange(
     head, named = _split_language(request)
     group = bytes([wire.OPERATION]) + head + target + user + named + more
     body = wire.message(_VERSION, operation, 1, [group, options] if options else [group])
-    answer = wire.split(_post(server, body, document))
+    try:
+        answer = wire.split(_post(server, body, document))
+    except wire.Malformed as error:
+        raise Unintelligible(f"{server} does not answer in IPP: {error}") from None
     if answer.code >= 0x0200:
         raise Refused(f"{server} refuses with IPP status {answer.code:#06x}", answer.code)
     return answer

@@ -35,8 +35,8 @@ from tests.contract.test_driver import free_port
 from tests.process.nodes.conftest import DEADLINE, Node, Printer, eventually
 
 
-class Crash(Exception):
-    """The controller dies here."""
+class Crash(BaseException):
+    """The controller dies here: nothing that catches exceptions outlives it."""
 
 
 class Mortal(Store):

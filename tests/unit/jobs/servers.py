@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.jobs import custody, journey, remote
+from controller.jobs import custody, journey, remote, whereabouts
 from controller.jobs.collect import Collector, Incomplete
 from controller.jobs.custody import Custody
 from controller.jobs.moves import MoveTable
@@ -35,8 +35,13 @@ from tests.builders import reading
 PENDING, HELD, PROCESSING, CANCELED, COMPLETED = 3, 4, 5, 7, 9
 
 
-class Crash(Exception):
-    """The controller dies here."""
+SAFE = {True: ("copied", "ending"), False: ("copying", "copied", "ending")}
+"""Phases in which one of the two sides of a move may be lost: the old one, when the copy is known to be whole; or the
+copy."""
+
+
+class Crash(BaseException):
+    """The controller dies here: nothing that catches exceptions outlives it."""
 
 
 class FragileStore(Store):
@@ -213,12 +218,15 @@ class World:
     """Jobs that their owners hold."""
     cancelled: set[str] = field(default_factory=set)
     """Jobs that their owners cancelled before they printed."""
+    lost: set[str] = field(default_factory=set)
+    """Jobs that were on no other disk when theirs was lost."""
     accepted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(journey, "remote", Wire(self))
-        for module in (journey, custody):
+        for module in (journey, whereabouts):
+            self.patch.setattr(module, "remote", Wire(self))
+        for module in (journey, whereabouts, custody):
             self.patch.setattr(module, "Spool", lambda folder: Disk(self.servers[folder.name]))
         FragileStore.writes_left = 0
         self.store = FragileStore(self.folder / "db", create=True)
@@ -357,6 +365,21 @@ class World:
             if job.state == PROCESSING and whole:
                 job.state = COMPLETED
                 self.printed[job.uuid] += 1
+
+    def lose_spool(self, node: Node) -> None:
+        """A server dies and comes back with an empty disk. What is lost by that, nobody can help: jobs of which there
+        is no copy that was known to be whole, or of whose copy the old one is not there any more."""
+        server, moves = self.servers[node.name], MoveTable(self.store)
+        for job in server.jobs.values():
+            found = [other for other in moves.open_of(job.uuid) if other.phase in SAFE[other.source == node.name]]
+            names = {name for move in found for name in (move.source, move.target)} - {node.name}
+            others = [other for name in names if name in self.servers for other in self.servers[name].jobs.values()]
+            if job.open and not any(other.uuid == job.uuid and other.open for other in others):
+                self.lost.add(job.uuid)
+        server.jobs.clear()
+        server.runs = True
+        with self.store.transaction():
+            self.store.put_node(replace(node, lives=node.lives + 1))
 
     def die(self, server: Server) -> None:
         """What prints begins anew when it comes back."""

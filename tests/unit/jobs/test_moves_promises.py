@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import JobTable
 from controller.snapshot import Node, NodeState
-from tests.unit.jobs.servers import Server, World
+from tests.unit.jobs.servers import HELD, Server, World
 
 pytestmark = pytest.mark.timeout(600)  # seconds of work, on a machine that may be busy
 GOING = (NodeState.RESCUING, NodeState.LEAVING)
@@ -22,8 +22,12 @@ ROUNDS = 40
 number = st.integers(0, 1000)
 crash = st.integers(0, 14)
 """Moments of death in the middle of a move, and 0 for none."""
-ENDS = st.tuples(st.sampled_from([None, *GOING]), st.booleans(), st.integers(0, 4))
-"""How a server goes, whether its jobs' source is silent then, and how often its end is pursued meanwhile."""
+SPOOL_LOST, SILENT = "its spool is lost", "it is silent"
+ENDS = st.tuples(
+    st.sampled_from([None, *GOING, SPOOL_LOST]), st.sampled_from([None, SILENT, SPOOL_LOST]), st.integers(0, 4)
+)
+"""What becomes of a server, and of the one from which a job is moved there; how often its end is pursued meanwhile."""
+Ends = tuple[NodeState | str | None, str | None, int]
 
 
 class Moves(RuleBasedStateMachine):
@@ -59,9 +63,7 @@ class Moves(RuleBasedStateMachine):
             self.world.cancel(self.world.accepted[which % len(self.world.accepted)])
 
     @rule(which=number, then=st.sampled_from([World.hold, World.release]), ends=ENDS)
-    def somebody_holds_or_releases(
-        self, which: int, then: Callable[[World, str], None], ends: tuple[NodeState | None, bool, int]
-    ) -> None:
+    def somebody_holds_or_releases(self, which: int, then: Callable[[World, str], None], ends: Ends) -> None:
         """And what becomes of the job's server before anything is moved."""
         if not self.world.accepted:
             return
@@ -75,7 +77,7 @@ class Moves(RuleBasedStateMachine):
     # The controller
 
     @rule(at=number, crash_at=crash, ends=ENDS)
-    def one_is_evacuated(self, at: int, crash_at: int, ends: tuple[NodeState | None, bool, int]) -> None:
+    def one_is_evacuated(self, at: int, crash_at: int, ends: Ends) -> None:
         """And, where it stops halfway, what becomes of the two servers before it goes on."""
         with_jobs = [node for node in self.world.nodes() if JobTable(self.world.store).open_on(node.name)]
         if with_jobs:
@@ -109,25 +111,39 @@ class Moves(RuleBasedStateMachine):
             self.server(at).runs = True
 
     @rule(at=number, ends=ENDS)
-    def one_is_given_up_or_leaves(self, at: int, ends: tuple[NodeState | None, bool, int]) -> None:
+    def something_becomes_of_one(self, at: int, ends: Ends) -> None:
         self.end(at, *ends)
 
-    def end(self, at: int, state: NodeState | None, source_dies: bool, tended: int) -> None:
-        """A server goes, one that a job is moved to if there is any; its source may be silent, and the mover slow."""
-        if state is None:
-            return
+    def end(self, at: int, fate: NodeState | str | None, of_source: str | None, tended: int) -> None:
+        """A server goes, one that a job is moved to if there is any; the mover may be slow."""
         moves = [move for move in MoveTable(self.world.store).open() if move.target in self.world.servers]
         move = moves[at % len(moves)] if moves else None
-        node = next(one for one in self.world.nodes() if one.name == move.target) if move else self.node(at)
-        if node.state is NodeState.READY:
-            self.world.add()
-            if state is NodeState.RESCUING:
-                self.world.die(self.world.servers[node.name])
-            self.world.become(node, state)
-        if move and source_dies and move.source in self.world.servers:
-            self.world.die(self.world.servers[move.source])
-        for _ in range(tended):
+        nodes = {node.name: node for node in self.world.nodes()}
+        self.meet(nodes[move.target] if move else self.node(at), fate)
+        if move and move.source in nodes:
+            self.meet(nodes[move.source], of_source)
+        for _ in range(tended if fate else 0):
             self.world.work(self.world.act)
+
+    def meet(self, node: Node, fate: NodeState | str | None) -> None:
+        if fate is SPOOL_LOST:
+            self.lose_spool(node)
+        elif fate is SILENT:
+            self.world.die(self.world.servers[node.name])
+        elif isinstance(fate, NodeState) and node.state is NodeState.READY:
+            self.world.add()
+            if fate is NodeState.RESCUING:
+                self.world.die(self.world.servers[node.name])
+            self.world.become(node, fate)
+
+    def lose_spool(self, node: Node) -> None:
+        """Not while a job there that is moved prints, or ends: then two things would go wrong at once."""
+        moved = {move.uuid for move in MoveTable(self.world.store).open()}
+        jobs = self.world.servers[node.name].jobs.values()
+        if node.state is NodeState.READY and not any(job.uuid in moved and job.state != HELD for job in jobs):
+            self.world.servers[node.name].runs = True
+            self.world.collect(node)  # what it has was seen there
+            self.world.lose_spool(node)
 
     def calm_down(self) -> None:
         world = self.world
@@ -146,16 +162,18 @@ class Moves(RuleBasedStateMachine):
         assert all(node.state is NodeState.READY for node in world.nodes()), standing
         waiting = world.held - world.cancelled
         due = {uuid: int(uuid not in waiting | world.cancelled) for uuid in world.accepted}
-        assert {uuid: world.printed[uuid] for uuid in world.accepted} == due
+        for uuid in world.accepted:
+            assert world.printed[uuid] == due[uuid] or (uuid in world.lost and not world.printed[uuid]), uuid
         left = [job.uuid for server in world.servers.values() for job in server.jobs.values() if job.open]
-        assert sorted(left) == sorted(waiting)
+        assert sorted(set(left) - world.lost) == sorted(waiting - world.lost)
+        assert len(left) == len(set(left))
         self.the_table_knows(waiting)
 
     def the_table_knows(self, waiting: set[str]) -> None:
         rows: dict[str, Any] = {job.uuid: job for job in JobTable(self.world.store).search("all")}
         for uuid in self.world.accepted:
             expected = "held" if uuid in waiting else "canceled" if uuid in self.world.cancelled else "completed"
-            assert rows[uuid].state == expected, rows[uuid]
+            assert rows[uuid].state == expected or uuid in self.world.lost, rows[uuid]
         assert set(rows) == set(self.world.accepted)
 
 
