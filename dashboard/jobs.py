@@ -106,10 +106,10 @@ def _menu(state: State, job: dict[str, Any], own: bool) -> None:
     if job["state"] not in OPEN:
         st.markdown("", width=tasks.MENU_WIDTH)
         return
-    verbs = ["release-job" if job["state"] == "held" else "hold-job", "cancel-job"]
-    if job["state"] in ("processing", "stopped"):
+    verbs = ["release-job" if job["state"] in ("held", "stopped") else "hold-job", "cancel-job"]
+    if job["state"] == "processing":
         verbs = ["cancel-job"]
-    if not own and job["state"] in ("pending", "held"):
+    if not own and job["state"] != "processing":
         verbs.append("move-job")
     chosen = st.menu_button(
         f"Manage {job['id']}",

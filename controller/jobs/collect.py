@@ -242,9 +242,15 @@ def unattended(table: JobTable, nodes: list[str]) -> list[str]:
     """Sentences about jobs that are lost or that nobody looks after. nodes: names of those in the fleet."""
     lost = _by_node(table.lost_since(time.time() - TOLD_FOR))
     left = _by_node(table.open_elsewhere(nodes))
+    stopped = _by_node(table.stopped())
     return [
-        *(f"{_count(jobs)} lost with {node}, though accepted: {_named_with_why(jobs)}" for node, jobs in lost.items()),
+        *(f"{_count(jobs)} lost with {node}, though accepted: {_named(jobs, _why)}" for node, jobs in lost.items()),
         *(f"{_count(jobs)} looked after by nobody, for {node} is gone: {named(jobs)}" for node, jobs in left.items()),
+        *(
+            f"{_count(jobs)} stopped on {node}, for a filter failed, until somebody cancels or releases: "
+            f"{_named(jobs, _reasons)}"
+            for node, jobs in stopped.items()
+        ),
     ]
 
 
@@ -259,11 +265,20 @@ def _count(jobs: list[Job]) -> str:
     return "1 job is" if len(jobs) == 1 else f"{len(jobs)} jobs are"
 
 
-def _named_with_why(jobs: list[Job]) -> str:
+def _why(job: Job) -> str:
+    return job.why
+
+
+def _reasons(job: Job) -> str:
+    """Of one that was moved since it was stopped, its server knows no more than that it is held."""
+    return "held since it was moved" if job.state == "held" else job.reasons
+
+
+def _named(jobs: list[Job], why_of: Callable[[Job], str]) -> str:
     """Each reason stands behind the jobs that it is true of."""
     by_why: dict[str, list[Job]] = {}
     for job in jobs:
-        by_why.setdefault(job.why, []).append(job)
+        by_why.setdefault(why_of(job), []).append(job)
     return "; ".join(named(some) + (f" ({why})" if why else "") for why, some in by_why.items())
 
 

@@ -36,8 +36,8 @@ DONE: Mapping[str, tuple[str, ...]] = {
 FIT: Mapping[str, tuple[str, ...]] = {
     "cancel-job": OPEN,
     "hold-job": ("pending", "held"),
-    "release-job": ("held",),
-    "move-job": ("pending", "held"),
+    "release-job": ("held", "stopped"),
+    "move-job": ("pending", "held", "stopped"),
 }
 """States that it must be in before."""
 
@@ -131,6 +131,8 @@ class Desk:
             if command.verb == "move-job":
                 return self._order(command, job, store)
             asked = operator if self._rules(command) else self.mover.server(node, store, command.asked_by)
+            if (command.verb, found.state) == ("release-job", "stopped"):  # cupsd releases only what is held
+                remote.hold(asked, job.id)
             _tell(asked, command.verb, job.id)
             state = _settled(operator, job, DONE[command.verb])
         except Refused as error:

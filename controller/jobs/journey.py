@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.jobs import remote
-from controller.jobs.moves import MoveTable
-from controller.jobs.original import Original
+from controller.jobs.moves import STOPPED, MoveTable
+from controller.jobs.original import INDEFINITE, Original
 from controller.jobs.spool import Spool, SpoolError
 from controller.jobs.table import OPEN, JobTable, printed_after_all
 from controller.jobs.whereabouts import Abandon, NotNow, Waits, Whereabouts, whole
@@ -90,17 +90,19 @@ class Journey(Whereabouts):
             return
         self._elsewhere()
         old = self._old()
-        if old.state not in ("pending", "held"):
-            self._unmovable(old)
+        self._check_movable(old)
         if old.incoming or not old.documents:  # of one that is held, cupsd does not always say that it is incoming
             raise Waits("it still waits for its documents")
-        self._write(phase="holding", hold=old.hold or "no-hold", failure="")
+        held_for = STOPPED if old.state == "stopped" else old.hold or "no-hold"
+        self._write(phase="holding", hold=held_for, failure="")
 
     def _hold_on_disk(self) -> str:
         """A copy that was never released is held on disk as it was made, whatever it was held for before; the order of
         its move knows. What else is on disk, its owner has said since."""
+        if self._spool.job(self.move.source, self.move.old_id).state == "stopped":
+            return STOPPED
         on_disk = self._spool.read(self.move.old_id).hold or "no-hold"
-        return self.move.hold if self.move.hold and on_disk == remote.INDEFINITE else on_disk
+        return self.move.hold if self.move.hold and on_disk == INDEFINITE else on_disk
 
     def _check_disk(self) -> None:
         """A job that had ended before its server died is not moved any more."""
@@ -108,10 +110,12 @@ class Journey(Whereabouts):
         if not job.open:
             raise Abandon(f"it is {job.state} already")
 
-    def _unmovable(self, old: remote.Standing) -> None:
-        if old.state in ("processing", "stopped"):
+    def _check_movable(self, old: remote.Standing) -> None:
+        """cupsd lets go of one that a filter's failure has stopped as well (CUPS 2.4, hold_job in scheduler/ipp.c)."""
+        if old.state == "processing":
             raise Waits("it is printing")
-        raise Abandon(f"it is {old.state} already")
+        if old.state not in ("pending", "held", "stopped"):
+            raise Abandon(f"it is {old.state} already")
 
     def _choose(self) -> None:
         """holding -> copying: held for sure, and with a place to go to."""
@@ -119,8 +123,7 @@ class Journey(Whereabouts):
             self._check_disk()
         else:
             server, old = self._server(self._source), self._old()
-            if old.state not in ("pending", "held"):
-                self._unmovable(old)
+            self._check_movable(old)
             self._heed_release(old)
             remote.hold(server, self.move.old_id)
         self._write(phase="copying", target=self._elsewhere().name, new_id=0, failure="")
@@ -165,8 +168,8 @@ class Journey(Whereabouts):
         else:
             original = remote.fetch(self._server(self._source), self.move.old_id, folder)
         if not original.documents:
-            if not self._spooled and (old := self._old()).state not in ("pending", "held"):
-                self._unmovable(old)  # it ended just now, and its documents went with it
+            if not self._spooled:
+                self._check_movable(self._old())  # it may have ended just now, and its documents went with it
             raise Abandon(NO_DOCUMENTS)
         return original
 
@@ -265,10 +268,10 @@ class Journey(Whereabouts):
             raise NotNow(f"{self.move.target} is given up; its jobs are moved again")
         if node is not None:
             server = self._server(node)
-            if self.move.hold in ("", "no-hold"):
+            if self.move.hold_until == "no-hold":
                 remote.release(server, self.move.new_id)
             elif (found := remote.standing(server, self.move.new_id)) and found.state == "held":
-                remote.hold(server, self.move.new_id, self.move.hold)
+                remote.hold(server, self.move.new_id, self.move.hold_until)
         self._write(phase="done", failure="")
 
     def _abandon(self, why: str) -> None:
@@ -304,10 +307,10 @@ class Journey(Whereabouts):
         server = self._server(self._source)
         found = remote.standing(server, self.move.old_id)
         if found and found.state == "held":
-            if self.move.hold == "no-hold":
+            if self.move.hold_until == "no-hold":
                 remote.release(server, self.move.old_id)
             else:
-                remote.hold(server, self.move.old_id, self.move.hold)
+                remote.hold(server, self.move.old_id, self.move.hold_until)
 
     def _forget_copy(self) -> None:
         """Wherever it stands, and if it does. Of a node that is given up nothing but its spool can be asked."""

@@ -13,10 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from controller.jobs.original import INDEFINITE
 from controller.jobs.table import Job
 from controller.store import Store
 from haproxy.model import slot_of
 
+STOPPED = "stopped"
+"""`Move.hold` of a job that its server had stopped, since a filter failed: part of it may be printed, so that its copy
+is held until its owner says what shall become of it."""
 CLOSED = ("done", "abandoned")
 MOVED = ("ended", "done")
 """Phases in which the old job is no more and the new one counts."""
@@ -38,10 +42,15 @@ class Move:
     """0 until the copy is made."""
     phase: str
     hold: str
-    """job-hold-until as it was before, to be set again; '' until it is known."""
+    """job-hold-until as it was before, to be set again, or STOPPED; '' until it is known."""
     reason: str
     failure: str
     """What last went wrong, '' when nothing did."""
+
+    @property
+    def hold_until(self) -> str:
+        """job-hold-until for the copy."""
+        return INDEFINITE if self.hold == STOPPED else self.hold or "no-hold"
 
 
 @dataclass(frozen=True)

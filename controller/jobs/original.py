@@ -9,6 +9,8 @@ from typing import TypedDict
 
 from probes import wire
 
+INDEFINITE = "indefinite"
+"""job-hold-until of a job that waits to be released (RFC 8011, 5.2.2)."""
 _SAID_BY_THE_REQUEST = {"attributes-charset", "attributes-natural-language", "job-name"}
 """Of what a client said beside its options; the rest (printer-uri, the document's format …) is said anew."""
 _SAID_BY_THE_SERVER = {

@@ -15,15 +15,13 @@ from pathlib import Path
 
 from pyipp.enums import IppOperation
 
-from controller.jobs.original import Document, Original, carried
+from controller.jobs.original import INDEFINITE, Document, Original, carried
 from controller.jobs.table import IPP_STATES
 from controller.nodes.settings import is_loopback
 from probes import ipp, wire
 from probes.attributes import number, text, texts
 from probes.errors import Overdue, ProbeError, Refused, Unintelligible, Unreachable
 
-INDEFINITE = "indefinite"
-"""job-hold-until of a job that waits to be released (RFC 8011, 5.2.2)."""
 DEADLINE = 15.0
 """Seconds for an answer; a document may take longer, as long as it goes on."""
 _CREATE_JOB, _SEND_DOCUMENT, _GET_JOB_ATTRIBUTES, _HOLD_JOB, _GET_DOCUMENT = 0x0005, 0x0006, 0x0009, 0x000C, 0x4027

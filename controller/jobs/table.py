@@ -234,6 +234,13 @@ class JobTable:
         rows = self.store.rows("select * from jobs where state = 'lost' and seen >= ? order by id", [moment])
         return [_job(row) for row in rows]
 
+    def stopped(self) -> list[Job]:
+        """Open jobs that a filter's failure has stopped, also those that are held since, for they were moved. Those of
+        which a server calls stopped what is still to come are none."""
+        since = "select 1 from moves where moves.uuid = jobs.uuid and hold = 'stopped' and changed_at > jobs.released"
+        stopped = f"(state = 'stopped' and reasons not like '%job-incoming%') or (state = 'held' and exists ({since}))"
+        return [_job(row) for row in self.store.rows(f"select * from {_OPEN_JOBS} and ({stopped}) order by id")]
+
     def open_elsewhere(self, nodes: Iterable[str]) -> list[Job]:
         """Open jobs on nodes other than these."""
         names = list(nodes)

@@ -19,8 +19,7 @@ from controller.jobs import custody, journey, remote, whereabouts
 from controller.jobs.collect import Collector, Incomplete
 from controller.jobs.custody import Custody
 from controller.jobs.moves import MoveTable
-from controller.jobs.original import Document, Original
-from controller.jobs.remote import INDEFINITE
+from controller.jobs.original import INDEFINITE, Document, Original
 from controller.jobs.spool import SpoolError
 from controller.jobs.table import IPP_STATES, Job, JobTable
 from controller.snapshot import Node, NodeSight, NodeState
@@ -32,7 +31,7 @@ from probes.reading import OpenJob
 from probes.sweep import Target
 from tests.builders import reading
 
-PENDING, HELD, PROCESSING, CANCELED, COMPLETED = 3, 4, 5, 7, 9
+PENDING, HELD, PROCESSING, STOPPED, CANCELED, COMPLETED = 3, 4, 5, 6, 7, 9
 
 
 SAFE = {True: ("copied", "ending"), False: ("copying", "copied", "ending")}
@@ -140,7 +139,6 @@ class Wire:
     """As controller.jobs.remote."""
 
     world: World
-    INDEFINITE = INDEFINITE
 
     def _at(self, server: ipp.Server) -> Server:
         found = self.world.servers.get(server.host)
@@ -165,7 +163,7 @@ class Wire:
 
     def hold(self, server: ipp.Server, number: int, until: str = INDEFINITE) -> None:
         job = self._job(server, number)
-        if job.state not in (PENDING, HELD):
+        if job.state not in (PENDING, HELD, STOPPED):
             raise Refused(f"job {number} can't be held")
         job.state, job.hold = HELD, until
 
@@ -215,7 +213,7 @@ class World:
     servers: dict[str, Server] = field(default_factory=dict)
     printed: Counter[str] = field(default_factory=Counter)
     held: set[str] = field(default_factory=set)
-    """Jobs that their owners hold."""
+    """Jobs that their owners hold, and that wait for their owners since a filter failed."""
     cancelled: set[str] = field(default_factory=set)
     """Jobs that their owners cancelled before they printed."""
     lost: set[str] = field(default_factory=set)
@@ -339,7 +337,7 @@ class World:
 
     def cancel(self, uuid: str) -> None:
         kept = self.asked(uuid)
-        if kept and kept.state in (PENDING, HELD):
+        if kept and kept.state in (PENDING, HELD, STOPPED):
             kept.state = CANCELED
             self.cancelled.add(uuid)
 
@@ -347,7 +345,7 @@ class World:
         """At the desk, where that waits for a move to end: a job that is moved is held already, so that its server
         could not tell who wants it held."""
         kept = self.asked(uuid)
-        if kept and kept.state in (PENDING, HELD) and not MoveTable(self.store).open_of(uuid):
+        if kept and kept.state in (PENDING, HELD, STOPPED) and not MoveTable(self.store).open_of(uuid):
             kept.state, kept.hold = HELD, INDEFINITE
             self.held.add(uuid)
 
@@ -357,12 +355,15 @@ class World:
             kept.state, kept.hold = PENDING, ""
             self.held.discard(uuid)
 
-    def print_on(self, server: Server, whole: bool = True) -> None:
-        """Jobs that may print begin to, and come to their end."""
+    def print_on(self, server: Server, whole: bool = True, filters_fail: bool = False) -> None:
+        """Jobs that may print begin to, and come to their end, or are stopped."""
         for job in server.jobs.values() if server.runs else ():
             if job.state == PENDING:
                 job.state = PROCESSING
-            if job.state == PROCESSING and whole:
+            if job.state == PROCESSING and filters_fail:
+                job.state = STOPPED
+                self.held.add(job.uuid)
+            elif job.state == PROCESSING and whole:
                 job.state = COMPLETED
                 self.printed[job.uuid] += 1
 

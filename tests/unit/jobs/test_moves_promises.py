@@ -99,9 +99,9 @@ class Moves(RuleBasedStateMachine):
 
     # Servers
 
-    @rule(at=number, whole=st.booleans())
-    def one_prints(self, at: int, whole: bool) -> None:
-        self.world.print_on(self.server(at), whole)
+    @rule(at=number, whole=st.booleans(), filters_fail=st.booleans())
+    def one_prints(self, at: int, whole: bool, filters_fail: bool) -> None:
+        self.world.print_on(self.server(at), whole, filters_fail)
 
     @rule(at=number)
     def one_dies_or_comes_back(self, at: int) -> None:
@@ -172,8 +172,10 @@ class Moves(RuleBasedStateMachine):
     def the_table_knows(self, waiting: set[str]) -> None:
         rows: dict[str, Any] = {job.uuid: job for job in JobTable(self.world.store).search("all")}
         for uuid in self.world.accepted:
-            expected = "held" if uuid in waiting else "canceled" if uuid in self.world.cancelled else "completed"
-            assert rows[uuid].state == expected or uuid in self.world.lost, rows[uuid]
+            ended = "canceled" if uuid in self.world.cancelled else "completed"
+            assert (
+                rows[uuid].state in (("held", "stopped") if uuid in waiting else (ended,)) or uuid in self.world.lost
+            ), rows[uuid]
         assert set(rows) == set(self.world.accepted)
 
 

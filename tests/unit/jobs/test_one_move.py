@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from controller.jobs.collect import unattended
 from controller.jobs.moves import Move, MoveTable
-from controller.jobs.remote import INDEFINITE
+from controller.jobs.original import INDEFINITE
+from controller.jobs.table import JobTable
 from controller.snapshot import Node, NodeState
 from probes.ipp import Server
-from tests.unit.jobs.servers import COMPLETED, HELD, PENDING, Kept, Wire, World
+from tests.unit.jobs.servers import COMPLETED, HELD, PENDING, STOPPED, Kept, Wire, World
 
 
 @pytest.fixture
@@ -160,3 +162,25 @@ def test_a_move_that_goes_wrong_as_nobody_foresaw_holds_up_no_other(
     assert [move.uuid for move in MoveTable(world.store).open()] == ["urn:uuid:0"]
     (said,) = world.custody.mover.problems()
     assert said == "job 1000001 of alice is not moved from node-1 yet: MemoryError: too large"
+
+
+@pytest.mark.parametrize("rescued", [False, True])
+def test_a_job_that_a_filter_stopped_is_moved_and_waits_for_its_owner(world: World, rescued: bool) -> None:
+    uuid = accepted(world, hold=False)
+    world.print_on(world.servers["node-1"], filters_fail=True)
+    world.look()
+    assert where(world, uuid)[1].state == STOPPED
+    if rescued:
+        given_up(world, "node-1")
+    else:
+        moved(world, uuid)
+    node, job = where(world, uuid)
+    assert (job.state, job.hold, node.name != "node-1") == (HELD, INDEFINITE, True)
+    (said,) = unattended(JobTable(world.store), [one.name for one in world.nodes()])
+    assert said.startswith(
+        f"1 job is stopped on {node.name}, for a filter failed, until somebody cancels or releases: "
+    )
+    assert said.endswith(f"{job.id} of alice (held since it was moved)")
+    world.release(uuid)
+    assert printed(world) == {uuid: 1}
+    assert unattended(JobTable(world.store), [one.name for one in world.nodes()]) == []

@@ -215,6 +215,13 @@ class TestUnattended:
         start = "3 jobs are lost with node-1, though accepted: "
         assert said == f"{start}{names[0]}, {names[2]} (it went); {names[1]}"
 
+    def test_stopped_ones_are_named_with_their_reason(self, table: JobTable) -> None:
+        coming = replace(job(3, "stopped"), reasons="job-incoming")
+        put(table, replace(job(1, "stopped"), reasons="cups-filter-crashed"), job(2, "held"), coming)
+        (said,) = unattended(table, ["node-1"])
+        start = "1 job is stopped on node-1, for a filter failed, until somebody cancels or releases: "
+        assert said == f"{start}1000001 of demo ('a title') (cups-filter-crashed)"
+
     def test_every_ended_state_is_no_open_one(self) -> None:
         assert not any(job(1, state).open for state in ENDED)
 
