@@ -137,6 +137,13 @@ def tried(fleet: Fleet) -> dict[str, set[str]]:
     return found
 
 
+def moved(fleet: Fleet) -> list[tuple[int, str]]:
+    """Each id that a job got by a move, with the job's uuid."""
+    with Store(fleet.state / "cupsfleet.db") as store:
+        rows = store.rows("select new_id, uuid from moves where new_id > 0")
+    return [(row["new_id"], row["uuid"]) for row in rows]
+
+
 def commands(fleet: Fleet) -> tuple[int, list[str]]:
     """How many of the campaign's commands were carried out, and the others with the reason."""
     with Store(fleet.state / "cupsfleet.db") as store:

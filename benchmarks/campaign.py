@@ -142,7 +142,8 @@ def compare(fleet: Fleet, broken: Faults, watch: Watch, told: list[Told], printe
     )
     accepted = {one.name for one in told if one.accepted}
     jobs = aftermath.known_jobs(fleet, accepted | {output.name for output in printed.look()})
-    verdict = judge(told, printed.look(), trouble, jobs, aftermath.charges(fleet), aftermath.tried(fleet))
+    charges, tried, moved = aftermath.charges(fleet), aftermath.tried(fleet), aftermath.moved(fleet)
+    verdict = judge(told, printed.look(), trouble, jobs, charges, tried, moved)
     verdict.deaths = len(watch.deaths)
     verdict.faults = Counter(fault.kind for fault in broken.done if fault.effect)
     verdict.idle_faults = Counter(fault.kind for fault in broken.done if not fault.effect)

@@ -14,8 +14,6 @@ from tests.process.edge.door import Answer
 
 NOTICED = 0.5
 """Seconds by which the campaign's looks at processes may be late, on a machine that has other things to do."""
-JUMP_NOTICED = 2.0
-"""Seconds after a jump of the clock in which the proxy may still be busy with timers that it takes to be over."""
 CUT = ("RemoteDisconnected", "IncompleteRead", "ConnectionResetError", "BrokenPipeError", "SSLEOFError")
 """How a client notices that its connection was closed by the other side."""
 TIMED_OUT = ("HTTP 408", "HTTP 504")
@@ -276,8 +274,10 @@ def judge(
     jobs: Sequence[Job],
     charges: Mapping[str, int],
     tried: Mapping[str, Container[str]],
+    moved: Iterable[tuple[int, str]] = (),
 ) -> Verdict:
-    """charges: how often each document was charged. tried: the nodes that began to print each."""
+    """charges: how often each document was charged. tried: the nodes that began to print each. moved: the ids that jobs
+    got by a move, each with its job's uuid."""
     copies: dict[str, list[Output]] = {}
     for output in outputs:
         copies.setdefault(output.name, []).append(output)
@@ -293,7 +293,6 @@ def judge(
     failures: dict[str, list[Told]] = {}
     for one in failed:
         failures.setdefault(trouble.excuse(one), []).append(one)
-    ids = Counter(one.job for one in accepted)
     return Verdict(
         told=len(told),
         accepted=len(accepted),
@@ -308,10 +307,18 @@ def judge(
             for one in told
             if (times := charges.get(one.name, 0)) != 1 and (times or one.accepted or one.name in whole)
         ],
-        ids_twice=[number for number, count in ids.items() if count > 1],
+        ids_twice=_given_twice(accepted, moved, {job.uuid: job.title for job in jobs}),
         failures=failures,
         out_unasked=sum(one.name in copies for one in failed),
     )
+
+
+def _given_twice(accepted: Iterable[Told], moved: Iterable[tuple[int, str]], titles: Mapping[str, str]) -> list[int]:
+    """Ids that more than one job had, at any time."""
+    had: dict[int, set[str]] = {}
+    for number, name in (*((one.job, one.name) for one in accepted), *((to, titles.get(of, of)) for to, of in moved)):
+        had.setdefault(number, set()).add(name)
+    return [number for number, names in had.items() if len(names) > 1]
 
 
 def _of(nodes: Container[str], deaths: Iterable[Death]) -> list[Death]:
@@ -339,9 +346,9 @@ def _without_door(one: Told, gone: float, back: float) -> bool:
 
 
 def _jumped(one: Told, jumps: Iterable[float]) -> bool:
-    """Its connection stood when the clock jumped, and was closed then."""
+    """Its connection stood when the clock jumped, and was closed then, or answered that a timer was over."""
     expired = one.cut or one.why.startswith(TIMED_OUT)
-    return expired and any(one.connected - JUMP_NOTICED < jump < one.ended for jump in jumps)
+    return expired and any(one.connected < jump < one.ended for jump in jumps)
 
 
 def _all_but_one_excused(copies: Sequence[Output], deaths: Sequence[Death]) -> bool:

@@ -145,6 +145,10 @@ def test_a_connection_that_is_cut_when_the_clock_jumps() -> None:
     assert excuse(cut, Trouble(jumps=[99.0])) == JUMPED
     assert excuse(cut, Trouble(jumps=[95.0])) == REFUSED
     assert excuse(cut, Trouble(jumps=[101.0])) == REFUSED
+    assert excuse(cut, Trouble(jumps=[97.9])) == REFUSED  # its connection was made after that
+    expired = replace(FAILED, connected=98.0, why="HTTP 504 Gateway Time-out", status=504)
+    assert excuse(expired, Trouble(jumps=[99.0])) == JUMPED
+    assert excuse(replace(expired, why="HTTP 503 busy", status=503), Trouble(jumps=[99.0])) == REFUSED
     assert excuse(replace(FAILED, connected=98.0), Trouble(jumps=[99.0])) == REFUSED
     assert excuse(replace(cut, why="ConnectionRefusedError(111)"), Trouble(jumps=[99.0])) == REFUSED
 
@@ -169,3 +173,11 @@ def test_an_id_that_was_given_twice() -> None:
     outputs = [OUT, replace(OUT, name="1-2")]
     found = judge([TOLD, replace(TOLD, name="1-2")], outputs, Trouble(), [ROW], {"1-1": 1, "1-2": 1}, {})
     assert found.ids_twice == [1_000_001]
+
+
+def test_an_id_that_a_moved_job_got_and_another_one_had() -> None:
+    def judged(number: int, uuid: str) -> list[int]:
+        return judge([TOLD], [OUT], Trouble(), [ROW], {"1-1": 1}, {}, [(number, uuid)]).ids_twice
+
+    assert judged(TOLD.job, "urn:uuid:other") == [TOLD.job]
+    assert judged(TOLD.job, ROW.uuid) == judged(2_000_001, ROW.uuid) == []
