@@ -119,9 +119,10 @@ class MoveTable:
         return old_id
 
     def forget(self, older_than: float) -> None:
-        """Delete moves that came to their end more than so many seconds ago."""
-        limit = time.time() - older_than
-        self.store.execute("delete from moves where phase in ('done', 'abandoned') and changed_at < ?", [limit])
+        """Delete moves that came to their end more than so many seconds ago, but for those of open jobs."""
+        over = "phase in ('done', 'abandoned') and changed_at < ?"
+        kept = "uuid in (select uuid from jobs where open = 1)"
+        self.store.execute(f"delete from moves where {over} and not {kept}", [time.time() - older_than])
 
     def doubles(self, since: float) -> Doubles:
         """Of moves that changed since this moment (wall clock, seconds)."""
@@ -133,9 +134,12 @@ class MoveTable:
         return Doubles(dict(pairs), frozenset(row["old_id"] for row in copied))
 
     def slots_left(self, since: float) -> tuple[int, ...]:
-        """Slots that jobs have been moved away from since this moment: what is asked about them has to be led on."""
-        moved = "phase in ('ending', 'ended', 'done') and new_id > 0 and changed_at > ?"
-        rows = self.store.rows(f"select distinct old_id from moves where {moved}", [since])
+        """Slots that jobs have been moved away from since this moment, and those of all that are open still: what is
+        asked about them has to be led on."""
+        moved = "phase in ('ending', 'ended', 'done') and new_id > 0"
+        lately = f"select old_id from moves where {moved} and changed_at > ?"
+        still = f"select old_id from jobs cross join moves using (uuid) where open = 1 and {moved}"
+        rows = self.store.rows(f"{lately} union {still}", [since])
         return tuple(sorted({slot_of(row["old_id"]) for row in rows}))
 
     def _select(self, condition: str, *values: Any) -> list[Move]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from controller.jobs.moves import Doubles, MoveTable
-from controller.jobs.table import Job
+from controller.jobs.table import Job, JobTable
 from controller.store import Store
 
 OLD, NEW = 1_000_007, 3_000_002
@@ -42,3 +42,18 @@ def test_lists_show_one_of_both(moves: MoveTable, phase: str, hidden: int, slots
     assert moves.slots_left(0) == slots
     assert moves.doubles(2**40) == Doubles()
     assert moves.slots_left(2**40) == ()
+
+
+def test_the_id_that_its_owner_was_told_leads_to_his_job_as_long_as_that_is_open(moves: MoveTable) -> None:
+    """A day later, and whatever the clock says."""
+    (move,) = moves.open()
+    moves.put(move, phase="done", new_id=NEW)
+    jobs = JobTable(moves.store)
+    jobs.put([Job("urn:uuid:a", NEW, "node-3", "office", "demo", state="held")])
+    moves.forget(-1)
+    assert moves.slots_left(2**40) == (1,)
+    assert moves.now(OLD) == NEW
+    jobs.put([Job("urn:uuid:a", NEW, "node-3", "office", "demo", state="completed")])
+    assert moves.slots_left(2**40) == ()
+    moves.forget(-1)
+    assert moves.last_of("urn:uuid:a") is None
