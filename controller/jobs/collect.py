@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -66,13 +66,18 @@ def first_in_question(open_jobs: Mapping[str, Job], seen: Iterable[OpenJob], las
 
 
 def compare(
-    open_jobs: Mapping[str, Job], seen: Iterable[OpenJob] | None, told: Iterable[Job], last_id: int
+    open_jobs: Mapping[str, Job],
+    seen: Iterable[OpenJob] | None,
+    told: Iterable[Job],
+    last_id: int,
+    missed: Container[str] = (),
 ) -> Findings:
     """open_jobs: the table's. seen: by the sweep. told: all jobs from `first_in_question` on, asked after the sweep.
     Without a sweep (None) they are all jobs that there are. last_id: the last one known before the sweep was begun; a
-    job beyond it may have been moved there since, so that the sweep can't have seen it."""
+    job beyond it may have been moved there since, so that the sweep can't have seen it. missed: uuids of jobs that were
+    looked for in vain once before."""
     still = {job.uuid: job for job in seen or ()}
-    judged = {uuid for uuid, job in open_jobs.items() if seen is None or job.id <= last_id}
+    judged = {uuid for uuid, job in open_jobs.items() if seen is None or job.id <= last_id or uuid in missed}
     doubtful = frozenset() if seen is None else judged - still.keys()
     newest = {job.uuid: _forgotten(job) if job.uuid in doubtful else job for job in told}
     moved_on = {
@@ -106,6 +111,8 @@ class Collector:
     _offered: Mapping[str, NodeSight] = field(default_factory=dict)
     _read_at: dict[str, float] = field(default_factory=dict)
     """When each node was last read to the end, in monotonic seconds."""
+    _missed: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By node: uuids of open jobs of the table that it did not tell of when it was last read."""
     _problems: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -197,12 +204,16 @@ class Collector:
         with store.transaction():
             last_id, life = table.mark(node.name)
             placed = [job for job in map(table.placed, told) if job]
-            found = compare(table.open_on(node.name), seen, placed, last_id)
+            known = table.open_on(node.name)
+            found = compare(known, seen, placed, last_id, self._missed.get(node.name, frozenset()))
+            missed = frozenset(known) - {job.uuid for job in seen or ()} - {job.uuid for job in (*told, *found.missing)}
+            self._missed[node.name] = missed
             changed = (printed_after_all(job) if node.driver == "process" else job for job in found.changed)
             lost = [_ended(job, node, node.lives != life, self._watched(node)) for job in found.missing]
             table.put([*changed, *lost])
             last_id = max([last_id, *(job.id for job in told)])
-            table.set_mark(node.name, last_id, node.lives)
+            # What is missed may have gone with the life that ended: that has to be known when it is judged.
+            table.set_mark(node.name, last_id, life if missed else node.lives)
             if slot_of(last_id) == node.slot and last_id >= store.next_id(node.slot):
                 store.saw_id(node.slot, last_id)
             for job in lost:

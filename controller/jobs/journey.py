@@ -162,16 +162,23 @@ class Journey(Whereabouts):
         self._write(phase="holding", target="", new_id=0, failure="")
 
     def _original(self, folder: Path) -> Original:
-        on_disk = self._spool
-        if self._spooled or (on_disk.folder / "spool").is_dir():
-            original = on_disk.read(self.move.old_id)
-        else:
-            original = remote.fetch(self._server(self._source), self.move.old_id, folder)
+        try:
+            original = self._read(folder)
+        except (SpoolError, Refused):
+            if not self._spooled:
+                self._old()  # that may have ended as well
+            raise
         if not original.documents:
             if not self._spooled:
                 self._check_movable(self._old())  # it may have ended just now, and its documents went with it
             raise Abandon(NO_DOCUMENTS)
         return original
+
+    def _read(self, folder: Path) -> Original:
+        on_disk = self._spool
+        if self._spooled or (on_disk.folder / "spool").is_dir():
+            return on_disk.read(self.move.old_id)
+        return remote.fetch(self._server(self._source), self.move.old_id, folder)
 
     def _confirm(self) -> None:
         """copied -> ending: the old one has not begun to print meanwhile."""

@@ -143,6 +143,27 @@ def test_the_old_one_is_not_ended_when_the_copy_went_with_its_disk(world: World,
     assert printed(world) == {uuid: 1}
 
 
+def test_a_job_that_goes_with_its_disk_before_it_was_copied_is_moved_no_more(world: World) -> None:
+    uuid = accepted(world, hold=False)
+    moved(world, uuid, "copying")
+    world.lose_spool(world.nodes()[0])
+    world.work(world.move)
+    assert its_move(world, uuid).failure == "node-1 does not know it any more"
+    assert printed(world) == {}
+
+
+def test_a_job_that_goes_with_a_disk_where_nobody_had_seen_it_yet_is_lost_in_words(world: World) -> None:
+    uuid = accepted(world, hold=True)
+    world.custody.evacuate(where(world, uuid)[0], "a test")
+    world.move()
+    node, job = where(world, uuid)
+    world.lose_spool(node)
+    world.look()
+    world.look()
+    (said,) = unattended(JobTable(world.store), [one.name for one in world.nodes()])
+    assert said.startswith(f"1 job is lost with {node.name}, though accepted: {job.id} of alice")
+
+
 def test_a_move_that_goes_wrong_as_nobody_foresaw_holds_up_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

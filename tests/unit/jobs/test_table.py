@@ -166,6 +166,7 @@ class TestCompare:
         assert compare(moved, [], [job(1, "held")], 1_000_000) == Findings((), ())
         assert compare(moved, [], [job(1, "completed")], 1_000_000).changed == (job(1, "completed"),)
         assert compare(moved, [], [], 1_000_000) == Findings((), ())
+        assert compare(moved, [], [], 1_000_000, moved.keys()).missing == (job(1, "held"),)
 
     def test_what_the_node_knows_no_more_is_missing(self) -> None:
         found = compare({"uuid-1": job(1)}, [], [], 1_000_001)
