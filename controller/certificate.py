@@ -1,4 +1,5 @@
-"""The door's certificate: made here until the site names its own, and watched for its end."""
+"""The door's certificate, made here until the site names its own, and watched for its end. And those by which servers
+that someone else runs are judged."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,22 +47,41 @@ def check(path: Path) -> None:
         raise CertificateError(error.strerror or str(error)) from None
 
 
+def check_authorities(path: Path) -> None:
+    """Raise CertificateError unless the file holds certificates by which others can be judged."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateError(error.strerror or str(error)) from None
+    if not context.cert_store_stats()["x509"]:
+        raise CertificateError("it holds no certificate")
+
+
 def served(own: Path | None, made: Path, now: float) -> tuple[Path, str]:
     """The file for the proxies, and a sentence about what is wrong with the certificate, or ''.
 
     own: the site's, if it has one. A copy beside `made`, the one made here, stays in use when it goes or breaks, so
-    that users can still be added and removed. now: seconds since 1970.
+    that users can still be added and removed; without a copy `made` does. now: seconds since 1970.
     """
     if own is None:
         return made, ""
     copy = made.with_name("site.pem")
-    try:
-        _copy(own, copy)
-        wrong = ending(copy, now)
-    except (OSError, CertificateError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        wrong = f"front_door.certificate {own} can't be used ({why})" + "; the last good one stays" * copy.exists()
-    return copy if copy.exists() else own, wrong
+    wrong = _renewed("front_door.certificate", own, copy, check, lambda: ending(copy, now))
+    return next((path for path in (copy, made) if path.exists()), own), wrong
+
+
+def trusted(own: Path | None, made: Path) -> tuple[Path | None, str]:
+    """The file by which servers that someone else runs are judged, and a sentence about what is wrong with it, or ''.
+
+    own: the site's; None takes any certificate. A copy beside `made` stays in use as above. Before there was a good
+    one nobody was judged, and that stays so too.
+    """
+    if own is None:
+        return None, ""
+    copy = made.with_name("authorities.pem")
+    wrong = _renewed("nodes.ca_file", own, copy, check_authorities, str)
+    return copy if copy.exists() else None, wrong
 
 
 def ending(path: Path, now: float) -> str:
@@ -72,7 +93,17 @@ def ending(path: Path, now: float) -> str:
     return f"the door's certificate {said}; put a new one in its place"
 
 
-def _copy(own: Path, copy: Path) -> None:
+def _renewed(setting: str, own: Path, copy: Path, check: Callable[[Path], None], then: Callable[[], str]) -> str:
+    """Bring the copy up to date if the site's file is good; what is wrong with that, else what `then` says."""
+    try:
+        _copy(own, copy, check)
+        return then()
+    except (OSError, CertificateError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        return f"{setting} {own} can't be used ({why}); what was in use before stays"
+
+
+def _copy(own: Path, copy: Path, check: Callable[[Path], None]) -> None:
     text = own.read_bytes().decode(errors="replace")
     if copy.exists() and copy.read_text() == text:
         return

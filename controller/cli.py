@@ -132,7 +132,7 @@ def up(
     if not detach and place.controller() is not None:
         raise place.already_runs()
     place.ask_for_room()
-    lifetime.check_certificate(settings)
+    lifetime.check_certificates(settings)
     lifetime.check_ports(place, settings)
     for name, password in lifetime.first_users(place, with_demo=path is None):
         out.print(f"user {name}, password {password}")
@@ -372,7 +372,7 @@ def _users_changed(state: Path, sentence: str) -> None:
 @config_app.command("check")
 def config_check(config: ConfigOption = None) -> None:
     """Say what is wrong with a configuration, field by field."""
-    lifetime.check_certificate(load(config.resolve() if config else None))
+    lifetime.check_certificates(load(config.resolve() if config else None))
     say(f"{config or 'the default configuration'} is good")
 
 

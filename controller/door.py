@@ -39,13 +39,14 @@ NO_SHARES: Mapping[str, int] = {}
 """Every serving node gets as much."""
 
 
-def servers_of(nodes: Iterable[Node], settings: Settings, shares: Mapping[str, int] = NO_SHARES) -> tuple[Server, ...]:
+def servers_of(
+    nodes: Iterable[Node], shares: Mapping[str, int] = NO_SHARES, ca_file: Path | None = None
+) -> tuple[Server, ...]:
     """The nodes as the proxies know them: all but those that have no server yet, or none any more.
 
     One that is dead or comes back keeps its place, so that requests for its jobs are answered with 503 and not by
-    another node, which would not know them.
+    another node, which would not know them. ca_file: by which those that someone else runs are judged, if they are.
     """
-    ca_file = settings.nodes.ca_file
     return tuple(
         Server(
             slot=node.slot,
@@ -87,12 +88,14 @@ class Door:
     ) -> list[str]:
         """Make every proxy match; returns what changed, in words. A proxy that refuses keeps its last good state."""
         nodes = tuple(nodes)
-        servers = servers_of(nodes, settings, shares)
         name = settings.front_door.name
         unreachable = f"this machine has no address but loopback, so servers tell clients {LOCAL} instead of {name}"
         self._note("name", unreachable if host_header(settings) != name else "")
         pem, wrong = certificate.served(settings.front_door.certificate, self.state.certificate, time.time())
         self._note("certificate", wrong)
+        authorities, wrong = certificate.trusted(settings.nodes.ca_file, self.state.certificate)
+        self._note("authorities", wrong)
+        servers = servers_of(nodes, shares, authorities)
         said: list[str] = []
         with self._lock:
             self._passes += 1

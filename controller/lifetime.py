@@ -72,16 +72,20 @@ def check_ports(place: State, settings: Settings) -> None:
                 raise LifetimeError(str(error)) from None
 
 
-def check_certificate(settings: Settings) -> None:
-    """Raise ConfigError when the site's own certificate can't be used."""
-    if path := settings.front_door.certificate:
+def check_certificates(settings: Settings) -> None:
+    """Raise ConfigError when a certificate that the configuration names can't be used."""
+    own, authorities = settings.front_door.certificate, settings.nodes.ca_file
+    with_key = "a PEM file with certificate chain and private key that this user can read, without a pass phrase"
+    _check_file("front_door.certificate", own, certificate.check, with_key)
+    _check_file("nodes.ca_file", authorities, certificate.check_authorities, "a PEM file with certificates")
+
+
+def _check_file(setting: str, path: Path | None, check: Callable[[Path], None], allowed: str) -> None:
+    if path:
         try:
-            certificate.check(path)
+            check(path)
         except certificate.CertificateError as error:
-            raise ConfigError(
-                f"front_door.certificate was given {str(path)!r}, allowed: a PEM file with certificate chain and "
-                f"private key that this user can read, without a pass phrase ({error})"
-            ) from None
+            raise ConfigError(f"{setting} was given {str(path)!r}, allowed: {allowed} ({error})") from None
 
 
 def serve(place: State, config: Path | None, port: int | None, announce: Callable[[], None]) -> None:

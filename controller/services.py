@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from controller import processes
+from controller import certificate, processes
 from controller.addresses import own_address
 from controller.config import Printer, Settings
 from controller.ports import Ports
@@ -175,8 +175,8 @@ class Services:
         options += ["--deadline", str(settings.whole_queue.deadline)]
         if source := own_address(settings):
             options += ["--source", source]
-        if settings.nodes.ca_file:
-            options += ["--ca-file", str(settings.nodes.ca_file)]
+        if authorities := certificate.trusted(settings.nodes.ca_file, self.state.certificate)[0]:
+            options += ["--ca-file", str(authorities.absolute())]
         return Service(name, name, port, (*PYTHON, "controller.whole_queue", *options))
 
 

@@ -382,11 +382,12 @@ class TestMistakes:
         assert "there is no such file" in run.stderr
         assert not own_fleet.state.exists()
 
-    def test_a_certificate_that_is_none_is_named(self, own_fleet: Fleet) -> None:
-        own_fleet.environment["CUPSFLEET_FRONT_DOOR__CERTIFICATE"] = "/etc/hostname"
+    @pytest.mark.parametrize("setting", ["front_door.certificate", "nodes.ca_file"])
+    def test_a_certificate_that_is_none_is_named(self, own_fleet: Fleet, setting: str) -> None:
+        own_fleet.environment["CUPSFLEET_" + setting.upper().replace(".", "__")] = "/etc/hostname"
         run = own_fleet.run("up", "--detach")
         assert run.returncode == 2
-        assert "front_door.certificate was given '/etc/hostname'" in run.stderr
+        assert f"{setting} was given '/etc/hostname'" in run.stderr
 
     def test_asking_where_nothing_is(self, own_fleet: Fleet) -> None:
         run = own_fleet.run("status")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller import certificate
-from controller.certificate import CertificateError, check, ending, ensure, served
+from controller.certificate import CertificateError, check, ending, ensure, served, trusted
 
 
 def test_it_is_good_for_every_name_of_the_door(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_last_good_one_stays_when_the_sites_own_goes_or_breaks(tmp_path: Pat
     good = path.read_bytes()
     for broken in (b"", good[: len(good) // 2], good.partition(b"-----END CERTIFICATE-----\n")[0]):
         own.write_bytes(broken)
-        assert "the last good one stays" in served(own, made, time.time())[1]
+        assert "what was in use before stays" in served(own, made, time.time())[1]
         assert path.read_bytes() == good
     own.unlink()
     assert served(own, made, time.time())[0] == path
@@ -64,6 +64,36 @@ def test_the_last_good_one_stays_when_the_sites_own_goes_or_breaks(tmp_path: Pat
     ensure(own, "another.example.org")
     assert served(own, made, time.time()) == (path, "")
     assert path.read_bytes() == own.read_bytes()
+
+
+def test_one_made_here_serves_until_the_sites_own_is_good(tmp_path: Path) -> None:
+    made = tmp_path / "door.pem"
+    ensure(made, "localhost")
+    assert served(tmp_path / "own.pem", made, 0.0)[0] == made
+
+
+def test_authorities_that_go_or_break_are_told_and_the_last_good_ones_stay(tmp_path: Path) -> None:
+    made, own = tmp_path / "tls" / "door.pem", tmp_path / "ca.pem"
+    made.parent.mkdir()
+    assert trusted(None, made) == (None, "")
+    path, wrong = trusted(own, made)
+    assert path is None
+    assert "nodes.ca_file" in wrong
+    assert "No such file" in wrong
+    ensure(own, "print.example.org")
+    path, wrong = trusted(own, made)
+    assert path
+    assert (path.read_bytes(), wrong) == (own.read_bytes(), "")
+    good = path.read_bytes()
+    for broken in (b"", b"print-ca\n", good[: len(good) // 4]):
+        own.write_bytes(broken)
+        again, wrong = trusted(own, made)
+        assert again == path
+        assert "stays" in wrong
+        assert path.read_bytes() == good
+    own.unlink()
+    assert trusted(own, made)[0] == path
+    assert [entry.name for entry in made.parent.iterdir()] == [path.name]
 
 
 def test_a_key_with_a_pass_phrase_is_refused_and_not_asked_for(tmp_path: Path) -> None:

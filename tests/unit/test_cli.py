@@ -313,6 +313,19 @@ class TestCommands:
             lifetime.first_check(store, "node-3")
 
 
+@pytest.mark.parametrize("setting", ["front_door.certificate", "nodes.ca_file"])
+def test_a_file_without_a_certificate_is_no_good_configuration(
+    tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    config = tmp_path / "fleet.toml"
+    config.write_text(f'{setting} = "fleet.toml"\n')
+    assert run("config", "check", "--config", config) == 2
+    assert f"{setting} was given '{config}', allowed: a PEM file" in capsys.readouterr().err
+    config.write_text(f'{setting} = "nowhere.pem"\n')
+    assert run("config", "check", "--config", config) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
 def test_the_callers_folder_lends_no_code(state: State, tmp_path: Path) -> None:
     """The daemon is started from wherever the administrator stands."""
     for name in ("queue.py", "controller.py"):

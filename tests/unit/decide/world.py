@@ -351,7 +351,7 @@ class Door:
         self.weights: dict[int, int] = {}
 
     def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports, shares: Mapping[str, int]) -> list[str]:
-        self.weights = {server.slot: server.weight for server in servers_of(nodes, settings, shares)}
+        self.weights = {server.slot: server.weight for server in servers_of(nodes, shares)}
         return []
 
     def known_users(self) -> None:
