@@ -47,6 +47,8 @@ class Observed:
     anyhow: Mapping[int, Line]
     owner: Mapping[int, Line]
     slots_map: Mapping[int, str]
+    unexpected: tuple[str, ...] = ()
+    """What somebody did to the worker that no edge asks for and no step here undoes, a sentence each."""
 
     def lines(self, slot: int) -> tuple[Line, ...]:
         """The slot's line in each backend, in the order of BACKENDS."""
@@ -138,10 +140,10 @@ def changes(old: Edge | Observed, new: Edge) -> Plan:
     address is admitted without a check.
     """
     before = observed(old) if isinstance(old, Edge) else old
-    if before.fingerprint == fingerprint(new):
+    if before.fingerprint == fingerprint(new) and not before.unexpected:
         return Plan(tuple(_slot_steps(before, new)))
     after_reload = _unproved(before, new, observed(between(before, new)))
-    reload = Reload("something other than the servers' addresses and weights changed")
+    reload = Reload("; ".join(before.unexpected) or "something other than the servers' addresses and weights changed")
     return Plan((reload, *_slot_steps(after_reload, new)))
 
 

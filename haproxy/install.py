@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haproxy import folder as files
-from haproxy import process
+from haproxy import old_workers, process
 from haproxy.diff import BACKENDS, Line, Observed, Plan, Reload, between, changes, observed
 from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ProxyError, ReloadFailed
 from haproxy.model import Edge
@@ -24,6 +24,8 @@ from machine.ports import hindrance
 LOADED = "loaded"
 """Holds the digest of the certificates that the current worker has read."""
 START_SECONDS, RELOAD_SECONDS, CHECK_SECONDS, STOP_SECONDS = 15.0, 20.0, 30.0, 10.0
+LEAVE_SECONDS = 2.0
+"""Patience with an old worker that does not know yet that it is one, and still goes by what it knows."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class Proxy:
             if self.running() or self._adopted():
                 return self._apply(edge)
             self._install(render_files(edge))
-            self._remember_certificates(edge)
             check_free(edge.listen, edge.port)
             check_free("127.0.0.1", edge.stats_port)
-            self._launch()
+            with self._vouched(edge):
+                self._launch()
             return Applied(Plan((Reload("the proxy was not running"),)), self.runtime.worker())
 
     def revive(self) -> bool:
@@ -174,8 +176,8 @@ class Proxy:
             )
 
     def _reload(self, edge: Edge) -> None:
-        self._remember_certificates(edge)
-        self._renew_worker()
+        with self._vouched(edge):
+            self._renew_worker()
 
     def _renew_worker(self) -> None:
         """A new worker from the file that is there. Raises ReloadFailed when none took over."""
@@ -197,6 +199,8 @@ class Proxy:
             raise ReloadFailed(
                 f"no new worker answered within {RELOAD_SECONDS:.0f} s; see haproxy.log in {self.folder}"
             )
+        with suppress(PermissionError):  # one that hangs answers nobody
+            _in_time(lambda: not old_workers.listening(self.runtime), LEAVE_SECONDS)
 
     def _or_restore(self, last_good: dict[str, str], action: Callable[[], None], worker_too: bool = False) -> None:
         """Put the files back when the action fails. worker_too: it may have done a part, so the worker loads them."""
@@ -267,14 +271,20 @@ class Proxy:
         found = files.read(self.folder, {LOADED: ""})
         return found.get(LOADED) != _certificate_digest(edge)
 
-    def _remember_certificates(self, edge: Edge) -> None:
-        files.write(self.folder, {LOADED: _certificate_digest(edge)})
+    @contextmanager
+    def _vouched(self, edge: Edge) -> Iterator[None]:
+        """Note what a new worker has read, once it answers: who dies in between leaves no word that it was read."""
+        digest = _certificate_digest(edge)
+        (self.folder / LOADED).unlink(missing_ok=True)
+        yield
+        with suppress(FolderUnusable):  # unknown, then: the next apply reloads
+            files.write(self.folder, {LOADED: digest})
 
 
 def describe(actual: Observed, edge: Edge) -> list[str]:
     """Differences between a worker and an edge, one sentence each."""
     wanted = observed(edge)
-    sentences = []
+    sentences = list(actual.unexpected)
     if actual.fingerprint != wanted.fingerprint:
         sentences.append("the worker runs another configuration than the edge asks for")
     names = {server.slot for server in edge.servers if not is_address(server.host)}

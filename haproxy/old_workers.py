@@ -3,6 +3,8 @@
 The statistics page is answered by the new worker alone, so an upload that began before a reload is seen only here. Old
 workers are not asked themselves: HAProxy 2.6.12, asked by `@!<pid>` in the moment of its end, does not end any more.
 The kernel is asked instead (proc(5): /proc/PID/fd, /proc/net/tcp).
+
+What begins on their connections after the reload they pass on to the new worker (`current` in the configuration).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from haproxy.runtime import Runtime
 
-_ESTABLISHED = "01"
+_ESTABLISHED, _LISTEN = "01", "0A"
 
 
 def connections(runtime: Runtime) -> Counter[int]:
@@ -24,12 +26,22 @@ def connections(runtime: Runtime) -> Counter[int]:
 
     Raises ProxyDown, PermissionError.
     """
-    old = runtime.processes().old_workers
-    held = {inode for worker in old for inode in _sockets(worker)}
-    found: Counter[int] = Counter()
+    return Counter(_far_ports(runtime, _ESTABLISHED))
+
+
+def listening(runtime: Runtime) -> bool:
+    """Whether one of them has been told that it is an old one, but had no moment yet to act on it.
+
+    Raises ProxyDown, PermissionError.
+    """
+    return any(True for _ in _far_ports(runtime, _LISTEN))
+
+
+def _far_ports(runtime: Runtime, state: str) -> Iterator[int]:
+    """Remote port of every TCP socket in this state that an old worker has."""
+    held = {inode for worker in runtime.processes().old_workers for inode in _sockets(worker)}
     if held:
-        found.update(port for inode, port in _established() if inode in held)
-    return found
+        yield from (port for inode, port in _tcp(state) if inode in held)
 
 
 def _sockets(pid: int) -> Iterator[str]:
@@ -42,11 +54,11 @@ def _sockets(pid: int) -> Iterator[str]:
                     yield match[1]
 
 
-def _established() -> Iterator[tuple[str, int]]:
-    """Inode and remote port of every established TCP connection of this network namespace."""
+def _tcp(state: str) -> Iterator[tuple[str, int]]:
+    """Inode and remote port of every TCP socket in this state, of this network namespace."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(FileNotFoundError):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == _ESTABLISHED:
+                if fields[3] == state:
                     yield fields[9], int(fields[2].rpartition(":")[2], 16)

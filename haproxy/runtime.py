@@ -7,11 +7,12 @@ Formats: HAProxy management guide, 9.3 (stats socket) and 9.4 (master socket).
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,11 @@ DEADLINE = 5.0
 """Seconds that a whole exchange on a socket may take."""
 FORCED_MAINTENANCE, FORCED_DRAIN = 0x01, 0x08
 """Bits of srv_admin_state (management guide, "show servers state")."""
+CHECK_ENABLED = 0x04
+"""Bit of srv_check_state."""
+FRONTENDS = ("door", "upgraded", "front", "anynode", "statistics")
+FRONTENDS_ONLY = "show stat -1 1 -1"
+RATE_LIMITS = ("ConnRateLimit", "SessRateLimit", "SslRateLimit")
 
 NOTHING = r"\s*"
 _CHANGE = r"(no need to change the {0}|{1} changed from '[^']*' to '[^']*')"
@@ -75,14 +81,16 @@ class Runtime:
 
     def observe(self) -> Observed:
         """What the current worker does."""
-        servers = parse_servers(self.ask("show servers state"))
+        table, info = self.ask("show servers state"), self.info()
+        servers, frontends = parse_servers(table), self.ask(FRONTENDS_ONLY)
         return Observed(
-            fingerprint=self.info().get("description", ""),
+            fingerprint=info.get("description", ""),
             pool=servers["pool"],
             reads=servers["reads"],
             anyhow=servers["anyhow"],
             owner=servers["owner"],
             slots_map=parse_map(self.ask(f"show map {MAP}")),
+            unexpected=(*odd_servers(table), *odd_frontends(frontends, info), *odd_limits(info)),
         )
 
     def info(self) -> dict[str, str]:
@@ -155,21 +163,56 @@ def command_for(step: Step) -> tuple[str, str]:
 
 
 def parse_servers(text: str) -> dict[str, dict[int, Line]]:
-    """The lines of each backend with slots by slot, from `show servers state` (columns by their names)."""
+    """The lines of each backend with slots by slot, from `show servers state`."""
+    found: dict[str, dict[int, Line]] = {backend: {} for backend in BACKENDS}
+    for fields in _server_rows(text):
+        if fields["be_name"] in found:
+            found[fields["be_name"]][int(fields["srv_name"][1:])] = _line(fields)
+    return found
+
+
+def odd_servers(text: str) -> Iterator[str]:
+    """What the same answer says of servers that no step of ours does. Slots are taken out in `pool` alone."""
+    for fields in _server_rows(text):
+        backend, name = fields["be_name"], f"{fields['be_name']}/{fields['srv_name']}"
+        if backend != "pool" and int(fields["srv_admin_state"]) & (FORCED_MAINTENANCE | FORCED_DRAIN):
+            yield f"server {name} was taken out"
+        if (backend == "pool" or name == "whole/service") and not int(fields["srv_check_state"]) & CHECK_ENABLED:
+            yield f"server {name} is not checked"
+        if backend in BACKENDS and fields["srv_use_ssl"] == "0":
+            yield f"server {name} is spoken to without TLS"
+
+
+def odd_frontends(text: str, info: Mapping[str, str]) -> Iterator[str]:
+    """Frontends that take no connections, or fewer than the worker as a whole, from `show stat`."""
+    rows = {row["pxname"]: row for row in csv.DictReader(text.removeprefix("# ").splitlines())}
+    for name in FRONTENDS:
+        row = rows.get(name, {"status": "gone"})
+        if row["status"] != "OPEN":
+            yield f"frontend {name} is {row['status']}"
+        elif row["slim"] != info.get("Hard_maxconn"):
+            yield f"frontend {name} takes {row['slim']} connections only"
+
+
+def odd_limits(info: Mapping[str, str]) -> Iterator[str]:
+    """Limits of the worker as a whole that were set at run time, from `show info`."""
+    if info.get("Maxconn") != info.get("Hard_maxconn"):
+        yield f"the worker takes {info.get('Maxconn')} connections only"
+    yield from (f"{name} is {info[name]}" for name in RATE_LIMITS if info.get(name, "0") != "0")
+
+
+def _server_rows(text: str) -> Iterator[Mapping[str, str]]:
+    """Rows of `show servers state`, columns by their names."""
     rows = text.splitlines()
     heading = next((row for row in rows if row.startswith("# ")), None)
     if heading is None:
         raise RuntimeRefused("`show servers state` came without its heading; this HAProxy is not one we know")
     names = heading[2:].split()
-    found: dict[str, dict[int, Line]] = {backend: {} for backend in BACKENDS}
-    for row in rows[rows.index(heading) + 1 :]:
-        fields = dict(zip(names, row.split(), strict=False))
-        if fields.get("be_name") in found:
-            found[fields["be_name"]][int(fields["srv_name"][1:])] = _line(fields)
-    return found
+    table = (dict(zip(names, row.split(), strict=False)) for row in rows[rows.index(heading) + 1 :])
+    return (fields for fields in table if "srv_name" in fields)
 
 
-def _line(fields: dict[str, str]) -> Line:
+def _line(fields: Mapping[str, str]) -> Line:
     admin = int(fields["srv_admin_state"])
     host = fields["srv_fqdn"] if fields["srv_fqdn"] != "-" else fields["srv_addr"]
     return Line(

@@ -11,7 +11,7 @@ import pytest
 
 from haproxy.diff import Line, MapSlot, SetAddress, SetWeight, Step, UnmapSlot
 from haproxy.errors import ProxyDown, RuntimeRefused
-from haproxy.runtime import Processes, Runtime, parse_map, parse_processes, parse_servers
+from haproxy.runtime import FRONTENDS, Processes, Runtime, odd_frontends, parse_map, parse_processes, parse_servers
 
 ADDRESS = SetAddress(2, "pool", "127.0.0.2", 7)
 CHANGED = "IP changed from '127.0.0.1' to '127.0.0.2', port changed from '1' to '7' by 'stats socket command'\n\n"
@@ -78,6 +78,11 @@ def test_servers_are_read_by_column_names() -> None:
     assert found["owner"][2] == Line("host.example", 1, 1, drained=True)
     with pytest.raises(RuntimeRefused):
         parse_servers("Unknown command\n")
+
+
+def test_a_frontend_that_is_not_there_is_told() -> None:
+    text = "# pxname,svname,status,slim\n" + "".join(f"{name},FRONTEND,OPEN,9\n" for name in FRONTENDS[1:])
+    assert list(odd_frontends(text, {"Hard_maxconn": "9"})) == [f"frontend {FRONTENDS[0]} is gone"]
 
 
 def test_map_entries() -> None:
