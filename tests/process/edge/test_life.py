@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from controller.certificate import trusted
 from haproxy import stats
 from haproxy.diff import Reload, Step, changes
 from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed, RuntimeRefused
@@ -26,7 +28,7 @@ from haproxy.runtime import Runtime
 from machine.identity import identity_of
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
-from tests.process.edge.door import Site, certificate, make_edge, password_hash
+from tests.process.edge.door import Answer, Client, Site, certificate, make_edge, password_hash
 from tests.process.edge.nodes import Node, free_port, until
 
 
@@ -188,14 +190,66 @@ def test_reloads_and_weights_under_load_cost_nothing(own_site: Site) -> None:
     assert len(workers) == 6
 
 
+def with_changed(edge: Edge, name: str, user: User | None) -> Edge:
+    """user: what becomes of the one who has the name; None removes."""
+    return replace(edge, users=tuple(new for old in edge.users if (new := user if old.name == name else old)))
+
+
 def test_a_changed_password_counts_at_once(own_site: Site) -> None:
     assert own_site.client().send(ippwire.jobs_request()).status == 200
-    changed = tuple(
-        replace(u, password_hash=password_hash("new")) if u.name == "demo" else u for u in own_site.edge.users
-    )
-    own_site.proxy.apply(replace(own_site.edge, users=changed))
+    own_site.proxy.apply(with_changed(own_site.edge, "demo", User("demo", password_hash("new"))))
     assert own_site.client().send(ippwire.jobs_request()).status == 401
     assert own_site.client("demo", "new").send(ippwire.jobs_request()).status == 200
+
+
+Body = bytes | Iterable[bytes]
+LISTS, PRINTS = ippwire.jobs_request(), ippwire.print_job(ippwire.user("x"))
+
+
+def opened(site: Site, name: str, count: int) -> list[Callable[[Body], Answer]]:
+    """Connections of someone whom the door remembers; each sends one more request."""
+
+    def last(client: Client) -> Callable[[Body], Answer]:
+        def send(body: Body) -> Answer:
+            assert client.connection.sock, "the connection was closed"
+            return client.send(body)
+
+        return send
+
+    clients = [site.client(name) for _ in range(count)]
+    for client in clients:
+        assert [client.send(body).status for body in (LISTS, PRINTS, LISTS, PRINTS)] == [200] * 4
+    return [last(client) for client in clients]
+
+
+def test_a_change_counts_on_connections_that_stood_before_it(own_site: Site) -> None:
+    """They stay with the worker that a reload left behind, which still takes one request from each."""
+    demo, admin, alice = (opened(own_site, name, 4) for name in ("demo", "admin", "alice"))
+    edge = with_changed(own_site.edge, "alice", None)
+    own_site.proxy.apply(edge)
+    assert [send(body).status for send, body in zip(alice, (LISTS, PRINTS) * 2, strict=True)] == [401] * 4
+    assert [demo[0](LISTS).status, demo[1](PRINTS).status] == [200, 200]
+    edge = with_changed(edge, "demo", User("demo", password_hash("new")))
+    edge = with_changed(edge, "admin", User("admin", password_hash("admin")))
+    own_site.proxy.apply(edge)  # these connections are of the last worker but one
+    assert [demo[2](LISTS).status, demo[3](PRINTS).status] == [401, 401]
+    assert admin[0](ippwire.request(0x0038, ippwire.printer())).status == 403  # Cancel-Jobs is an administrator's
+    own_site.proxy.apply(replace(edge, servers=edge.servers[1:]))
+    jobs = [ippwire.integers(send(PRINTS).body, "job-id")[0] for send in admin[1:]]
+    assert all(job > 2_000_000 for job in jobs), "sent to a node that was taken away"
+
+
+def test_a_document_over_a_connection_that_stood_before_a_reload_arrives_whole(own_site: Site) -> None:
+    connections = opened(own_site, "demo", 2)
+    own_site.proxy.apply(with_changed(own_site.edge, "alice", None))
+    body = ippwire.print_job(ippwire.user("x"), document=os.urandom(20_000_000))
+    ways: tuple[Body, Body] = (body, iter([body[:50], body[50:9000], body[9000:]]))
+    for send, sent in zip(connections, ways, strict=True):
+        job = ippwire.integers(send(sent).body, "job-id")[0]
+        document = own_site.nodes[job // 1_000_000 - 1].folder / "spool" / f"d{job:05}-001"
+        assert body.endswith(document.read_bytes())
+        assert document.stat().st_size == 20_000_000
+        assert own_site.client().owner_of(job) == b"demo"
 
 
 def test_a_renewed_certificate_is_loaded(own_site: Site) -> None:
@@ -204,6 +258,37 @@ def test_a_renewed_certificate_is_loaded(own_site: Site) -> None:
     worker = own_site.proxy.runtime.worker()
     assert own_site.proxy.apply(own_site.edge).worker != worker
     assert own_site.proxy.drift(own_site.edge) == []
+
+
+def test_a_certificate_that_a_death_kept_from_being_loaded_is_loaded_later(own_site: Site) -> None:
+    proxy, edge, folder = own_site.proxy, own_site.edge, own_site.proxy.folder
+    certificate(own_site.folder)
+    dying = Proxy(folder)
+    dying.runtime = DiesFirst(folder)
+    with pytest.raises(Killed):
+        dying.apply(edge)
+    assert any("certificate" in sentence for sentence in proxy.drift(edge))
+    worker = proxy.runtime.worker()
+    assert Proxy(folder).start(edge).worker != worker
+    assert proxy.drift(edge) == []
+    assert ssl.get_server_certificate(("127.0.0.1", edge.port)) in edge.certificate.read_text()
+
+
+def test_authorities_that_go_hold_up_no_other_change(own_site: Site) -> None:
+    edge, own, made = own_site.edge, own_site.folder / "authorities", own_site.folder / "tls" / "door.pem"
+    made.parent.mkdir()
+    own.write_text("".join(ssl.get_server_certificate(("127.0.0.1", node.port)) for node in own_site.nodes))
+
+    def judged_by() -> tuple[Server, ...]:
+        return tuple(replace(server, ca_file=trusted(own, made)[0]) for server in edge.servers)
+
+    own_site.proxy.apply(replace(edge, servers=judged_by()))
+    assert own_site.client("alice").print()
+    own.unlink()
+    edge = with_changed(edge, "alice", None)
+    own_site.proxy.apply(replace(edge, servers=judged_by()))
+    assert own_site.client("alice").send(LISTS).status == 401
+    assert own_site.client().print()
 
 
 def test_a_node_joins_drains_and_leaves_at_runtime(tmp_path: Path) -> None:
@@ -307,6 +392,11 @@ def test_a_plan_that_a_death_interrupts_anywhere_is_finished_or_taken_back(own_s
     assert own_site.client().print()
 
 
+class DiesFirst(Runtime):
+    def order_reload(self) -> None:
+        raise Killed
+
+
 class Dying(Runtime):
     def order_reload(self) -> None:
         os.kill(self.processes().master, signal.SIGKILL)
@@ -336,6 +426,31 @@ def test_drift_is_told_and_repaired(own_site: Site) -> None:
     applied = proxy.apply(edge)
     assert not applied.plan.reloads
     assert proxy.drift(edge) == []
+
+
+BY_HAND = {
+    "disable frontend door": "frontend door is PAUSED",
+    "shutdown frontend anynode": "frontend anynode is STOP",
+    "set maxconn frontend front 1": "frontend front takes 1 connections only",
+    "set server dashboard/dashboard state maint": "server dashboard/dashboard was taken out",
+    "set server whole/service state maint": "server whole/service was taken out",
+    "disable server reads/n2": "server reads/n2 was taken out",
+    "disable health pool/n1": "server pool/n1 is not checked",
+    "set server owner/n1 ssl off": "server owner/n1 is spoken to without TLS",
+    "set maxconn global 500": "the worker takes 500 connections only",
+    "set rate-limit sessions global 1": "SessRateLimit is 1",
+}
+
+
+def test_what_no_command_of_ours_undoes_is_told_and_a_reload_repairs_it(own_site: Site) -> None:
+    proxy, edge = own_site.proxy, own_site.edge
+    for command in BY_HAND:
+        assert "annot" not in proxy.runtime.ask(command)
+    assert set(proxy.drift(edge)) == set(BY_HAND.values())
+    assert proxy.apply(edge).plan.reloads
+    assert proxy.drift(edge) == []
+    assert not proxy.apply(edge).changed
+    assert own_site.client().print()
 
 
 def test_a_killed_node_is_out_within_a_second_and_costs_no_new_job(own_site: Site) -> None:

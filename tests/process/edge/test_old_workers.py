@@ -6,7 +6,7 @@ import socket
 from dataclasses import replace
 
 from haproxy import old_workers, stats
-from haproxy.runtime import Runtime
+from haproxy.runtime import Processes, Runtime
 from tests.process.edge import ippwire
 from tests.process.edge.door import Site, basic, context
 from tests.process.fleet import eventually
@@ -25,4 +25,18 @@ def test_an_upload_that_outlives_a_reload_is_seen(own_site: Site) -> None:
         eventually(lambda: any(row.current_sessions for row in stats.read(site.edge).servers))
         site.proxy.apply(replace(site.edge, check_interval=site.edge.check_interval + 0.1))
         eventually(lambda: ports & set(old_workers.connections(runtime)))
+        assert not old_workers.listening(runtime)
     assert eventually(lambda: not ports & set(old_workers.connections(runtime)), deadline=20)
+
+
+class Told(Runtime):
+    """Calls the worker that serves an old one, which is how it is between the signal and what it does upon it."""
+
+    def processes(self) -> Processes:
+        now = super().processes()
+        return replace(now, old_workers=now.workers)
+
+
+def test_one_that_does_not_know_yet_that_it_is_old_is_seen(site: Site) -> None:
+    assert old_workers.listening(Told(site.proxy.folder))
+    assert not old_workers.listening(Runtime(site.proxy.folder))
