@@ -177,13 +177,19 @@ class Applier:
 
     def _failed(self, node: Node, step: Step, error: str) -> None:
         failure = f"{type(step).__name__.lower()} failed: {error}"
-        if isinstance(step, Restart):  # one that can't even be started has died once more
-            self.store.put_node(replace(node, failure=failure, deaths=node.deaths + 1))
+        if isinstance(step, Start | Restart) and not _joins(node):  # one that can't even be started has died once more
+            dead = node if node.state is NodeState.DEAD else _enter(node, NodeState.DEAD, "it could not be started")
+            self.store.put_node(replace(dead, failure=failure, deaths=node.deaths + 1))
         elif node.failure != failure:
             self.store.put_node(replace(node, failure=failure))
         if node.failure != failure:
             log.error("%s: %s", node.name, failure)
             self.store.event("failed", failure, node.name)
+
+
+def _joins(node: Node) -> bool:
+    """Whether it is someone else's server that was never in the fleet: it is checked until it can be."""
+    return node.driver == "existing" and node.state is NodeState.ORDERED
 
 
 def _enter(node: Node, state: NodeState, reason: str) -> Node:

@@ -101,7 +101,7 @@ class Health(Section):
     """Waiting time between restarts doubles from 1 s up to this."""
     max_restarts: Annotated[int, Field(ge=1, le=1000)] = 8
     """A node that died this often without serving for five minutes in between is given up: its jobs are moved from its
-    spool to other nodes, and a new one takes its place. Default 8: about four minutes of trying."""
+    spool to other nodes, and a new one takes its place. Default 8: two to three minutes of trying."""
     fall: Annotated[int, Field(ge=1, le=100)] = 3
     """Bad answers in a row that make a ready node unhealthy. Default 3: one hiccup is none, three seconds are."""
     rise: Annotated[int, Field(ge=1, le=1000)] = 5

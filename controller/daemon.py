@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Mapping
 from concurrent import futures
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from controller import adopt, certificate, processes, services
@@ -343,7 +343,9 @@ def stop_everything(state: State) -> None:
     for name, error in failed.items():
         log.error("%s could not be stopped: %s", name, error)
     services.end_all(state)
-    _record_stop(state, failed)
+    with closing(Store(state.database, create=True)) as store:
+        record_stop(store, failed)
+        publish_stop(store)
 
 
 def end_what_ran() -> None:
@@ -352,13 +354,11 @@ def end_what_ran() -> None:
         processes.end_marked(mark_of(record.parent))
 
 
-def _record_stop(state: State, failed: Container[str]) -> None:
-    """What was stopped on purpose did not die."""
-    store = Store(state.database, create=True)
+def record_stop(store: Store, failed: Container[str] = ()) -> None:
+    """What was stopped on purpose did not die. One whose jobs are being moved from its spool is not started again."""
+    kept = (NodeState.ORDERED, NodeState.LEAVING, NodeState.RESCUING)
     with store.transaction():
         for node in store.nodes():
-            if node.state not in (NodeState.ORDERED, NodeState.LEAVING) and node.name not in failed:
+            if node.state not in kept and node.name not in failed:
                 stopped = replace(node, state=NodeState.STOPPED, since=time.time(), deaths=0, failure="")
                 store.put_node(replace(stopped, reason="the fleet was stopped"))
-    publish_stop(store)
-    store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from controller.config import Settings
+from controller.config import Health, Settings
 from controller.config_values import EVERYWHERE
 from controller.decide.commands import take
 from controller.decide.draft import Draft
@@ -193,17 +193,22 @@ def _take_out(sight: NodeSight, reason: str) -> TakeOut:
     return TakeOut(sight.node.name, reason, deaths=1 if served_well else sight.node.deaths + 1)
 
 
+def restart_in(sight: NodeSight, health: Health) -> float:
+    """Seconds until a dead node is started again."""
+    deaths = sight.node.deaths
+    wait = 0.0 if deaths <= 1 else min(2.0 ** (deaths - 2), health.restart_backoff_max)
+    return max(0.0, wait - sight.in_state, sight.retry_in)
+
+
 def _revive(sight: NodeSight, goal: Goal, settings: Settings) -> Iterator[Step]:
-    node = sight.node
-    if sight.in_state < (
-        0.0 if node.deaths <= 1 else min(2.0 ** (node.deaths - 2), settings.health.restart_backoff_max)
-    ):
-        return
-    if sight.answers:  # it was only slow, or it is someone else's and came back by itself
-        yield Prove(node.name, "it answers again")
-    elif sight.alive is not None and node.deaths > settings.health.max_restarts:
+    node, ours = sight.node, sight.alive is not None
+    if ours and not sight.answers and node.deaths > settings.health.max_restarts:  # nothing to wait for
         yield GiveUp(node.name, f"{node.reason}; it died {node.deaths} times since it last served for a while")
-    elif sight.alive is not None:
+    elif restart_in(sight, settings.health):
+        return
+    elif sight.answers:  # it was only slow, or it is someone else's and came back by itself
+        yield Prove(node.name, "it answers again")
+    elif ours:
         yield Restart(node.name, f"{node.reason}; death number {node.deaths} since it last served for a while")
     elif goal is Goal.RETIRE:
         yield Leave(node.name, "it is silent and was retired; its jobs stay on that server")

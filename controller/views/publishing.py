@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from controller.config import Settings
+from controller.config import Health, Settings
 from controller.decide.health import Life, Verdict, printer_faults, verdicts
 from controller.decide.leaving import jobs, remaining
+from controller.decide.lifecycle import restart_in
 from controller.decide.weights import given
 from controller.jobs.table import JobTable
 from controller.load import PAUSED
@@ -179,11 +181,18 @@ def _node_problems(store: Store, snapshot: Snapshot, judged: Mapping[str, Verdic
 
 def _dead(sight: NodeSight, jobs_there: int, settings: Settings) -> str:
     """What is done about a dead node, and what waits there. jobs_there: accepted ones that have not ended."""
-    node, what = sight.node, "it is started again"
-    if sight.alive is None:
-        what = "it is someone else's to start again"
-    elif node.failure:
-        tries = max(1, settings.health.max_restarts - node.deaths + 1)
-        what = f"{node.failure}; it is tried {counted(tries, 'time')} more, then its jobs go to other servers"
+    node = sight.node
+    what = _revival(sight, settings.health) if sight.alive is not None else "it is someone else's to start again"
+    what = f"{node.failure}; {what}" if node.failure else what
     wait = f"; {counted(jobs_there, 'job')} {'waits' if jobs_there == 1 else 'wait'} there" if jobs_there else ""
     return f"{node.name} is dead: {node.reason}; {what}{wait}"
+
+
+def _revival(sight: NodeSight, health: Health) -> str:
+    """When a dead node is started next, and how often yet."""
+    if sight.node.deaths > health.max_restarts:
+        return "it is given up, and its jobs go to other servers"
+    wait = math.ceil(restart_in(sight, health))
+    when = f"in {wait} s" if wait else "now"
+    nth = f"start {max(1, sight.node.deaths)} of {health.max_restarts}"
+    return f"it is started again {when} ({nth}, then its jobs go to other servers)"

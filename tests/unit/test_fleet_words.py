@@ -83,8 +83,8 @@ def test_a_server_that_can_not_be_started_says_so(views: Views) -> None:
         JobTable(views.store).put([Job("uuid", 2_000_001, "node-2", "office", "demo")])
     assert "; node-2 is dead and does not start. " in said(views, sight(1), dead)
     assert views.status()["problems"] == [
-        "node-2 is dead: ; restart failed: no such file; it is tried 6 times more, then its jobs go to other servers; "
-        "1 job waits there"
+        "node-2 is dead: ; restart failed: no such file; it is started again now (start 3 of 8, then its jobs go "
+        "to other servers); 1 job waits there"
     ]
 
 

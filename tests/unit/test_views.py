@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,11 +101,23 @@ def test_a_printer_that_takes_no_more_jobs_prints_those_it_has(views: Views) -> 
 
 
 @pytest.mark.parametrize(
-    ("driver", "alive", "said"),
-    [("process", False, "it is started again"), ("existing", None, "it is someone else's to start again")],
+    ("seen", "said"),
+    [
+        ({"deaths": 1}, "it is started again now (start 1 of 8, then its jobs go to other servers)"),
+        (
+            {"deaths": 8, "in_state": 18.5},
+            "it is started again in 42 s (start 8 of 8, then its jobs go to other servers)",
+        ),
+        (
+            {"deaths": 3, "retry_in": 15.5},
+            "it is started again in 16 s (start 3 of 8, then its jobs go to other servers)",
+        ),
+        ({"deaths": 9}, "it is given up, and its jobs go to other servers"),
+        ({"driver": "existing", "alive": None}, "it is someone else's to start again"),
+    ],
 )
-def test_of_a_dead_server_it_is_said_who_starts_it(views: Views, driver: str, alive: bool | None, said: str) -> None:
-    dead = sight(1, NodeState.DEAD, driver=driver, alive=alive, error="refused")
+def test_of_a_dead_server_it_is_said_who_starts_it_and_when(views: Views, seen: dict[str, Any], said: str) -> None:
+    dead = sight(1, NodeState.DEAD, error="refused", **{"alive": False, **seen})
     assert problems(views, dead, sight(2))[0] == f"node-1 is dead: ; {said}"
 
 

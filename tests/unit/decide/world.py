@@ -134,6 +134,8 @@ class World:
     """The prober hears no node, although its canary answers."""
     emptied: dict[str, bool] = field(default_factory=dict)
     """Machines whose jobs go to others, and whether their spools are all that is left of them."""
+    bad_disks: set[str] = field(default_factory=set)
+    """Nodes whose machines can't even be started for the first time."""
     deaf: set[str] = field(default_factory=set)
     """Nodes that the proxy can't reach."""
     canary: bool = True
@@ -432,6 +434,7 @@ class Effects:
 
         def start() -> None:
             machine = world.machines.setdefault(node.name, Machine(node.name, node.slot, spec.next_id))
+            machine.broken |= node.name in world.bad_disks
             if machine.broken:
                 raise NodeError("cupsd ended at once")
             machine.next_id = max(machine.next_id, spec.next_id)
