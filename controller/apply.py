@@ -20,6 +20,7 @@ from controller.plan import (
     Admit,
     Aim,
     Declare,
+    Distrust,
     Drain,
     Evacuate,
     GiveUp,
@@ -37,7 +38,7 @@ from controller.plan import (
     TakeOut,
 )
 from controller.ports import Ports
-from controller.snapshot import Cause, Goal, Node, NodeState
+from controller.snapshot import UNPROVED, Cause, Goal, Node, NodeState
 from controller.store import Store
 from machine.ports import free
 
@@ -97,6 +98,8 @@ class Applier:
                 node = replace(_enter(node, NodeState.DEAD, step.reason), deaths=step.deaths, lives=node.lives + 1)
             case Suspend() if node:
                 node = _enter(node, NodeState.UNHEALTHY, step.reason)
+            case Distrust() if node:
+                node = replace(_enter(node, NodeState.UNHEALTHY, step.reason), queues=UNPROVED)
             case GiveUp() if node:
                 node = _enter(node, NodeState.RESCUING, step.reason)
             case Drain() if node:
@@ -120,7 +123,7 @@ class Applier:
             address = split_address(step.address)
         else:
             address = ("127.0.0.1", self.ports.for_node(settings.nodes.quarantine))
-        node = Node(step.node, step.slot, driver, *address, goal_by=Cause.SPARE if step.spare else Cause.ORDER)
+        node = Node(step.node, step.slot, driver, *address, goal_by=Cause(step.by))
         return _enter(node, NodeState.ORDERED, step.reason)
 
     def _begin(self, step: Step, settings: Settings) -> None:
@@ -158,8 +161,9 @@ class Applier:
                 self.store.event("starting", step.reason, node.name)
             case Prove():
                 self.store.saw_id(node.slot, result)
-                proved = replace(node, queues=self.effects.fingerprint(settings))
-                self.store.put_node(_enter(proved, NodeState.PROVING, f"proof job {result} ran, its queues stand"))
+                self.store.put_node(
+                    _enter(self._proved(node, settings), NodeState.PROVING, f"proof job {result} ran, its queues stand")
+                )
                 self.store.event("proved", f"proof job {result}", node.name)
             case Declare():
                 self.store.put_node(replace(node, queues=self.effects.fingerprint(settings), reason=step.reason))
@@ -174,6 +178,11 @@ class Applier:
                 self.store.saw_id(node.slot, result)
                 self.store.retire_node(node, step.reason)
                 self.store.event("retired", step.reason, node.name)
+
+    def _proved(self, node: Node, settings: Settings) -> Node:
+        in_place = node.goal is Goal.SERVE and node.goal_by is Cause.HEALTH
+        by = Cause.ORDER if in_place else node.goal_by
+        return replace(node, queues=self.effects.fingerprint(settings), goal_by=by)
 
     def _failed(self, node: Node, step: Step, error: str) -> None:
         failure = f"{type(step).__name__.lower()} failed: {error}"

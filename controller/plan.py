@@ -18,8 +18,9 @@ class Order(Step):
 
     slot: int
     address: str = ""
-    spare: bool = False
-    """It goes again when every node is well."""
+    by: str = ""
+    """Why it is ordered, a snapshot.Cause: a spare goes again when every node is well; one that is ordered for
+    another's health is the last that is tried in its place until it is proved."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class TakeOut(Step):
 @dataclass(frozen=True)
 class Suspend(Step):
     """It answers and is not well: no new work until it is, its own jobs are still served."""
+
+
+@dataclass(frozen=True)
+class Distrust(Step):
+    """It answers and can't be proved: as one that is suspended, and it serves only after a proof."""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ class Cause(StrEnum):
     """It was ordered while most nodes looked bad, and goes when they are well again."""
 
 
+UNPROVED = "unproved"
+"""Stands for the fingerprint of the queues of a node that answers and could not be proved since it was started."""
 SLOT_RESERVE = 100_000
 """Ids that must be left in a slot's range. With fewer a node is replaced, and none is put there."""
 
@@ -95,10 +97,15 @@ class Node:
     deaths: int = 0
     """How often it died since it last served for a while."""
     queues: str = ""
-    """Fingerprint of the queue declarations that were put on it."""
+    """Fingerprint of the queue declarations that were put on it, or UNPROVED."""
     goal_by: Cause = Cause.ORDER
     lives: int = 0
     """How often its server was started, or taken for dead. A job that one life had and the next one lacks is lost."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether it may serve; of a node in service only."""
+        return self.queues != UNPROVED
 
     @property
     def address(self) -> str:

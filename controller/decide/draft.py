@@ -57,7 +57,7 @@ class Draft:
         """Nodes that are meant to serve and on their way, or ordered in this plan."""
         return self.ordered + sum(map(self._comes, self.snapshot.nodes))
 
-    def order(self, reason: str, address: str = "", spare: bool = False) -> str | None:
+    def order(self, reason: str, address: str = "", by: Cause = Cause.ORDER) -> str | None:
         """Bring a draining node back or order a new one; its name, or None when no slot is free."""
         if not address and (name := self._bring_back(reason)):
             return name
@@ -65,7 +65,7 @@ class Draft:
             return None
         name = f"node-{self.snapshot.next_name + self.ordered}"
         slot = self.snapshot.free_slots[self.ordered]
-        self.steps.append(Order(name, reason, slot=slot, address=address, spare=spare))
+        self.steps.append(Order(name, reason, slot=slot, address=address, by=by.value))
         self.ordered += 1
         return name
 
@@ -89,7 +89,7 @@ class Draft:
         name = sight.node.name
         if sight.node.driver == "existing":
             self.note(f"{name}: {why}; it is someone else's server and is not replaced")
-        elif new := self.order(f"{name} is replaced, for {why}"):
+        elif new := self.order(f"{name} is replaced, for {why}", by=by if by is Cause.HEALTH else Cause.ORDER):
             self.taken = True
             self.aim(name, Goal.RETIRE, by, f"{why}; {new} takes its place")
         else:
@@ -106,12 +106,14 @@ class Draft:
         self._order_spares()
 
     def _order_spares(self) -> None:
-        """Where a mass failure forbids to take bad nodes away, new ones are added, until the bad are the fewer."""
+        """Where a mass failure forbids to take bad nodes away, new ones are added, until the bad are the fewer.
+        When one of these can't be proved either, no other is."""
         nodes, seen = self.settings.nodes, self.snapshot.nodes
-        if self.guard.prober or not self.guard.share:
+        in_vain = any(sight.node.goal_by is Cause.SPARE and not sight.node.proved for sight in seen)
+        if self.guard.prober or not self.guard.share or in_vain:
             return
         while (count := self._well_or_coming()) < nodes.min and len(seen) + self.ordered < nodes.max + nodes.min:
-            if not self._order_or_note(f"{count} servers are well or coming, nodes.min is {nodes.min}", spare=True):
+            if not self._order_or_note(f"{count} servers are well or coming, nodes.min is {nodes.min}", by=Cause.SPARE):
                 return
 
     def _well_or_coming(self) -> int:
@@ -130,8 +132,8 @@ class Draft:
     def _well(self, sight: NodeSight) -> bool:
         return sight.answers and self.verdicts[sight.node.name].life is Life.HEALTHY
 
-    def _order_or_note(self, reason: str, address: str = "", spare: bool = False) -> bool:
-        if self.order(reason, address, spare):
+    def _order_or_note(self, reason: str, address: str = "", by: Cause = Cause.ORDER) -> bool:
+        if self.order(reason, address, by):
             return True
         self.note(f"no slot is free for another server, although {reason}")
         return False

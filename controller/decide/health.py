@@ -110,6 +110,8 @@ def _ailments(sight: NodeSight, others: Peers, settings: Settings) -> Iterator[s
     if reading.error:
         yield f"it answers with an error: {reading.error}"
         return
+    if sight.node.state in _OURS and not sight.node.proved:
+        yield f"it could not be proved since it was started ({sight.node.failure or 'it is being tried'})"
     latency = reading.latency or 0.0
     if latency > health.slow_after and latency > SLOWER_THAN_MOST * others.latency:
         yield f"it answers after {latency:.1f} s, most others after {others.latency:.2g} s"

@@ -17,6 +17,7 @@ from controller.decide.weights import weights
 from controller.plan import (
     Admit,
     Declare,
+    Distrust,
     Evacuate,
     GiveUp,
     Leave,
@@ -78,6 +79,8 @@ def _life(sight: NodeSight, draft: Draft) -> Iterator[Step]:
             yield Leave(node.name, "it was retired before it started")
         case NodeState.ORDERED | NodeState.STOPPED:
             yield Start(node.name, node.reason)
+        case NodeState.STARTING | NodeState.DEAD if _proves_in_vain(sight, goal, settings):
+            yield Distrust(node.name, node.failure)
         case NodeState.STARTING if sight.answers:
             yield Prove(node.name, "it answers")
         case NodeState.STARTING if verdict.life is Life.DEAD or sight.in_state > settings.nodes.start_timeout:
@@ -100,13 +103,20 @@ def _life(sight: NodeSight, draft: Draft) -> Iterator[Step]:
         case NodeState.DRAINING if goal is Goal.RETIRE:
             yield from leave_fleet(sight, draft)
         case NodeState.DRAINING if goal is Goal.SERVE and sight.answers:
-            yield Admit(node.name, "it is meant to serve again")
+            step = Admit if node.proved else Distrust
+            yield step(node.name, "it is meant to serve again")
         case NodeState.READY | NodeState.UNHEALTHY | NodeState.DRAINING:
             yield from _tend(sight, draft)
         case NodeState.DEAD:
             yield from _revive(sight, goal, settings)
         case NodeState.RESCUING:
             yield Rescue(node.name, "it could not be started again")
+
+
+def _proves_in_vain(sight: NodeSight, goal: Goal, settings: Settings) -> bool:
+    """Whether a node answers and fails its proofs, and that is for long, or it is to serve no more anyway."""
+    long = sight.in_state >= settings.nodes.start_timeout
+    return sight.answers and bool(sight.node.failure) and (long or goal is not Goal.SERVE)
 
 
 def _die(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
@@ -129,7 +139,9 @@ def _tend(sight: NodeSight, draft: Draft) -> Iterator[Step]:
     node = sight.node
     if not sight.answers:
         return
-    if node.queues != draft.snapshot.queues:
+    if not node.proved:
+        yield Prove(node.name, "it answers, and is not proved yet")
+    elif node.queues != draft.snapshot.queues:
         yield Declare(node.name, "its queues are not as configured")
     elif fault := _lasting_fault(sight, draft):
         yield Declare(node.name, fault)
@@ -157,10 +169,15 @@ def _undescribed(sight: NodeSight, settings: Settings) -> str:
 
 
 def _give_place(sight: NodeSight, verdict: Verdict, draft: Draft) -> Iterator[Step]:
-    if draft.may_take(sight.node.name, f"it did not recover: {verdict.reason}"):
-        why = f"it did not recover within {sight.in_state:.0f} s: {sight.node.reason}"
+    node = sight.node
+    if not node.proved and node.goal_by is Cause.HEALTH:
+        draft.note(
+            f"{node.name} came in place of another and can't be proved either, so it is not they: {node.failure}"
+        )
+    elif draft.may_take(node.name, f"it did not recover: {verdict.reason}"):
+        why = f"it did not recover within {sight.in_state:.0f} s: {node.reason}"
         draft.replace(sight, Cause.HEALTH, why)
-    else:
+    if draft.goals[node.name] is Goal.SERVE:
         yield from _tend(sight, draft)
 
 

@@ -13,12 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from controller.plan import Aim, Drain, Leave, Order, Plan, Remove, Suspend, TakeOut
 from controller.snapshot import Cause, Goal, NodeState, Snapshot
 from haproxy.model import SLOT_IDS
-from tests.unit.decide.world import HELD, PENDING, SLOTS, Crash, Machine, World
+from tests.unit.decide.world import HELD, PENDING, SLOTS, STOPPED, Crash, Machine, World
 
 pytestmark = pytest.mark.timeout(600)  # ten seconds of work, on a machine that may be busy
 IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
 CALM_DOWN = 400
 """Passes within which everything must be over: the longest time in the settings is 30 s, and there are few nodes."""
+GIVEN_UP = 80
+"""Passes within which a server that can't be started, or proved, has been given up and emptied."""
 QUIET = 30
 """Passes at the end of these in which nothing may be done any more."""
 ACTIONS = 300
@@ -115,6 +117,7 @@ class Fleet(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            self.leave_the_bad_ones()
             self.calm_down()
         finally:
             self.world.close()
@@ -166,12 +169,27 @@ class Fleet(RuleBasedStateMachine):
         return bool(self.world.machines)
 
     @precondition(any_machine)
-    @rule(number=chance, how=st.sampled_from(["killed", "hung", "unable to start"]))
+    @rule(number=chance, how=st.sampled_from(["killed", "hung", "unable to start", "unprovable"]))
     def one_goes(self, number: int, how: str) -> None:
         machine = self.machine(number)
         machine.hung = machine.hung or how == "hung"
         machine.runs = machine.runs and how == "hung"
         machine.broken = machine.broken or how == "unable to start"
+        machine.unprovable = machine.unprovable or how == "unprovable"
+
+    @rule(passes=st.integers(1, 30))
+    def none_can_be_proved(self, passes: int) -> None:
+        self.world.unprovable = True
+        self.time(passes)
+        self.world.unprovable = False
+
+    @rule(broken=st.booleans(), seed=chance)
+    def the_fleet_is_stopped_and_started(self, broken: bool, seed: int) -> None:
+        """And one of its servers may not come up again."""
+        self.world.store.writes_left = None
+        self.world.stop()
+        if broken and self.world.machines:
+            self.machine(seed).broken = True
 
     @precondition(any_machine)
     @rule(number=chance, ailment=st.sampled_from(list(AILMENTS)), passes=st.integers(1, 30))
@@ -219,10 +237,10 @@ class Fleet(RuleBasedStateMachine):
     # People and administrators
 
     @precondition(lambda self: self.world.serving())
-    @rule(number=chance, held=st.booleans())
-    def somebody_prints(self, number: int, held: bool) -> None:
+    @rule(number=chance, state=st.sampled_from([PENDING, HELD, STOPPED]))
+    def somebody_prints(self, number: int, state: int) -> None:
         serving = self.world.serving()
-        self.world.accept(serving[number % len(serving)], HELD if held else 3)
+        self.world.accept(serving[number % len(serving)], state)
 
     @precondition(any_machine)
     @rule(number=chance)
@@ -245,6 +263,21 @@ class Fleet(RuleBasedStateMachine):
         assert len({node.slot for node in nodes}) == len(nodes)
         rows = self.world.store.rows("select name, host, port from nodes")
         assert len({(row["host"], row["port"]) for row in rows}) == len(rows)  # all of them within the quarantine
+
+    def leave_the_bad_ones(self) -> None:
+        """Who broke stays so, and whoever looks can be believed: every job ends on a server that serves or comes back,
+        unless none is left, or something says why it does not."""
+        self.world.store.writes_left = None
+        for _ in range(GIVEN_UP):
+            plan = self.world.step()
+        for node in self.world.store.nodes():
+            machine = self.world.machines.get(node.name)
+            if machine and machine.jobs and (machine.broken or machine.unprovable):
+                stays = node.state in (NodeState.READY, NodeState.DRAINING) and machine.answers  # it was proved before
+                named = plan.notes or node.failure or node.state in (NodeState.DEAD, NodeState.RESCUING)
+                assert stays or named, f"{node} keeps {machine.jobs}, and nothing says so"
+                assert node.state not in (NodeState.STOPPED, NodeState.STARTING, NodeState.ORDERED), node
+                assert node.state is not NodeState.RESCUING or not self.world.serving(), node
 
     def calm_down(self) -> None:
         """Everybody is mended, as many jobs print all the time, nobody asks for anything: the fleet comes to rest."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.daemon import record_stop
 from controller.snapshot import Node, NodeState
 from tests.unit.decide.world import HELD, Machine, World
 
@@ -32,13 +31,6 @@ def nodes(world: World) -> dict[str, Node]:
     return {node.name: node for node in world.store.nodes()}
 
 
-def down(world: World) -> None:
-    for machine in world.machines.values():
-        machine.runs = False
-    record_stop(world.store)
-    world.start_controller()
-
-
 def held_on(world: World, machine: Machine) -> None:
     """It gets a job that ends by nobody's work."""
     world.accept(machine, HELD)
@@ -53,7 +45,7 @@ class TestStart:
     def test_a_stopped_server_that_can_not_be_started_is_given_up(self, world: World, retired: bool) -> None:
         first = world.machines["node-1"]
         held_on(world, first)
-        down(world)
+        world.stop()
         first.broken = True
         if retired:
             world.store.ask("retire", "node-1", "admin")
@@ -63,7 +55,7 @@ class TestStart:
         assert [node.state for node in nodes(world).values()] == [NodeState.READY] * 2
 
     def test_its_deaths_are_counted_and_the_failure_is_named(self, world: World) -> None:
-        down(world)
+        world.stop()
         world.machines["node-1"].broken = True
         pass_time(world, 3)
         node = nodes(world)["node-1"]
@@ -85,8 +77,90 @@ class TestStart:
         first.runs, first.broken = False, True
         while nodes(world)["node-1"].state is not NodeState.RESCUING:
             world.step()
-        down(world)
+        world.stop()
         assert nodes(world)["node-1"].state is NodeState.RESCUING
         pass_time(world)
         assert "node-1" not in nodes(world)
         assert held_elsewhere(world, first)
+
+
+def unproved(world: World, name: str = "node-1") -> Machine:
+    """It dies with a held job, is started again, answers, and every proof fails."""
+    machine = world.machines[name]
+    held_on(world, machine)
+    machine.runs, machine.unprovable = False, True
+    return machine
+
+
+class TestProof:
+    def test_the_jobs_of_one_that_answers_and_is_never_proved_move_and_another_comes(self, world: World) -> None:
+        first = unproved(world)
+        pass_time(world)
+        assert sorted(nodes(world)) == ["node-2", "node-3"]
+        assert held_elsewhere(world, first)
+
+    def test_it_can_be_retired(self, world: World) -> None:
+        first = unproved(world)
+        pass_time(world, 5)
+        assert nodes(world)["node-1"].state is NodeState.STARTING
+        world.store.ask("retire", "node-1", "admin")
+        pass_time(world, 100)
+        assert "node-1" not in nodes(world)
+        assert held_elsewhere(world, first)
+
+    @pytest.mark.parametrize("drained", [False, True])
+    def test_it_serves_only_after_a_proof(self, world: World, drained: bool) -> None:
+        first = unproved(world)
+        if drained:
+            world.store.ask("drain", "node-1", "admin")
+        while nodes(world)["node-1"].state is not (NodeState.DRAINING if drained else NodeState.UNHEALTHY):
+            world.step()
+        if drained:
+            world.store.ask("resume", "node-1", "admin")
+        for _ in range(15):
+            world.step()
+            assert first not in world.serving()
+        first.unprovable = False
+        pass_time(world, 70)
+        assert first in world.serving()
+        assert world.history[-1].notes == ()
+
+    def test_one_that_answers_again_by_itself_is_treated_alike(self, world: World) -> None:
+        first = world.machines["node-1"]
+        held_on(world, first)
+        world.deaf.add("node-1")
+        first.hung = first.broken = first.unprovable = True
+        while nodes(world)["node-1"].state is not NodeState.DEAD:
+            world.step()
+        world.deaf.clear()
+        first.hung = False
+        pass_time(world)
+        assert "node-1" not in nodes(world)
+        assert held_elsewhere(world, first)
+
+    def test_a_fleet_that_can_not_be_proved_as_a_whole_is_left_alone_and_says_why(self, world: World) -> None:
+        for machine in world.machines.values():
+            held_on(world, machine)
+            machine.runs = False
+        world.unprovable = True
+        pass_time(world)
+        before = nodes(world)
+        pass_time(world)
+        assert set(nodes(world)) == set(before) >= {"node-1", "node-2"}
+        assert len(before) <= 2 * world.settings.nodes.min
+        assert any("look bad at once" in note for note in world.history[-1].notes)
+        assert all("can't be declared" in node.failure for node in nodes(world).values())
+        world.unprovable = False
+        pass_time(world)
+        assert sorted(nodes(world)) == ["node-1", "node-2"]
+        assert world.history[-1].notes == ()
+
+    def test_servers_that_come_in_vain_come_no_more_than_twice(self, world: World) -> None:
+        world.unprovable = True
+        world.store.ask("add", "", "admin")
+        pass_time(world, 2 * TIME)
+        assert sorted(nodes(world)) == ["node-1", "node-2", "node-4"]
+        assert any("node-4 came in place of another and can't be proved" in note for note in world.history[-1].notes)
+        world.unprovable = False
+        pass_time(world)
+        assert [node.state for node in nodes(world).values()] == [NodeState.READY] * len(nodes(world))

@@ -17,6 +17,7 @@ from typing import Any
 
 from controller.apply import Applier
 from controller.config import Health, Nodes, Scaling, Settings
+from controller.daemon import record_stop
 from controller.decide import decide
 from controller.decide.backlog import backlog
 from controller.decide.guards import prober_trouble
@@ -61,7 +62,9 @@ SETTINGS = Settings(
 FINGERPRINT = "queues"
 SLOTS = 9
 """Few, so that they are given to one node after another."""
-PENDING, HELD = 3, 4
+LONGEST_RETRY = 16.0
+"""Seconds before an effect that failed is tried again: short, as all times here."""
+PENDING, HELD, STOPPED = 3, 4, 6
 
 
 class Crash(Exception):
@@ -79,6 +82,8 @@ class Machine:
     hung: bool = False
     broken: bool = False
     """It can't be started."""
+    unprovable: bool = False
+    """It answers and fails its first proof."""
     latency: float = 0.01
     tls_error: str = ""
     proof_error: str = ""
@@ -100,7 +105,7 @@ class Machine:
         return self.answers and not (ailing or self.proof_error)
 
     def mend(self) -> None:
-        self.hung = self.broken = self.stuck = False
+        self.hung = self.broken = self.stuck = self.unprovable = False
         self.latency, self.tls_error, self.proof_error, self.free = 0.01, "", "", 10 * 2**30
 
     def reading(self, now: float) -> Reading:
@@ -134,6 +139,8 @@ class World:
     """The prober hears no node, although its canary answers."""
     emptied: dict[str, bool] = field(default_factory=dict)
     """Machines whose jobs go to others, and whether their spools are all that is left of them."""
+    unprovable: bool = False
+    """No machine at all can be proved: a mistake in the configuration, say."""
     bad_disks: set[str] = field(default_factory=set)
     """Nodes whose machines can't even be started for the first time."""
     deaf: set[str] = field(default_factory=set)
@@ -170,6 +177,13 @@ class World:
             if chance.random() < 0.5:
                 outcome_of(step, work)
         self.store.writes_left = None
+        self.start_controller()
+
+    def stop(self) -> None:
+        """`down`, and `up` without the first pass."""
+        for machine in self.machines.values():
+            machine.runs = machine.hung = False
+        record_stop(self.store)
         self.start_controller()
 
     def step(self) -> Plan:
@@ -290,10 +304,10 @@ class World:
         return number
 
     def finish(self, machine: Machine) -> None:
-        """Every job that is not held comes to its end."""
-        ended = [number for number, state in machine.jobs.items() if state != HELD]
-        self.printed += len(ended)
-        machine.jobs = {number: state for number, state in machine.jobs.items() if state == HELD}
+        """Every job that is not held or stopped comes to its end."""
+        left = {number: state for number, state in machine.jobs.items() if state in (HELD, STOPPED)}
+        self.printed += len(machine.jobs) - len(left)
+        machine.jobs = left
 
     def move_on(self) -> None:
         """One job of each machine that is emptied goes to another, as controller.jobs.mover has it: whether or not a
@@ -394,7 +408,8 @@ class Crew:
             _, outcome = self._done.pop(node)
             _, pause = self._pauses.pop(node, (0.0, 0.5))
             if outcome.error or outcome.waits:
-                self._pauses[node] = (self._world.now + min(2 * pause, 60.0), min(2 * pause, 60.0))
+                pause = min(2 * pause, LONGEST_RETRY)
+                self._pauses[node] = (self._world.now + pause, pause)
 
     def retry_in(self, node: str) -> float:
         return max(0.0, self._pauses.get(node, (0.0, 0.0))[0] - self._world.now)
@@ -447,6 +462,8 @@ class Effects:
 
         def prove() -> int:
             machine = self._answering(node)
+            if machine.unprovable or world.unprovable:
+                raise NodeError("the queue can't be declared")
             machine.queue_stopped = False
             number = world.accept(machine)
             del machine.jobs[number]
