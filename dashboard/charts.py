@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from controller.views import Trial
-from controller.views.phrases import DAY
+from controller.views.phrases import DAY, HOUR
 from dashboard.times import Span, in_utc
 
 Row = dict[str, Any]
@@ -69,6 +69,8 @@ def _milliseconds(at: float) -> int:
 
 def _clock(seconds: float) -> str:
     """How an axis that is so long names its moments."""
+    if seconds < HOUR / 3:
+        return "%H:%M:%S"
     return "%H:%M" if seconds <= DAY else "%-d %b"
 
 

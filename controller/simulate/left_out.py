@@ -9,6 +9,9 @@ from controller.jobs.demand import contentions
 from controller.simulate.trace import Trace
 from controller.store import Store
 
+LEAST = 0.01
+"""Less is no reason for a word."""
+
 
 def left_out(trace: Trace, scaling: Scaling, shared: Mapping[str, float]) -> Iterator[str]:
     """Sentences. shared: as of `shared_devices`; nothing for jobs that no fleet has printed."""
@@ -24,4 +27,5 @@ def left_out(trace: Trace, scaling: Scaling, shared: Mapping[str, float]) -> Ite
 def shared_devices(store: Store, trace: Trace) -> dict[str, float]:
     """Queues of the trace behind which all servers wait for one device, with by how much (jobs/demand.py).
     Raises StoreError."""
-    return contentions(store, {job.queue for job in trace.simulated})
+    found = contentions(store, {job.queue for job in trace.simulated})
+    return {queue: share for queue, share in found.items() if share >= LEAST}
