@@ -245,12 +245,12 @@ def _waits(trace: Sequence[Arrival], size: int) -> list[float]:
     return waits
 
 
-def one_slow_node(seed: int) -> dict[str, Outcome]:
+def one_slow_node(seed: int, seconds: float = DAY) -> dict[str, Outcome]:
     """Four nodes, one of which takes four times as long, and a stream of which a quarter keeps that one busy for 0.8 of
     its time: round robin can still do it."""
     chance = random.Random(seed)
     mean = sum(SET_UP + PER_PAGE * pages(chance) for _ in range(10_000)) / 10_000
-    trace = stream(chance, MONDAY, DAY, 60 * 0.8 / mean)
+    trace = stream(chance, MONDAY, seconds, 60 * 0.8 / mean)
     fixed = Settings(nodes=Nodes(min=4, max=4))
     worlds = {even: World(fixed, trace, 2.0, MONDAY, slow={"node-1": 4.0}, even=even) for even in (True, False)}
     return {"round robin" if even else "by work left": world.run() for even, world in worlds.items()}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from benchmarks.scaling import SHARE_LATE, WAIT, Hpa, _plan, clairvoyant, late, traces
+from benchmarks.scaling import HOUR, SHARE_LATE, WAIT, Hpa, _plan, clairvoyant, late, one_slow_node, traces
 from controller.config import Nodes, Settings
+from controller.simulate.summary import percentile
 from controller.simulate.trace import MONDAY, Arrival
 from controller.simulate.world import World
 
@@ -33,3 +34,8 @@ def test_one_day_follows_weeks_of_its_kind() -> None:
     assert known.learned
     assert known.simulated[0].at == known.begin
     assert len(known.arrivals) > 10 * len(known.simulated)
+
+
+def test_with_one_slow_node_shares_by_work_halve_the_wait() -> None:
+    p95 = {way: percentile(sorted(world.waits), 0.95) for way, world in one_slow_node(1, 3 * HOUR).items()}
+    assert p95["by work left"] <= p95["round robin"] / 2
