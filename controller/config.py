@@ -186,8 +186,9 @@ class Scaling(Section):
     dry_run: bool = False
     """Decide, and tell what would be done, but do it not."""
     forecast: bool = True
-    """Expect what came at this time of two of the last four weeks, and have the nodes there in time; it adds and never
-    removes."""
+    """Expect what came at this time of two of the last four weeks, and have those nodes there that could not be started
+    in time when it comes: all where a start takes as long as `target_wait`, hardly any where it takes seconds. It adds
+    and never removes."""
     holidays: tuple[date, ...] = ()
     """Days without schedule and forecast, and from which nothing is learned."""
     schedule: tuple[Schedule, ...] = ()

@@ -16,6 +16,10 @@ MORE, FEWER = 1.7, 0.75
 """wait-target: in how many target waits the work that is there may be begun, before nodes are ordered and before one
 goes. More than one, since what is given to a node first waits least; between both nothing changes, so that nothing is
 undone. Found by benchmarks/scaling.py on three seeds, and looked at on two others."""
+LATELY = 300.0
+"""Seconds over which the usual rate of arrivals is counted, and that of earlier weeks."""
+CHANCE = 3.0
+"""Roots of their number by which arrivals must be more, or may become more, for it to be no chance."""
 WORTH = 0.25
 """What another node must add, in nodes, to be worth its price."""
 
@@ -47,7 +51,7 @@ def asks(fleet: Fleet, scaling: Scaling) -> Iterator[Ask]:
             yield Ask(
                 "schedule", one.min, f"from {one.start:%H:%M} to {one.end:%H:%M} at least {one.min} servers serve"
             )
-    if scaling.forecast and (ask := forecast(fleet.load, scaling)):
+    if scaling.forecast and (ask := forecast(fleet, scaling)):
         yield ask
 
 
@@ -97,7 +101,7 @@ def worth(nodes: int, contention: float) -> int:
 def _asked_by_time(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling: Scaling) -> Ask:
     late = fleet.load.start_up >= scaling.target_wait
     rate = max(demand.rate, demand.peak) if late else demand.rate
-    steady = _steady(demand, rate, scaling)
+    steady = _kept(fleet, *(_steady(demand, one, scaling) for one in (rate, _soon(rate, fleet))))
     backlog = _backlog_needs(demand, work, fleet, scaling)
     if backlog.nodes > steady:
         return backlog
@@ -116,12 +120,16 @@ def _backlog_needs(demand: Demand, work: list[QueueWork], fleet: Fleet, scaling:
 
     New nodes help only from their start on.
     """
-    few, enough = (_to_begin_within(part * scaling.target_wait, work, demand, fleet) for part in (MORE, FEWER))
-    nodes = max(few, min(fleet.meant, enough))
     wait = scaling.target_wait
+    nodes = _kept(fleet, *(_to_begin_within(part * wait, work, demand, fleet) for part in (MORE, FEWER)))
     seconds, coming = sum(one.seconds for one in work), demand.coming(wait)
     said = f"{demand.queue}: {seconds:.0f} s of work wait, and {coming:.0f} s more come within {wait:.0f} s"
     return Ask("wait-target", nodes, said)
+
+
+def _kept(fleet: Fleet, few: int, enough: int) -> int:
+    """At least `few`, and of those that there are no more than `enough`: between both nothing changes."""
+    return max(few, min(fleet.meant, enough))
 
 
 def _to_begin_within(horizon: float, there: list[QueueWork], demand: Demand, fleet: Fleet) -> int:
@@ -136,18 +144,40 @@ def _to_begin_within(horizon: float, there: list[QueueWork], demand: Demand, fle
     return nodes
 
 
-def forecast(load: Load, scaling: Scaling) -> Ask | None:
-    """What the same time of earlier weeks would need."""
-    needs = [
-        (worth(_steady(demand, demand.forecast, scaling), demand.contention), demand)
-        for demand in load.demands
-        if demand.forecast
-    ]
+def forecast(fleet: Fleet, scaling: Scaling) -> Ask | None:
+    """Of what the same time of earlier weeks would need, as many as can't be had in time when it comes."""
+    expected = [demand for demand in fleet.load.demands if demand.forecast]
+    needs = [(_expects(demand, demand.forecast, scaling), demand) for demand in expected]
     if not needs:
         return None
     nodes, demand = max(needs, key=lambda need: need[0])
+    start_up, wait = fleet.load.start_up, scaling.target_wait
+    enough = max(_expects(demand, _soon(demand.forecast, fleet), scaling) for demand in expected)
+    before = _kept(fleet, *(_before_it_comes(count, start_up, wait) for count in (nodes, enough)))
     said = f"{demand.queue}: {demand.forecast * 60:.1f} jobs a minute came at this time of two earlier weeks"
-    return Ask("forecast", nodes, said)
+    if before < nodes:
+        said += f"; of {nodes} servers that would do the others start in {start_up:.1f} s, in time when jobs come"
+    return Ask("forecast", before, said)
+
+
+def _expects(demand: Demand, rate: float, scaling: Scaling) -> int:
+    return worth(_steady(demand, rate, scaling), demand.contention)
+
+
+def _soon(rate: float, fleet: Fleet) -> float:
+    """What a rate may be counted as after a start-up time, if by chance more jobs come meanwhile: a node that is enough
+    for less would be ordered again while it goes."""
+    return rate + CHANCE * math.sqrt(rate * fleet.load.start_up) / LATELY
+
+
+def _before_it_comes(nodes: int, start_up: float, wait: float) -> int:
+    """How many of these nodes must serve before a burst begins that keeps all of them busy.
+
+    One that is ordered at its beginning serves a start-up time later. What comes until then, nodes * start_up seconds
+    of work, is given to those that are there, and they do it within the target wait. Where a start takes as long as
+    that all must be there, and where none was measured none can be relied on.
+    """
+    return math.ceil(nodes * start_up / wait - 1e-9) if 0 < start_up < wait else nodes
 
 
 def _steady(demand: Demand, rate: float, scaling: Scaling) -> int:

@@ -12,15 +12,13 @@ from datetime import date, datetime, timedelta
 from statistics import fmean, median
 
 from controller.decide.backlog import UNMEASURED
+from controller.decide.policies import CHANCE, LATELY
 from controller.jobs.contention import Printed, contention
 from controller.snapshot import Demand
 from controller.store import Store
 
-NOW, LATELY, HOUR = 60.0, 300.0, 3600.0
-"""Seconds over which arrivals are counted."""
-CHANCE = 3.0
-"""Roots by which a minute must be busier to count as such. With one, every sixth minute of a steady stream does, and by
-benchmarks/scaling.py that costs 3 % of its node-hours."""
+NOW, HOUR = 60.0, 3600.0
+"""Seconds over which arrivals are counted, beside LATELY."""
 MINUTE = 60.0
 WEEKS, AGREED = 4, 2
 """Earlier weeks that are learned from, and how many of them must have been as busy: what came once is not expected."""
@@ -108,7 +106,8 @@ def measure(
 
 
 def _latest(usual: float, latest: float) -> float:
-    """The last minute's rate where it is no chance: arrivals at random vary by the root of their number."""
+    """The last minute's rate where it is no chance: arrivals at random vary by the root of their number. With one such
+    root every sixth minute of a steady stream would count, and by benchmarks/scaling.py cost 3 % of its node-hours."""
     return latest if (latest - usual) * NOW > CHANCE * math.sqrt(usual * NOW) else usual
 
 

@@ -1,61 +1,18 @@
-"""How many nodes should serve: what the rules ask, the bounds, and the first step towards it."""
+"""How many nodes should serve: the bounds, and the first step towards it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
-from pathlib import Path
-from time import time as clock
 
 import pytest
-from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from controller.config import Nodes, Scaling, Schedule, Settings
-from controller.decide import decide
-from controller.decide.backlog import backlog
-from controller.decide.policies import Fleet, runs, steady_nodes, threshold, wait_target, worth
-from controller.decide.scaling import scale
-from controller.jobs.demand import demands, measure
-from controller.jobs.table import Job, JobTable
-from controller.plan import Aim, Drain, Order, Pause, Plan
-from controller.snapshot import Backlog, Cause, Demand, Goal, Load, NodeSight, NodeState, QueueWork, Wish
-from controller.store import Store
-from tests.builders import command, job, queue, reading, sight, snapshot
-
-KNOWN = Load(known_for=1000.0)
-"""Nothing was asked for in the whole window."""
-FREE = tuple(range(20, 40))
-
-
-@pytest.fixture
-def store(tmp_path: Path):
-    store = Store(tmp_path / "cupsfleet.db", create=True)
-    yield store
-    store.close()
-
-
-def with_scaling(minimum: int = 2, maximum: int = 8, **scaling) -> Settings:
-    """By counted jobs, unless another policy is named: what holds for any is easier to see there."""
-    return Settings(nodes=Nodes(min=minimum, max=maximum), scaling=Scaling(**{"policy": "threshold", **scaling}))
-
-
-def loaded(slot: int, jobs: int, seconds: float | None = None, stuck: int = 0, **seen) -> NodeSight:
-    work = QueueWork("office", jobs, 5.0 * jobs if seconds is None else seconds)
-    return sight(slot, backlog=Backlog((work,), stuck), **seen)
-
-
-def plan(*sights: NodeSight, load: Load = KNOWN, settings: Settings | None = None, **rest) -> Plan:
-    return decide(snapshot(*sights, load=load, free_slots=FREE, **rest), settings or with_scaling())
-
-
-def orders(found: Plan) -> int:
-    return sum(isinstance(step, Order) for step in found.steps)
-
-
-def leaving(found: Plan) -> list[str]:
-    return [step.node for step in found.steps if isinstance(step, Aim) and step.goal == "retire"]
+from controller.config import Schedule
+from controller.decide.policies import runs
+from controller.plan import Aim, Drain, Pause
+from controller.snapshot import Cause, Goal, Load, NodeState, Wish
+from tests.builders import command, sight
+from tests.unit.decide.loads import KNOWN, leaving, loaded, orders, plan, with_scaling
 
 
 class TestGrowing:
@@ -91,45 +48,6 @@ class TestGrowing:
 
     def test_what_only_people_can_further_is_no_reason(self) -> None:
         assert plan(loaded(1, 0, stuck=50), loaded(2, 0, stuck=50)).steps == ()
-
-
-class TestBacklog:
-    def test_jobs_that_can_print_are_work(self) -> None:
-        found = backlog(reading("node-1", jobs=3), {"office": 7.0})
-        assert found is not None
-        assert (found.jobs, found.seconds, found.stuck) == (3, 21.0, 0)
-
-    def test_held_and_stopped_jobs_are_not(self) -> None:
-        jobs = [replace(job(0), state=4), replace(job(1), state=6), job(2)]
-        assert backlog(replace(reading("node-1"), jobs=tuple(jobs)), {}) == Backlog((QueueWork("office", 1, 5.0),), 2)
-
-    @pytest.mark.parametrize("blocked", [queue(state=5), queue(state=4, reasons=("media-empty-error",))])
-    def test_nor_is_what_waits_for_paper_or_stands_in_a_stopped_queue(self, blocked) -> None:
-        assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3, frozenset({"office"}))
-
-    def test_one_that_has_printed_for_long_goes_on_for_as_long_again(self) -> None:
-        jobs = (replace(job(0), state=5), job(1))
-        found = backlog(replace(reading("node-1"), jobs=jobs), {"office": 7.0}, {jobs[0].id: 100.0})
-        assert found == Backlog((QueueWork("office", 2, 107.0, current=100.0),))
-
-    @pytest.mark.parametrize("blocked", [queue(state=5), queue(state=4, reasons=("media-empty-error",))])
-    def test_what_comes_for_a_printer_that_stands_still_everywhere_is_no_reason(self, blocked, store) -> None:
-        """Sixty jobs in a minute, and none of them can print before somebody looks after the printer."""
-        now = int(clock())
-        with store.transaction():
-            JobTable(store).put(Job(f"u{n}", n, "node-1", "office", "a", created=now - 50 + n) for n in range(50))
-        load = replace(KNOWN, demands=demands(store), start_up=2.0)
-        assert load.demands[0].latest > 0
-        stuck = [sight(slot, reading=reading(f"node-{slot}", jobs=30, queues=(blocked,))) for slot in (1, 2)]
-        settings = with_scaling(policy="wait-target")
-        found = plan(*stuck, load=load, settings=settings)
-        assert (found.scale.wanted, orders(found)) == (2, 0)
-        assert any("stands still on every server" in one.value for one in found.scale.inputs)
-        assert orders(plan(stuck[0], loaded(2, 30), load=load, settings=settings)) > 0, "on one node it prints"
-
-    def test_silence_is_not_emptiness(self) -> None:
-        assert backlog(reading("node-1", error="refused"), {}) is None
-        assert backlog(None, {}) is None
 
 
 class TestShrinking:
@@ -263,197 +181,6 @@ class TestTimetable:
     def test_one_may_last_beyond_midnight(self, day, hour, inside) -> None:
         night = Schedule(days=("mon",), start=time(22), end=time(6), min=4)
         assert runs(night, datetime(2027, 1, day, hour, tzinfo=UTC)) is inside
-
-
-class TestWaitTarget:
-    SCALING = Scaling(policy="wait-target")
-    NOW = 1.8e9
-
-    def fleet(
-        self, rate: float, service: float = 10.0, work: float = 0.0, start_up: float = 2.0, ready: int = 2
-    ) -> Fleet:
-        load = Load((Demand("office", rate, 2 * rate, service),), start_up=start_up)
-        return Fleet(ready, ready, (Backlog((QueueWork("office", 1, work),)),), load)
-
-    def test_a_steady_stream_gets_more_nodes_than_it_keeps_busy(self) -> None:
-        assert 6 <= wait_target(self.fleet(rate=0.5), self.SCALING).nodes <= 8
-
-    def test_erlang(self) -> None:
-        """Ten servers, eight busy on average: 40.9 % of the arrivals wait (Erlang C, from tables)."""
-        assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.410) == 10
-        assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.408) == 11
-
-    def test_work_that_waits_is_begun_within_the_target(self) -> None:
-        """300 s of work; two nodes do 102 of it in 51 s, the 1.7 waits that it may take, new ones 49 each."""
-        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 5
-
-    def test_between_what_orders_a_node_and_what_lets_one_go_nothing_changes(self) -> None:
-        def nodes(work: float) -> int:
-            fleet = Fleet(4, 4, self.fleet(rate=0.0, work=work).backlogs, self.fleet(rate=0.0).load)
-            return wait_target(fleet, self.SCALING).nodes
-
-        assert [nodes(work) for work in (60.0, 70.0, 100.0, 200.0, 210.0)] == [3, 4, 4, 4, 5]
-
-    def test_queues_share_nodes_and_the_one_that_needs_most_counts(self) -> None:
-        works = Backlog((QueueWork("office", 60, 300.0), QueueWork("lab", 1, 5.0), QueueWork("hall", 1, 5.0)))
-        alone = Fleet(2, 2, (Backlog(works.work[:1]),), Load(start_up=2.0))
-        together = Fleet(2, 2, (works,), Load(start_up=2.0))
-        assert wait_target(together, self.SCALING) == wait_target(alone, self.SCALING)
-
-    def test_a_job_without_end_takes_one_node_and_asks_for_no_second_one(self) -> None:
-        endless = Backlog((QueueWork("office", 1, 5000.0, current=5000.0),))
-        fleet = Fleet(2, 2, (endless, Backlog()), self.fleet(rate=0.0).load)
-        assert wait_target(fleet, self.SCALING).nodes <= 2
-
-    def test_a_job_that_prints_and_prints_where_none_ever_did_is_no_reason_for_another_node(self) -> None:
-        """Two that hang at a printer which says nothing, in a queue whose jobs took half a second, or a new one."""
-        hangs = (Backlog((QueueWork("office", 1, 200.0, current=200.0),)),) * 2
-
-        def nodes(services: list[float], queue: str = "office") -> int:
-            load = Load((measure(queue, [self.NOW - 200] * 2, services, self.NOW),), start_up=2.0)
-            return wait_target(Fleet(2, 2, hangs, load), self.SCALING).nodes
-
-        assert max(nodes([0.5] * 20), nodes([]), nodes([], "lab")) <= 2
-        assert nodes([30.0] * 20) == 3, "here jobs are long at times, and the next one would wait"
-
-    def test_a_few_quick_jobs_of_a_new_queue_ask_for_nothing(self) -> None:
-        """As many as a handful of tests print, of which one stood still for a while."""
-        arrivals = [self.NOW - 10 * number for number in range(30, 0, -1)]
-        for services in ([], [0.5], [0.5] * 8 + [100.0], [0.1] * 4 + [60.0]):
-            load = Load((measure("office", arrivals, services, self.NOW),), start_up=2.0)
-            fleet = Fleet(2, 2, (Backlog((QueueWork("office", 2, 10.0, current=5.0),)), Backlog()), load)
-            assert wait_target(fleet, self.SCALING).nodes <= 2, services
-
-    def test_a_burst_is_taken_to_go_on_for_as_long_as_it_has_lasted(self) -> None:
-        """Fifteen jobs that somebody sent at once, and none since: 75 s of work for two nodes, and no more to come."""
-        arrivals = [self.NOW - 5 + number / 15 for number in range(15)]
-        demand = measure("office", arrivals, [], self.NOW)
-        fleet = Fleet(2, 2, (Backlog((QueueWork("office", 15, 75.0),)),), Load((demand,), start_up=2.0))
-        assert wait_target(fleet, self.SCALING).nodes == 2
-        lasts = replace(fleet, load=replace(fleet.load, demands=(replace(demand, burst=60.0),)))
-        assert wait_target(lasts, self.SCALING).nodes > 2
-
-    def test_where_jobs_wait_for_each_other_only_nodes_that_help_are_asked_for(self) -> None:
-        fleet = self.fleet(rate=1.0, work=2000.0)
-        (demand,) = fleet.load.demands
-        shared = replace(fleet, load=replace(fleet.load, demands=(replace(demand, contention=0.5),)))
-        ask = wait_target(shared, self.SCALING)
-        assert (wait_target(fleet, self.SCALING).nodes > 20, ask.nodes) == (True, 2)
-        assert "more than 2 would print hardly faster" in ask.reason
-        told = plan(loaded(1, 1), loaded(2, 1), load=shared.load).scale.inputs
-        assert any("each takes 50% longer for another one beside it" in one.value for one in told)
-
-    @pytest.mark.parametrize(("contention", "most"), [(0.0, 16), (0.1, 10), (0.2, 5), (0.5, 2), (0.9, 1), (1.0, 1)])
-    def test_a_node_is_worth_a_quarter_of_one(self, contention, most) -> None:
-        assert worth(16, contention) == most
-
-    def test_where_a_start_takes_longer_than_the_target_headroom_is_kept_and_told(self) -> None:
-        slow, fast = self.fleet(rate=0.2, start_up=120.0), self.fleet(rate=0.2)
-        ask = wait_target(slow, self.SCALING)
-        assert ask.nodes > wait_target(fast, self.SCALING).nodes
-        assert "for a server takes 120 s to start" in ask.reason
-
-
-POLICIES = st.sampled_from(["wait-target", "threshold"])
-AMOUNT = st.floats(0, 2000) | st.floats(0, 120)
-WORKS = st.tuples(st.floats(0, 2), st.floats(0, 2), AMOUNT, AMOUNT)
-"""Jobs a second over minutes and in the last one, seconds of work that wait, and of the job that prints."""
-
-
-def asked_for(works, nodes: int, start_up: float, policy: str = "wait-target") -> int:
-    """What the policy asks for where so many nodes serve."""
-    rate, latest, waiting, current = works
-    load = Load((Demand("office", rate, rate, 8.0, 1.5, latest=latest),), start_up=start_up)
-    work = QueueWork("office", round((waiting + current) / 8.0), waiting + current, current)
-    fleet = Fleet(nodes, nodes, (Backlog((work,)),), load)
-    return (threshold if policy == "threshold" else wait_target)(fleet, Scaling()).nodes
-
-
-@given(WORKS, WORKS, st.integers(1, 20), st.floats(0, 200), POLICIES)
-@example((0.0, 0.0, 100.0, 47.0), (0.0, 0.0, 0.0, 10.0), 1, 2.0, "wait-target")
-def test_more_load_never_asks_for_fewer(works, more, nodes, start_up, policy) -> None:
-    larger = tuple(map(sum, zip(works, more, strict=True)))
-    assert asked_for(larger, nodes, start_up, policy) >= asked_for(works, nodes, start_up, policy)
-
-
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(0, 5), st.integers(0, 30), POLICIES)
-def test_more_jobs_never_lower_desired(jobs, where, more, policy) -> None:
-    larger = [count + more * (index == where % len(jobs)) for index, count in enumerate(jobs)]
-
-    def desired(counts: list[int]) -> int:
-        sights = (loaded(slot, count) for slot, count in enumerate(counts, 1))
-        return plan(*sights, settings=with_scaling(policy=policy)).scale.desired
-
-    assert desired(larger) >= desired(jobs)
-
-
-@given(
-    st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6),
-    POLICIES,
-    st.sampled_from([NodeState.READY, NodeState.UNHEALTHY]),
-)
-def test_missing_data_never_shrinks(jobs, policy, unwell) -> None:
-    sights = [
-        sight(slot, unwell, error="timed out", silent_for=1.0) if count is None else loaded(slot, count)
-        for slot, count in enumerate([None, *jobs], 1)
-    ]
-    found = plan(*sights, settings=with_scaling(policy=policy))
-    assert found.scale.desired >= len(sights)
-    assert leaving(found) == []
-
-
-PASS = 60.0
-"""Seconds between two passes of `sizes`."""
-
-
-def sizes(works, nodes: int, load: Load, settings: Settings, passes: int) -> list[int]:
-    """A fleet over so many passes in which nothing changes but its size: all bounds hold, growth is there by the next
-    pass, and one node goes at a time."""
-    rate, latest, waiting, current = works
-    work = Backlog((QueueWork("office", round((waiting + current) / 8.0), waiting + current, current),))
-    demands = (Demand("office", rate, rate, 8.0, 1.5, latest=latest, forecast=latest / 2),)
-    found = [nodes]
-    wished: list[tuple[int, int]] = []
-    for number in range(passes):
-        seen = (sight(slot, backlog=work if slot == 1 else Backlog()) for slot in range(1, found[-1] + 1))
-        wishes = tuple(Wish((number - then) * PASS, wanted) for then, wanted in wished)
-        known = replace(load, demands=demands, wishes=wishes)
-        decided = scale(snapshot(*seen, load=known), settings, found[-1], coming=0)
-        wished.append((number, decided.wanted))
-        found.append(max(decided.desired, found[-1] - 1))
-    return found
-
-
-@given(
-    WORKS,
-    st.integers(1, 20),
-    st.floats(0, 200),
-    POLICIES,
-    st.sampled_from([1, 4, 20]),
-    st.floats(0.5, 20),
-    st.floats(0, 0.99),
-    st.sampled_from([0.0, 60.0]),
-    st.floats(0, 24),
-    st.sampled_from([(), (Schedule(start=time(8), end=time(18), min=5),)]),
-)
-@hypothesis_settings(max_examples=60)
-def test_a_constant_load_ends_in_a_constant_size(
-    works, nodes, start_up, policy, step, up, share, budget, left, schedule
-) -> None:
-    scaling = {"policy": policy, "step": step, "schedule": schedule, "max_node_hours_per_day": budget}
-    depths = {"queue_depth_per_node": up, "queue_depth_per_node_down": up * share}
-    load = replace(KNOWN, start_up=start_up, local=TestTimetable.MONDAY_NOON, node_hours=30.0 - left, hours_left=12.0)
-    found = sizes(works, nodes, load, with_scaling(1, 12, **scaling, **depths), passes=60)
-    assert len(set(found[-20:])) == 1, found
-
-
-@given(WORKS, st.integers(1, 20), st.floats(0, 200))
-def test_so_does_one_by_measured_times(works, nodes, start_up) -> None:
-    """At most one step up, and one back: those on their way were needed until they served."""
-    sizes = [nodes]
-    for _ in range(4):
-        sizes.append(max(1, asked_for(works, sizes[-1], start_up)))
-    assert sizes[3] == sizes[4], sizes
 
 
 def test_a_node_that_goes_is_drained() -> None:
