@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from controller.jobs import remote
 from controller.jobs.custody import Custody
 from controller.jobs.desk import Desk
 from controller.jobs.moves import MoveTable
+from controller.jobs.remote import Standing
 from controller.jobs.table import Job, JobTable
 from controller.snapshot import Node, NodeState
 from controller.store import Store
@@ -107,3 +109,23 @@ def test_commands_about_jobs_and_about_nodes_are_kept_apart(store: Store) -> Non
     assert [command.verb for command in store.open_commands(of_jobs=False)] == ["retire"]
     desk(store).work()
     assert [command.verb for command in store.open_commands()] == ["retire"]
+
+
+def test_a_job_that_a_filter_stopped_is_held_first_for_cupsd_releases_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Standing(JOB.id, JOB.uuid, "stopped", "Alice", "no-hold", 1, incoming=False, size_kb=1)
+    states = [found.state]
+
+    def told(state: str) -> Callable[..., None]:
+        return lambda *_: states.append(state)
+
+    monkeypatch.setattr(remote, "standing", lambda *_: replace(found, state=states[-1]))
+    monkeypatch.setattr(remote, "hold", told("held"))
+    monkeypatch.setattr(remote, "free", told("pending"))
+    with store.transaction():
+        store.put_node(Node("node-1", 1, "process", "127.0.0.1", free_port(), NodeState.READY))
+    store.ask("release-job", JOB.uuid, "alice")
+    desk(store, lambda node, _: Target(node.name, node.host, node.port, "root")).work()
+    assert store.command(1)["outcome"] == f"job {JOB.id} is pending"
+    assert states == ["stopped", "held", "pending"]
