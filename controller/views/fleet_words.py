@@ -89,6 +89,8 @@ def _controller(status: Mapping[str, Any]) -> str:
     controller = status["controller"]
     if controller["pid"] is None:
         return "No controller runs, so nothing is repaired; start it with: ./cupsfleet up. "
+    if controller["age"] is None:
+        return "The controller has not looked at the fleet yet. "
     return "The controller does not report, so nothing may be repaired. " if controller["silent"] else ""
 
 

@@ -110,3 +110,15 @@ def test_a_fleet_that_was_stopped_says_so_and_nothing_else(views: Views) -> None
     said(views, sight(1), sight(2))
     publish_stop(views.store)
     assert sentence(views.status()) == "Nobody can print: the fleet is stopped. Start it with: ./cupsfleet up"
+
+
+def test_a_controller_that_begins_is_not_called_silent(views: Views) -> None:
+    begun = "The controller has not looked at the fleet yet. Nobody can print: there is no server yet."
+    assert sentence(views.status()) == begun
+
+
+def test_a_controller_that_hangs_is_called_silent(views: Views) -> None:
+    said(views, sight(1), sight(2))
+    seen = views.store.fact("sight")
+    views.store.put_fact("sight", {**seen, "at": seen["at"] - 60})
+    assert sentence(views.status()).startswith("The controller does not report, so nothing may be repaired. All 2")
