@@ -182,16 +182,15 @@ class Proxy:
     def _renew_worker(self) -> None:
         """A new worker from the file that is there. Raises ReloadFailed when none took over."""
         before = self.runtime.processes()
-        self.runtime.order_reload()
+        if refusal := self.runtime.order_reload():
+            raise self._no_worker(_alerts(refusal))
 
         def taken_over() -> bool:
             if not self.running():  # whoever starts it again waits for our lock
                 raise ReloadFailed(f"HAProxy in {self.folder} ended while it was reloaded; start it again")
             now = self.runtime.processes()
             if now.failed > before.failed:
-                raise ReloadFailed(
-                    f"HAProxy in {self.folder} did not start a new worker ({self._last_alert()}); the old one serves on"
-                )
+                raise self._no_worker(self._last_alert())
             fresh = set(now.workers) - set(before.workers)
             return bool(fresh) and self.runtime.worker() in fresh
 
@@ -201,6 +200,9 @@ class Proxy:
             )
         with suppress(PermissionError):  # one that hangs answers nobody
             _in_time(lambda: not old_workers.listening(self.runtime), LEAVE_SECONDS)
+
+    def _no_worker(self, why: str) -> ReloadFailed:
+        return ReloadFailed(f"HAProxy in {self.folder} did not start a new worker ({why}); the old one serves on")
 
     def _or_restore(self, last_good: dict[str, str], action: Callable[[], None], worker_too: bool = False) -> None:
         """Put the files back when the action fails. worker_too: it may have done a part, so the worker loads them."""

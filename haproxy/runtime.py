@@ -48,9 +48,9 @@ RATE_LIMITS = ("ConnRateLimit", "SessRateLimit", "SslRateLimit")
 
 NOTHING = r"\s*"
 _CHANGE = r"(no need to change the {0}|{1} changed from '[^']*' to '[^']*')"
-ADDRESS_CHANGED = (
-    _CHANGE.format("addr", "IP") + ", " + _CHANGE.format("port", "port") + r"( by 'stats socket command')?\s*"
-)
+_ADDRESS, _PORT = _CHANGE.format("addr", "IP"), _CHANGE.format("port", "port")
+ADDRESS_CHANGED = rf"(nothing changed|({_ADDRESS}, )?{_PORT}|{_ADDRESS})( by 'stats socket command')?\s*"
+"""HAProxy 2.6 says of address and port whether they changed; from 3.0 on what did not change is not mentioned."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,15 @@ class Runtime:
             raise ProxyDown(f"the HAProxy master in {self.folder} gave no answer; it may be reloading, ask again")
         return parse_processes(answer)
 
-    def order_reload(self) -> None:
-        """Ask the master for a new worker. HAProxy 2.6 answers nothing, later ones with what the worker said."""
+    def order_reload(self) -> str:
+        """Ask the master for a new worker; returns what was said when there is none, '' when it is not known yet.
+
+        HAProxy 2.6 answers nothing, later ones whether it came, and what it said.
+        """
         answer = self.ask("reload", MASTER, deadline=30.0)
-        if not re.match(r"\s*\Z|Success=1", answer):
+        if not re.match(r"\s*\Z|Success=[01]\b", answer):
             raise RuntimeRefused(f"the HAProxy master in {self.folder} refused to reload: {answer.strip()[:500]}")
+        return answer if answer.startswith("Success=0") else ""
 
     def ask(self, command: str, name: str = SOCKETS["stats"], deadline: float | None = None) -> str:
         """One command, its whole answer."""

@@ -393,13 +393,14 @@ def test_a_plan_that_a_death_interrupts_anywhere_is_finished_or_taken_back(own_s
 
 
 class DiesFirst(Runtime):
-    def order_reload(self) -> None:
+    def order_reload(self) -> str:
         raise Killed
 
 
 class Dying(Runtime):
-    def order_reload(self) -> None:
+    def order_reload(self) -> str:
         os.kill(self.processes().master, signal.SIGKILL)
+        return ""
 
 
 def test_a_death_in_the_middle_of_a_reload_is_seen_at_once(own_site: Site) -> None:

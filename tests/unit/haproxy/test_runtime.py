@@ -38,6 +38,9 @@ class Scripted(Runtime):
         (ADDRESS, CHANGED),
         (ADDRESS, "no need to change the addr, port changed from '1' to '9632' by 'stats socket command'\n\n"),
         (ADDRESS, "no need to change the addr, no need to change the port by 'stats socket command'\n\n"),
+        (ADDRESS, "port changed from '1' to '9632' by 'stats socket command'\n\n"),
+        (ADDRESS, "IP changed from '127.0.0.1' to '127.0.0.2' by 'stats socket command'\n\n"),
+        (ADDRESS, "nothing changed\n\n"),
         (MapSlot(3), "\n"),
     ],
 )
@@ -56,12 +59,28 @@ def test_known_answers_pass(step: Step, answer: str) -> None:
         (ADDRESS, "\n"),
         (ADDRESS, "Invalid addr format.\n"),
         (ADDRESS, CHANGED + "and something else\n"),
+        (ADDRESS, "Invalid addr 'x'\n"),
+        (ADDRESS, "problem converting port 'x' to an int\n"),
         (SetWeight(1, 5), "ok\n"),
     ],
 )
 def test_unknown_answers_are_refusals(step: Step, answer: str) -> None:
     with pytest.raises(RuntimeRefused):
         Scripted(answer).carry_out(step)
+
+
+REFUSED = "Success=0\n--\n[ALERT]    (1) : config : no such file\n"
+
+
+@pytest.mark.parametrize(("answer", "known"), [("\n", ""), ("Success=1\n--\nready\n", ""), (REFUSED, REFUSED)])
+def test_a_reload_of_2_6_and_of_3_0(answer: str, known: str) -> None:
+    assert Scripted(answer).order_reload() == known
+
+
+@pytest.mark.parametrize("answer", ["Unknown command\n", "Success=2\n"])
+def test_an_unknown_answer_to_a_reload_is_a_refusal(answer: str) -> None:
+    with pytest.raises(RuntimeRefused):
+        Scripted(answer).order_reload()
 
 
 def test_servers_are_read_by_column_names() -> None:
