@@ -6,16 +6,30 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from haproxy.model import slot_of
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
 from tests.process.edge.door import Site, basic, context, raw
 from tests.process.edge.ippwire import attribute, user
 from tests.process.edge.nodes import until
 from tests.process.fleet import with_password
+
+
+def test_haproxy_finds_nothing_odd_in_its_configuration(site: Site) -> None:
+    said = (site.proxy.folder / "haproxy.log").read_text()
+    assert [line for line in said.splitlines() if "config : " in line] == []
+
+
+def test_no_http_2_in_plain_text(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.edge.port), timeout=30) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        with suppress(ConnectionResetError):
+            assert connection.recv(4096) == b""
 
 
 @pytest.mark.parametrize("encryption", [["-E"], []], ids=["required", "on demand"])
@@ -173,8 +187,18 @@ def test_a_job_is_found_wherever_it_is(site: Site, by: str, operation: int) -> N
     for job in jobs:
         named = [ippwire.printer(), attribute(0x21, "job-id", job)]
         if by == "job-uri":
-            named = [attribute(0x45, "Job-URI", f"ipp://localhost/jobs/{job}")]
+            named = [attribute(0x45, "job-uri", f"ipp://localhost/jobs/{job}")]
         assert ippwire.status(client.ipp(ippwire.request(operation, *named), path="/jobs/")) < 0x100
+
+
+def test_a_job_is_found_however_its_uri_is_spelt(site: Site) -> None:
+    """cupsd 2.4.2 knows attributes in capitals too, 2.4.10 misses them: whoever understands it has to be its node."""
+    job = site.client().print()
+    node = site.nodes[slot_of(job) - 1]
+    before = node.access_log().count("Get-Job-Attributes")
+    asked = ippwire.request(9, attribute(0x45, "Job-URI", f"ipp://localhost/jobs/{job}"))
+    assert ippwire.status(site.client().ipp(asked, path="/jobs/")) in (0, 0x0400)
+    until("its node was asked", lambda: node.access_log().count("Get-Job-Attributes") > before)
 
 
 def test_a_job_of_an_empty_slot_is_not_found(site: Site) -> None:
