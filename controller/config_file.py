@@ -17,6 +17,20 @@ STARTER_VARIABLES = {"CUPSFLEET_VENV", "CUPSFLEET_PYTHON", "CUPSFLEET_STATE_DIR"
 """Read by the start script and the command line, not settings."""
 
 
+KINDS = {
+    "int": "a whole number",
+    "int_from_float": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "string": "a text in quotes",
+    "tuple": "a list in brackets",
+    "dict": "a section with a line for each of its settings",
+    "model": "a section with a line for each of its settings",
+}
+"""What a value of a wrong type should have been, by pydantic's name for that mistake without `_type` or `_parsing`."""
+
+
 class ConfigError(Exception):
     """The configuration can't be used; each line of the message names one field, what was given, what is allowed."""
 
@@ -89,7 +103,8 @@ def _sentence(path: Path | None, detail: Any) -> str:
 
 
 def _allowed(detail: Any, message: str) -> str:
-    allowed = message.removeprefix("Input should be ").removeprefix("String should match pattern ")
+    kind = detail["type"].rpartition("_")[0] if detail["type"].endswith(("_type", "_parsing")) else detail["type"]
+    allowed = KINDS.get(kind) or message.removeprefix("Input should be ").removeprefix("String should match pattern ")
     description = _description(detail["loc"])
     return f"{allowed} ({description})" if description else allowed
 

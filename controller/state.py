@@ -87,7 +87,7 @@ class State:
             (self.folder / ".writable").unlink()
         except OSError as error:
             raise StateError(
-                f"the state folder {self.folder} can't be written: {error.strerror}; "
+                f"the state folder {self.folder} can't be written: {_why(error)}; "
                 "free or allow space there, or choose another one with --state"
             ) from None
 
@@ -148,6 +148,11 @@ class State:
             return int(text) if text.isdigit() else None
         finally:
             os.close(handle)
+
+
+def _why(error: OSError) -> str:
+    """What stood in the way."""
+    return f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror or str(error)
 
 
 def _locked(handle: int, kind: int) -> bool:

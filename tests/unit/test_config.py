@@ -64,6 +64,13 @@ def test_durations(write, written, seconds) -> None:
     [
         ("[nodes]\nmin = 0", ["nodes.min", "given 0", "greater than or equal to 1"]),
         ('[nodes]\ndriver = "vmware"', ["nodes.driver", "given 'vmware'", "'process'"]),
+        ('[nodes]\nmin = "two"', ["nodes.min was given 'two', allowed: a whole number (Nodes that serve"]),
+        ("[nodes]\nmin = 2.5", ["nodes.min was given 2.5, allowed: a whole number (Nodes"]),
+        ("[nodes]\nexisting = 7", ["nodes.existing was given 7, allowed: a list in brackets (CUPS servers"]),
+        ("[front_door]\nname = 5", ["front_door.name was given 5, allowed: a text in quotes (Host name"]),
+        ('[costs]\nprepaid = "maybe"', ["costs.prepaid was given 'maybe', allowed: true or false (Whether"]),
+        ("nodes = 3", ["nodes was given 3, allowed: a section with a line for each of its settings"]),
+        ('[nodes]\nprice_per_hour = "x"', ["nodes.price_per_hour was given 'x', allowed: a number (What"]),
         ("[nodes]\nmaximum = 3", ["nodes.maximum is not a setting", "start_timeout"]),
         ("[nodse]\nmin = 3", ["nodse is not a setting", "nodes"]),
         ('[health]\ninterval = "3 parsecs"', ["health.interval", "'3 parsecs'", '"30s"']),
