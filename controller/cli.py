@@ -66,6 +66,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     CostsError: FAILED,
     PeopleError: BAD_CONFIG,
     lifetime.NotRunning: NOT_RUNNING,
+    lifetime.Unequipped: BAD_STATE,
     lifetime.LifetimeError: FAILED,
     ProxyError: FAILED,
     subprocess.SubprocessError: FAILED,
@@ -133,6 +134,7 @@ def up(
         raise place.already_runs()
     place.ask_for_room()
     lifetime.check_certificates(settings)
+    lifetime.check_programs(place)
     lifetime.check_ports(place, settings)
     for name, password in lifetime.first_users(place, with_demo=path is None):
         out.print(f"user {name}, password {password}")

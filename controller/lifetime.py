@@ -27,6 +27,7 @@ from haproxy.errors import PortTaken
 from haproxy.install import Proxy, check_free
 from machine.identity import identity_of
 from machine.identity import start_detached as launch
+from machine.programs import program
 
 START_DEADLINE = 60.0
 """Seconds until `up --detach` gives up waiting for the first ready nodes."""
@@ -39,6 +40,8 @@ CHECK_DEADLINE = 30.0
 WAIT_DEADLINE = 86400.0
 """Seconds that `--wait` waits: a drain takes as long as the jobs do."""
 
+PACKAGES = {"haproxy": "haproxy", "cupsd": "cups-daemon", "openssl": "openssl"}
+"""The programs without which nothing starts, and Debian's packages that hold them."""
 
 Tell = Callable[[str], None]
 
@@ -51,6 +54,10 @@ class NotRunning(LifetimeError):
     """Nobody is there who would carry it out."""
 
 
+class Unequipped(LifetimeError):
+    """This machine lacks a program that a fleet needs."""
+
+
 def first_users(place: State, with_demo: bool) -> list[tuple[str, str]]:
     return ensure_first_users(place, with_demo)
 
@@ -59,6 +66,14 @@ def check_folder(place: State) -> None:
     """Raise StateError when no node could live in the state folder."""
     if trouble := usable_path(place.nodes / "node-999999"):
         raise StateError(trouble)
+
+
+def check_programs(place: State) -> None:
+    """Raise Unequipped when a program is missing and nothing runs yet. What runs can be taken over without it."""
+    lacking = [name for name in PACKAGES if program(name) is None]
+    if lacking and not _left_running(place):
+        packages = " ".join(PACKAGES[name] for name in lacking)
+        raise Unequipped(f"this machine has no {', no '.join(lacking)}; as root run: apt-get install {packages}")
 
 
 def check_ports(place: State, settings: Settings) -> None:
@@ -161,10 +176,13 @@ def stop(place: State) -> str:
     """Stop everything; returns what was done, as a sentence. Raises LifetimeError."""
     pid = place.controller()
     if pid is None:
-        if not place.exists() and not _left_running(place):
+        left = _left_running(place)
+        if not place.exists() and not left:
             return f"there is no fleet in {place.folder}; nothing to stop"
         _stop_rest(place)
-        return "no controller ran; whatever it had left running is stopped"
+        if not left:
+            return f"the fleet in {place.folder} does not run"
+        return "no controller ran; what it had left running is stopped"
     if not _end(pid):
         _stop_rest(place)
         return f"the controller (process {pid}) did not end by itself and was killed; everything is stopped"

@@ -46,8 +46,8 @@ class Proxy:
     All calls block for at most about half a minute and raise a ProxyError.
     """
 
-    def __init__(self, folder: Path, binary: str = "haproxy") -> None:
-        self.folder, self.binary = folder.absolute(), binary
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
         self.runtime = Runtime(self.folder)
 
     def running(self) -> bool:
@@ -164,11 +164,11 @@ class Proxy:
         with files.usable(trial):
             trial.mkdir(mode=0o700, exist_ok=True)
         files.write(trial, wanted)
-        command = [self.binary, "-c", "-C", str(trial), "-f", CONFIG]
+        command = [process.binary(), "-c", "-C", str(trial), "-f", CONFIG]
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigRefused(f"HAProxy could not check its configuration: {error}; is it installed?") from error
+            raise ConfigRefused(f"HAProxy could not check its configuration: {error}") from error
         if result.returncode != 0:
             raise ConfigRefused(
                 f"HAProxy refuses the new configuration ({_alerts(result.stderr)}); "
@@ -233,7 +233,7 @@ class Proxy:
     def _launch(self) -> None:
         log = self.folder / process.LOG
         start = log.stat().st_size if log.exists() else 0
-        command = [self.binary, "-W", "-C", str(self.folder), "-S", f"unix@{MASTER},mode,600", "-f", CONFIG]
+        command = [process.binary(), "-W", "-C", str(self.folder), "-S", f"unix@{MASTER},mode,600", "-f", CONFIG]
         with files.usable(self.folder):
             child = process.launch(self.folder, command)
             process.record(self.folder, child.pid)

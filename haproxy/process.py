@@ -13,6 +13,7 @@ from pathlib import Path
 
 from haproxy.errors import ProxyDown
 from machine.identity import Identity, boot_id, identity_of, read_record, start_detached, write_record
+from machine.programs import program
 
 RECORD = "master.json"
 LOG = "haproxy.log"
@@ -38,6 +39,14 @@ def forget(folder: Path) -> None:
     (folder / RECORD).unlink(missing_ok=True)
 
 
+def binary() -> str:
+    """The path of HAProxy. Raises ProxyDown where it is not installed."""
+    found = program("haproxy")
+    if found is None:
+        raise ProxyDown("haproxy is not installed: apt-get install haproxy (2.6 or later)")
+    return str(found)
+
+
 def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
     """Start it with both outputs in the log, which is private. It survives whoever started it."""
     log = folder / LOG
@@ -46,7 +55,7 @@ def launch(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
     try:
         return start_detached(command, log, cwd=folder)
     except OSError as error:
-        raise ProxyDown(f"{command[0]} can't be started ({error}); install HAProxy 2.6 or later") from error
+        raise ProxyDown(f"{command[0]} can't be started ({error}); it must be HAProxy 2.6 or later") from error
 
 
 def end(master: Identity, workers: Iterable[int], grace: float) -> None:

@@ -1,1 +1,4 @@
-"""What the operating system says and does for all the others: processes, files, ports. It knows nothing of printing."""
+"""What the operating system says and does for all the others: processes, files, ports, programs.
+
+It knows nothing of printing.
+"""

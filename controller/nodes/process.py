@@ -34,6 +34,7 @@ from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.queues import Queue
 from machine.files import replace_file
 from machine.ports import hindrance
+from machine.programs import program
 from probes.cups import Token
 
 SERVER_BIN = Path("/usr/lib/cups")
@@ -200,10 +201,10 @@ class ProcessDriver:
 
     def _program(self) -> Path:
         """The distribution's cupsd. A copy is run, since AppArmor profiles go by the path /usr/sbin/cupsd."""
-        found = self.cupsd or shutil.which("cupsd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+        found = self.cupsd or program("cupsd")
         if found is None:
             raise NodeError("cupsd is not installed: apt-get install cups-daemon")
-        return Path(found)
+        return found
 
     def _link_programs(self, folder: Path) -> None:
         """Fill bin/: a link for each kind of program, and backend/ as a folder so that ours can stand beside."""
@@ -213,10 +214,10 @@ class ProcessDriver:
             if kind.name not in NOT_LINKED:
                 (folder / "bin" / kind.name).symlink_to(kind)
         for source in (SERVER_BIN / "backend-available", SERVER_BIN / "backend"):
-            for program in sorted(source.iterdir()) if source.is_dir() else ():
-                link = folder / "bin/backend" / program.name
+            for stock in sorted(source.iterdir()) if source.is_dir() else ():
+                link = folder / "bin/backend" / stock.name
                 link.unlink(missing_ok=True)
-                link.symlink_to(program)
+                link.symlink_to(stock)
         stand_in = [] if (folder / "bin/backend/socket").exists() else [Backend("socket", SOCKET_BACKEND)]
         for backend in (*stand_in, *self.backends):
             place = folder / "bin/backend" / backend.name

@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,12 @@ class Fleet:
     state: Path
     port: int
     environment: dict[str, str]
+    python: Sequence[str] = (sys.executable,)
+    """How a command begins, up to the interpreter."""
 
     def run(self, *arguments: str, stdin: str = "", timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """A command; arguments come first, the state folder is added."""
-        command = [sys.executable, "-m", "controller", *arguments, "--state", str(self.state)]
+        command = [*self.python, "-m", "controller", *arguments, "--state", str(self.state)]
         environment = {**os.environ, **self.environment}
         return subprocess.run(
             command, input=stdin, capture_output=True, text=True, timeout=timeout, env=environment, check=False

@@ -214,6 +214,14 @@ class TestMistakes:
                 process.stdout.close()
                 assert process.stderr.read() == b""
 
+    def test_a_program_that_is_missing_is_named_before_anything_is_made(
+        self, state: State, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(lifetime, "program", lambda name: None if name == "cupsd" else Path(name))
+        assert run("up", "--state", state.folder) == 3
+        assert "this machine has no cupsd; as root run: apt-get install cups-daemon" in capsys.readouterr().err
+        assert not state.users.exists()
+
     def test_little_space_keeps_nobody_from_removing_a_user(
         self, state: State, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

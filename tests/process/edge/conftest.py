@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from haproxy.install import Proxy
+from machine.programs import program
 from tests.process.edge.door import Site, answering_for, make_edge
 from tests.process.edge.nodes import Node, until
 
@@ -18,7 +18,7 @@ from tests.process.edge.nodes import Node, until
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say loudly what is missing instead of failing in a fixture."""
     reasons = [] if os.geteuid() == 0 else ["these tests start cupsd as root"]
-    reasons += [f"{tool} is not installed" for tool in ("haproxy", "cupsd", "openssl") if not shutil.which(tool)]
+    reasons += [f"{tool} is not installed" for tool in ("haproxy", "cupsd", "openssl") if not program(tool)]
     for item in items:
         if reasons and "process/edge" in str(item.path):
             item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))

@@ -17,6 +17,7 @@ from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue
 from tests.contract.test_driver import free_port
+from tests.process.nobody import nobody
 from tests.process.nodes.conftest import Node, Printer, eventually
 from tests.process.nodes.test_models import PPD
 
@@ -65,24 +66,11 @@ def test_below_a_folder_of_mode_700_it_prints_in_a_view_of_its_own(office: Node,
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_an_ordinary_user_runs_a_node(tmp_path: Path, printer: Printer) -> None:
     printer.start()
-    home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/nodes-of-nobody-XXXX"], text=True).strip())
-    shutil.chown(home, "nobody", "nogroup")
-    code, venv, state = home / "code", home / "venv", home / "state"
-    for folder in (code, venv, state):
-        folder.mkdir()
-    shutil.chown(state, "nobody", "nogroup")
-    # The project may lie where nobody may go, so it is shown to this one process inside the home.
-    show = f"mount --bind {Path(__file__).parents[3]} {code} && mount --bind {sys.prefix} {venv}"
-    become = "exec setpriv --reuid=nobody --regid=nogroup --clear-groups"
-    run = f"{become} {venv}/bin/python {code}/tests/process/nodes/as_user.py {state} {printer.device}"
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"{show} && {run}"]
-    try:
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(code)}
-        subprocess.run(command, check=True, timeout=30, env=environment, cwd="/")
+    with nobody() as user:
+        command = [*user.python, "-m", "tests.process.nodes.as_user", str(user.state), printer.device]
+        subprocess.run(command, check=True, timeout=30, env=user.environment, cwd="/")
         [document] = eventually(printer.printed)
         assert document.read_text() == "printed by nobody\n"
-    finally:
-        shutil.rmtree(home)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
