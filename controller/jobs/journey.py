@@ -69,7 +69,7 @@ class Journey(Whereabouts):
 
     def _note(self, failure: str) -> None:
         tries = self.mover.failed(self.move)
-        if tries >= TRIES and self.move.phase == "copying" and not self._spooled:
+        if tries >= TRIES and self.move.phase == "copying" and self._source_runs:
             self._abandon(failure)
         elif failure != self.move.failure:
             self._write(failure=failure)
@@ -185,7 +185,7 @@ class Journey(Whereabouts):
         if self._stranded and self._old_stands():
             self._turn_back()
             return
-        runs = self.move.source in self.nodes and not self._spooled
+        runs = self._source_runs
         if runs:
             self._check_old()
         elif self.move.source in self.nodes:
@@ -309,7 +309,7 @@ class Journey(Whereabouts):
     def _undo(self) -> None:
         if self.move.phase in ("copying", "copied", "ending"):
             self._forget_copy()
-        if self.move.phase == "ordered" or self.move.source not in self.nodes or self._spooled:
+        if self.move.phase == "ordered" or not self._source_runs:
             return
         server = self._server(self._source)
         found = remote.standing(server, self.move.old_id)

@@ -55,6 +55,10 @@ class Whereabouts:
         return self._source.state is NodeState.RESCUING
 
     @property
+    def _source_runs(self) -> bool:
+        return self.move.source in self.nodes and not self._spooled
+
+    @property
     def _stranded(self) -> bool:
         """Whether the node with the copy is given up, or goes: while the old job stands, the copy is made elsewhere."""
         node = self.nodes.get(self.move.target)

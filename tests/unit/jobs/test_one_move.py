@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.jobs.collect import unattended
+from controller.jobs.journey import TRIES
 from controller.jobs.moves import Move, MoveTable
 from controller.jobs.original import INDEFINITE
 from controller.jobs.table import JobTable
@@ -162,6 +163,21 @@ def test_a_job_that_goes_with_a_disk_where_nobody_had_seen_it_yet_is_lost_in_wor
     world.look()
     (said,) = unattended(JobTable(world.store), [one.name for one in world.nodes()])
     assert said.startswith(f"1 job is lost with {node.name}, though accepted: {job.id} of alice")
+
+
+def test_a_move_without_a_source_that_fails_on_and_on_raises_nothing(world: World) -> None:
+    uuid = accepted(world, hold=False)
+    moved(world, uuid, "copying")
+    source, target = world.nodes()[0], next(n for n in world.nodes() if n.name == its_move(world, uuid).target)
+    world.become(target, NodeState.LEAVING)
+    world.die(world.servers[target.name])
+    with world.store.transaction():
+        world.store.retire_node(source, "it was let go while it was silent")
+    for _ in range(TRIES + 1):
+        pauses = world.custody.mover._pauses
+        pauses |= {move: (0.0, pause, count) for move, (_, pause, count) in pauses.items()}
+        world.custody.mover.advance()
+    assert its_move(world, uuid).failure == f"{target.name} is silent"
 
 
 def test_a_move_that_goes_wrong_as_nobody_foresaw_holds_up_no_other(
