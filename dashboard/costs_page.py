@@ -21,7 +21,7 @@ from dashboard.components import (
     section,
     stale_note,
 )
-from dashboard.tables import Link, table
+from dashboard.tables import Link, price, table
 from dashboard.times import moment, zone
 
 BY = ("user", "department", "account", "printer", "month")
@@ -110,7 +110,7 @@ def _sums(state: State) -> None:
 
 def _sum(row: dict[str, Any]) -> dict[str, Any]:
     """With what is asked for most in front."""
-    first = {"name": row["name"] or NOBODY, "amount": round(row["amount"], 2)}
+    first = {"name": row["name"] or NOBODY, "amount": price(row["amount"])}
     return first | {name: row[name] for name in ("jobs", "pages", "sheets", "colour_pages")}
 
 
@@ -176,7 +176,7 @@ def _exact(row: dict[str, Any]) -> dict[str, Any]:
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:
     shown = ("user", "department", "account", "printer", "title", "pages", "sheets", "colour_pages", "origin", "kind")
-    first = {"when": moment(row["at"]), "amount": round(row["amount"], 4), "job": str(row["job"] or "")}
+    first = {"when": moment(row["at"]), "amount": price(row["amount"]), "job": str(row["job"] or "")}
     return {**first, **{name: row[name] for name in shown}, "remark": row["remark"]}
 
 
@@ -190,5 +190,5 @@ def _limits(state: State) -> None:
         table(quotas, "Quotas of each person", who="each of", amount=f"amount, {currency}")
     if shared:
         section("Shared accounts")
-        rows = [{**row, "balance": round(row["balance"], 2)} for row in shared]
+        rows = [{**row, "balance": price(row["balance"])} for row in shared]
         table(rows, "Shared accounts", balance=f"balance, {currency}")

@@ -13,6 +13,7 @@ from dashboard import tasks
 from dashboard import viewer as access
 from dashboard.components import badge, first_page, nothing, older_and_newer, page_number, verbatim
 from dashboard.node_words import open_jobs
+from dashboard.tables import price
 from dashboard.tasks import Asked
 from dashboard.times import clock
 
@@ -97,9 +98,10 @@ def why(reasons: str) -> str:
 def _size(job: dict[str, Any]) -> str:
     kilobytes = f"{job['size']} KB" if job["size"] < 10_000 else f"{job['size'] / 1000:.0f} MB"
     pages = job.get("pages")
-    cost = job.get("cost")
-    printed = f"{pages} pages" if pages is not None else ""
-    return kilobytes + (f"  \n:small[:gray[{printed}{f', {cost:.2f}' if cost is not None else ''}]]" if printed else "")
+    if pages is None:
+        return kilobytes
+    cost = "" if job.get("cost") is None else f", {price(job['cost']):f}"
+    return f"{kilobytes}  \n:small[:gray[{pages} pages{cost}]]"
 
 
 def _menu(state: State, job: dict[str, Any], own: bool) -> None:

@@ -26,6 +26,12 @@ class Link:
     where: Mapping[str, str]
 
 
+def price(amount: Decimal) -> Decimal:
+    """As people read money: two places, more only where they say something."""
+    cents = amount.quantize(Decimal("0.01"))
+    return cents if amount == cents else amount.normalize()
+
+
 def table(rows: Sequence[Row], name: str, /, **titles: str) -> None:
     """Rows with the same keys; a column that is empty in all of them is left out.
 

@@ -54,7 +54,8 @@ LONGEST_SECONDS = 300.0
 
 @dataclass
 class Meter:
-    """How long nodes have run, and what that cost. An hour that no controller saw is not counted."""
+    """How long nodes have run, and what that cost. An hour that no controller saw is not counted. Whether a node prints
+    is looked at once a minute: one that prints several jobs side by side is busy once."""
 
     price_per_hour: Callable[[], Decimal] = lambda: Decimal(0)
     most: Callable[[], int] = lambda: 0
@@ -68,10 +69,12 @@ class Meter:
             return
         self._last = now
         running = sum(node.state.costs for node in store.nodes())
+        busy = store.rows("select count(distinct node) as n from jobs where open = 1 and state = 'processing'")[0]["n"]
         cost = micros(self.price_per_hour() * running * Decimal(seconds) / 3600)
         most = max(running, self.most())
         with store.transaction():
-            store.execute(_METERED, [number(site.tariff.today()), running * seconds, most * seconds, 0.0, cost])
+            hours = [count * seconds for count in (running, most, min(busy, running))]
+            store.execute(_METERED, [number(site.tariff.today()), *hours, cost])
 
 
 @dataclass
@@ -166,9 +169,7 @@ class Charger:
             store.execute_many("delete from uncharged where uuid = :uuid", [{"uuid": one} for one in (*done, *gone)])
             rows = [{"uuid": _said_uuid(jobs[uuid])} for uuid in done]
             store.execute_many("delete from let_through where uuid = :uuid", rows)
-            new = Ledger(store).new(entries)
             _write(Ledger(store), entries, {f"job:{uuid}" for uuid in done if attempts.get(uuid)})
-            _meter_busy(store, site, [jobs[one.key.removeprefix("job:")] for one in new])
 
     def _charge_orphans(self, store: Store, now: float) -> None:
         """Attempts that were printed whole, of jobs that the table of jobs never heard of."""
@@ -192,17 +193,6 @@ class Charger:
                 entries.append(entry(job, tried, pages, site))
         with store.transaction():
             Ledger(store).write(entries)
-
-
-def _meter_busy(store: Store, site: Site, jobs: Iterable[Job]) -> None:
-    """How long these jobs printed, by day. Call once for each, in the transaction in which it is charged."""
-    busy: dict[int, float] = {}
-    for one in jobs:
-        if 0 < one.processing <= one.completed:
-            day = number(site.tariff.local(one.completed).date())
-            busy[day] = busy.get(day, 0.0) + one.completed - one.processing
-    for day, seconds in busy.items():
-        store.execute(_METERED, [day, 0.0, 0.0, seconds, 0])
 
 
 def _write(ledger: Ledger, entries: list[Entry], tried: set[str]) -> None:

@@ -17,7 +17,8 @@ import jinja2
 from controller.costs.charge import Site, facts, printed_of, remark_of
 from controller.costs.count import ESTIMATED, MOST_PAGES, media
 from controller.costs.ledger import Entry, Ledger
-from controller.costs.rates import MICROS, Part, Printed, Tariff, micros, money, shown
+from controller.costs.rates import Part, Printed, Tariff, micros, shown
+from controller.costs.running import running
 from controller.costs.sums import GROUPS, number
 from controller.store import Store
 
@@ -104,7 +105,8 @@ def what_if(
     """What a period was charged, and what it would have been at other prices, by one of GROUPS or by `job`. Nothing is
     written.
 
-    A correction is a difference and no print, so it is added to the job that it corrects. What was given back stays so.
+    A correction is a difference and no print, so it is added to the job that it corrects; one whose job lies before the
+    period has no price of its own. What was given back stays so.
     """
     was: dict[str, int] = {}
     would: dict[str, int] = {}
@@ -112,7 +114,7 @@ def what_if(
     for one in _corrected(ledger.entries(begin, last + timedelta(days=1), names)):
         name = _period(one.day // 100) if by == "month" else str(getattr(one, column))
         was[name] = was.get(name, 0) + one.amount
-        priced = one.amount if one.kind == "refund" else micros(site.tariff.amount(printed_of(one)))
+        priced = micros(site.tariff.amount(printed_of(one))) if one.kind in ("job", "import") else one.amount
         would[name] = would.get(name, 0) + priced
     ordered = sorted(was) if by == "month" else sorted(was, key=lambda name: (-would[name], name))
     pairs = ((name, was[name], would[name]) for name in ordered)
@@ -128,9 +130,10 @@ def _corrected(found: Iterable[Entry]) -> Iterator[Entry]:
             jobs[one.key] = one
         elif one.kind == "correction":
             key = "job:" + one.key.removeprefix("correction:").rpartition(":")[0]
-            old = jobs.get(key)
-            pages = one.pages + (old.pages if old else 0)
-            jobs[key] = replace(one, pages=pages, amount=one.amount + (old.amount if old else 0), kind="job")
+            if old := jobs.get(key):
+                jobs[key] = replace(one, pages=one.pages + old.pages, amount=one.amount + old.amount, kind="job")
+            else:
+                jobs[one.key] = one
         elif one.kind == "refund":
             key = one.key.removeprefix("refund:").rpartition(":")[0]
             if one.pages and key in jobs:
@@ -237,25 +240,17 @@ def _import(server: str, key: tuple[str, str, str], found: tuple[int, int, str, 
 
 def fleet(store: Store, begin: date, last: date) -> dict[str, Any]:
     """What the nodes cost in a period, beside what was charged; idle capacity included. Hours are of nodes."""
-    period = [number(begin), number(last)]
-    sql = "select sum({}) as n from fleet_costs where day >= ? and day <= ?"
-    found = {
-        name: store.rows(sql.format(name), period)[0]["n"] or 0
-        for name in ("node_seconds", "most_seconds", "busy_seconds", "amount")
-    }
+    cost = running(store, begin, last + timedelta(days=1))
     printed = Ledger(store).total(begin, last + timedelta(days=1))
-    pages, charged = printed["pages"], printed["amount"]
-    running, most, busy = (found[name] for name in ("node_seconds", "most_seconds", "busy_seconds"))
-    hourly = money(found["amount"]) * HOUR / int(running) if running >= 1 else money(0)
-    saved = int(hourly * MICROS * int(max(0, most - running)) / HOUR)
+    pages = printed["pages"]
     return {
-        "node_hours": round(running / HOUR, 2),
-        "printing_hours": round(busy / HOUR, 2),
-        "idle_share": round(max(0.0, 1 - busy / running), 3) if running else None,
-        "cost": shown(found["amount"]),
+        "node_hours": round(cost.seconds / HOUR, 2),
+        "printing_hours": round(cost.busy_seconds / HOUR, 2),
+        "idle_share": round(max(0.0, 1 - cost.busy_seconds / cost.seconds), 3) if cost.seconds else None,
+        "cost": shown(cost.amount),
         "pages": pages,
-        "cost_per_page": shown(found["amount"] // pages) if pages else None,
-        "charged": shown(charged),
-        "hours_saved_by_scaling": round(max(0.0, most - running) / HOUR, 2),
-        "saved_by_scaling": shown(saved),
+        "cost_per_page": shown(cost.amount // pages) if pages else None,
+        "charged": shown(printed["amount"]),
+        "hours_saved_by_scaling": round(cost.saved_seconds / HOUR, 2),
+        "saved_by_scaling": shown(cost.saved),
     }

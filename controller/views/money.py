@@ -10,8 +10,8 @@ from controller.costs.charge import remark_of
 from controller.costs.ledger import Entry, Ledger
 from controller.costs.rates import money
 from controller.costs.rules import Rules, published
+from controller.costs.running import running
 from controller.costs.standing import Standing, limits
-from controller.costs.sums import number
 from controller.store import Store
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -116,21 +116,12 @@ def idle_cost(store: Store, since: date, until: date) -> dict[str, Any]:
     cost: of all node-hours. idle: the part of it in which no job printed, day by day. saved: what the nodes would have
     cost besides, had nodes.max of them run all the time. Hours are of nodes; those that no controller saw are missing.
     """
-    days = store.rows("select * from fleet_costs where day >= ? and day < ?", [number(since), number(until)])
-    running, busy, most = (sum(day[name] for day in days) for name in ("node_seconds", "busy_seconds", "most_seconds"))
+    cost = running(store, since, until)
     return {
-        "cost": money(sum(day["amount"] for day in days)),
-        "idle": money(sum(int(day["amount"] * _idle_share(day)) for day in days)),
-        "saved": money(sum(int(day["amount"] * _saved_share(day)) for day in days)),
-        "node_hours": running / HOUR,
-        "printing_hours": busy / HOUR,
-        "saved_hours": max(0.0, most - running) / HOUR,
+        "cost": money(cost.amount),
+        "idle": money(cost.idle),
+        "saved": money(cost.saved),
+        "node_hours": cost.seconds / HOUR,
+        "printing_hours": cost.busy_seconds / HOUR,
+        "saved_hours": cost.saved_seconds / HOUR,
     }
-
-
-def _idle_share(day: Mapping[str, Any]) -> float:
-    return max(0.0, 1 - day["busy_seconds"] / day["node_seconds"]) if day["node_seconds"] else 1.0
-
-
-def _saved_share(day: Mapping[str, Any]) -> float:
-    return max(0.0, day["most_seconds"] / day["node_seconds"] - 1) if day["node_seconds"] else 0.0

@@ -20,6 +20,7 @@ from controller.snapshot import NodeSight, NodeState
 from controller.state import State
 from controller.store import Store
 from controller.views import Views, publish, publish_thresholds
+from controller.views.export import csv_text
 from tests.builders import settings, sight, snapshot
 
 NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
@@ -139,6 +140,13 @@ class TestMoney:
         found = views.costs_of("alice", DAY, DAY + timedelta(1))
         assert found == {"jobs": 1, "pages": 2, "amount": Decimal("0.10"), "balance": Decimal("0.90")}
 
+    def test_a_part_of_what_nodes_cost_is_exact(self, views: Views) -> None:
+        """Whole millionths, however much it is; a fraction of less than one is left out."""
+        with views.store.transaction():
+            values = [20261122, 3.0, 3.0, 1.0, 9_000_000_000_000_001]
+            views.store.execute("insert into fleet_costs values (?, ?, ?, ?, ?)", values)
+        assert views.idle_cost(DAY, DAY + timedelta(1))["idle"] == Decimal("6000000000.000000")
+
     def test_idle_hours_are_told_from_printing_ones(self, views: Views) -> None:
         with views.store.transaction():
             for day, busy in ((20261121, 1800.0), (20261122, 9000.0)):
@@ -147,6 +155,14 @@ class TestMoney:
         found = views.idle_cost(DAY - timedelta(1), DAY + timedelta(1))
         assert (found["cost"], found["idle"], found["saved"]) == (Decimal(4), Decimal("1.5"), Decimal(4))
         assert (found["node_hours"], found["printing_hours"], found["saved_hours"]) == (4.0, 3.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("=1+1", "'=1+1"), ("-1+1|cmd", "'-1+1|cmd"), ("-1.50", "-1.50"), ("-3", "-3"), ("a-b", "a-b"), ("-", "'-")],
+)
+def test_a_text_that_a_spreadsheet_would_work_out_is_led_by_an_apostrophe(text: str, cell: str) -> None:
+    assert csv_text([{"title": text}], ["title"]).splitlines()[1] == cell
 
 
 class TestPast:

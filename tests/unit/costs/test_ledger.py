@@ -28,6 +28,7 @@ from controller.costs.standing import refused
 from controller.costs.sums import number
 from controller.jobs.moves import MoveTable
 from controller.jobs.table import Job, JobTable
+from controller.snapshot import Node, NodeState
 from controller.store import Store, StoreError
 
 A4 = "iso_a4_210x297mm"
@@ -341,15 +342,17 @@ class TestCollecting:
         found = [(one.kind, one.pages, one.amount, one.origin) for one in world.entries()]
         assert found == [("job", 1, 50_000, "unknown"), ("correction", 299, 14_950_000, "counted")]
 
-    def test_hours_of_printing_are_metered_once_for_each_job(self, world: World) -> None:
-        world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
-        world.put(job(processing=DAY - 60))
-        for _ in range(3):
-            world.charger.collect()
-            with Store(world.folder / "db") as store, store.transaction():
-                store.execute("delete from journals")
+    def test_a_node_that_prints_jobs_side_by_side_is_busy_once(self, world: World) -> None:
+        with Store(world.folder / "db") as store, store.transaction():
+            for slot in (1, 2, 3):
+                store.put_node(Node(f"node-{slot}", slot, "process", "127.0.0.1", 6000 + slot, NodeState.READY))
+        printing = [job(str(number), state="processing", id=1_000_000 + number) for number in (1, 2, 3)]
+        world.put(*printing, job("4", state="processing", id=2_000_001, node="node-2"), job("5", state="pending"))
+        world.charger.meter._last -= 120
+        world.charger.collect()
         with Store(world.folder / "db") as store:
-            assert [row["busy_seconds"] for row in store.rows("select busy_seconds from fleet_costs")] == [60.0]
+            [row] = store.rows("select busy_seconds / node_seconds as share from fleet_costs")
+        assert row["share"] == pytest.approx(2 / 3)
 
     def test_all_documents_of_a_job_that_nobody_knows_are_charged(self, world: World) -> None:
         facts = {"uuid": "u", "job": 1_000_001, "user": "x", "queue": "office", "title": "t", "driver": True}

@@ -71,6 +71,15 @@ def test_a_correction_is_no_second_job_at_other_prices(ledger: Ledger) -> None:
     assert (row["was"], row["would_be"]) == ("0.50", "0.50")
 
 
+def test_a_correction_to_a_job_of_before_changes_nothing_at_other_prices(ledger: Ledger) -> None:
+    whole = entry("job:1", 10, False)
+    change = Entry(**{**vars(whole), "key": "correction:1:1", "kind": "correction", "pages": 7, "amount": 350_000})
+    ledger.write_many([replace(entry("job:1", 3, False), day=20260228), change])
+    new = Site(Tariff((Price(per_page=Decimal("0.20")),), UTC))
+    [row] = reports.what_if(ledger, "user", *MARCH, new, {})
+    assert (row["was"], row["would_be"], row["change"]) == ("0.35", "0.35", "0.00")
+
+
 def test_a_statement_leads_to_each_job_and_shows_titles_as_text(ledger: Ledger) -> None:
     ledger.write_many([entry("job:1", 10, True, title="<script>alert(1)</script>"), entry("job:2", 1, False)])
     page = reports.statement(ledger, *MARCH, {}, SITE.tariff, "EUR")
