@@ -287,3 +287,13 @@ def m013_released(db: Database) -> None:
 def m014_imports(db: Database) -> None:
     """What somebody owes leaves out what an old server printed (controller/costs/ledger.py)."""
     db.execute("create index ledger_imports on ledger (user, account) where kind = 'import'")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m015_documents(db: Database) -> None:
+    """Documents of one job that are printed one by one are each let through (controller/costs/gate.py)."""
+    db.execute("alter table let_through rename to let_through_before")
+    columns = {"uuid": str, "user": str, "account": str, "pages": int, "amount": int, "at": float, "document": int}
+    db["let_through"].create(columns, pk=("uuid", "document"))
+    db.execute("insert into let_through select *, 0 from let_through_before")
+    db.execute("drop table let_through_before")

@@ -44,7 +44,7 @@ from probes.errors import ProbeError
 from probes.sweep import Target
 
 RELEASE_SECONDS = 5.0
-_LET_THROUGH = "uuid, user, account, pages, amount, at"
+_LET_THROUGH = "uuid, user, account, pages, amount, at, document"
 
 log = logging.getLogger("cupsfleet")
 
@@ -87,13 +87,14 @@ class Gate:
         """Why a job must be held, or ''. Raises KeyError, TypeError or ValueError for what is no question."""
         wish = self._wish(question)
         with self._lock, self.open_store() as store, store.transaction():
+            document = _document(wish, store)
             why = self._decide(wish, store)
-            store.execute("delete from let_through where uuid = ?", [wish.uuid])
+            store.execute("delete from let_through where uuid = ? and document = ?", [wish.uuid, document])
             if not why:
                 _, site = self.rules()
                 account = site.account(wish.user, dict(wish.options))
-                place = [wish.uuid, wish.user, account, wish.pages, wish.amount, time.time()]
-                store.execute(f"insert into let_through ({_LET_THROUGH}) values (?, ?, ?, ?, ?, ?)", place)
+                place = [wish.uuid, wish.user, account, wish.pages, wish.amount, time.time(), document]
+                store.execute(f"insert into let_through ({_LET_THROUGH}) values (?, ?, ?, ?, ?, ?, ?)", place)
         return why
 
     def _tell(self, folder: Path, costs: Costs) -> None:
@@ -119,6 +120,7 @@ class Gate:
             driver=bool(question["driver"]),
             options=options,
             copies=int(question["copies"]),
+            separately=int(question.get("separately", 0)),
             count=from_plain(question["count"]),
         )
         return self._wished(attempt)
@@ -129,14 +131,15 @@ class Gate:
         department = site.department(attempt.user)
         printed = Printed(int(time.time()), attempt.queue, department, pages.sides, pages.parts, pages.copies)
         options = tuple(sorted(attempt.options.items()))
-        return Wish(attempt.uuid, attempt.user, printed.pages, micros(site.tariff.amount(printed)), options)
+        amount = micros(site.tariff.amount(printed))
+        return Wish(attempt.uuid, attempt.user, printed.pages, amount, options, max(1, attempt.separately))
 
     def _decide(self, wish: Wish, store: Store) -> str:
         """Called under the lock."""
         costs, site = self.rules()
         if Ledger(store).entry(f"job:{wish.uuid}"):
             return ""  # it was charged, and prints again because its node died
-        standing = Standing(store, but=wish.uuid)
+        standing = Standing(store, but=(wish.uuid, _document(wish, store)))
         used = partial(standing.used, wish.user)
         return refusal(wish, costs, site, used, standing.balance, site.tariff.today())
 
@@ -151,6 +154,15 @@ class Gate:
                     refused = self._decide(self._wished(attempt), store)
                 if not refused and _release_job(self.target(nodes[job.node], store), job):
                     self._released[job.uuid] = attempt.run
+
+
+def _document(wish: Wish, store: Store) -> int:
+    """Which of its job's documents a wish stands for. None says so, and one that is tried again asks again: it is a new
+    one until there are as many as the job has, and then the one that was let through first."""
+    rows = store.rows("select document from let_through where uuid = ? order by at", [wish.uuid])
+    known = [row["document"] for row in rows]
+    new = (number for number in range(wish.documents) if number not in known)
+    return next(new, known[0] if known else 0)
 
 
 def _held(store: Store) -> list[tuple[Job, Attempt]]:

@@ -26,6 +26,8 @@ class Wish:
     pages: int
     amount: int
     options: tuple[tuple[str, str], ...] = ()
+    documents: int = 1
+    """How many documents the job has of which this is one, if each is asked for by itself."""
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from controller.store import Store
 
 @dataclass(frozen=True)
 class Standing:
-    """but: the job-uuid of a job that is left out of what was let through."""
+    """but: the job-uuid of a job, and which of its documents, that is left out of what was let through."""
 
     store: Store
-    but: str = ""
+    but: tuple[str, int] = ("", 0)
 
     def used(self, user: str, begin: date, end: date) -> Used:
         """By a person from a day to before another, on the own account."""
@@ -39,9 +39,10 @@ class Standing:
         who, name = ("account = ?", account) if account else ("account = '' and user = ?", user)
         sql = (
             "select coalesce(sum(pages), 0) as pages, coalesce(sum(amount), 0) as amount from let_through "
-            f"where {who} and uuid != ? and not exists (select 1 from ledger where key = 'job:' || uuid)"
+            f"where {who} and (uuid, document) != (?, ?) "
+            "and not exists (select 1 from ledger where key = 'job:' || uuid)"
         )
-        return Used(**self.store.rows(sql, [name, self.but])[0])
+        return Used(**self.store.rows(sql, [name, *self.but])[0])
 
 
 def refused(store: Store, uuids: Iterable[str]) -> dict[str, Attempt]:

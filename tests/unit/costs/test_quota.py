@@ -110,6 +110,16 @@ class TestGate:
         assert gate.answer(self.question("1", 6)) == ""  # tried again, it takes nothing more
         assert gate.answer(self.question("3", 4)) == ""
 
+    def test_each_document_of_a_job_takes_its_part_of_the_limit(self, store: Store) -> None:
+        """Where a driver has each printed by itself, each asks for itself."""
+        gate = self.gate(store, Costs(prices=PRICES, quotas=(Quota(pages=10),)))
+        asked = [{**self.question("1", pages), "separately": 3} for pages in (4, 4, 4)]
+        assert [gate.answer(one) for one in asked] == ["", "", LIMIT]
+        assert gate.answer({**asked[2], "count": self.question("1", 2)["count"]}) == ""
+        assert gate.answer(self.question("2", 1)) == LIMIT
+        assert gate.answer(asked[0]) == ""  # tried again, it takes nothing more
+        assert gate.answer(self.question("2", 1)) == LIMIT
+
     def test_what_is_charged_is_not_counted_twice(self, store: Store) -> None:
         costs = Costs(prices=PRICES, quotas=(Quota(pages=10),))
         gate = self.gate(store, costs)

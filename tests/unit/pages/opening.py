@@ -86,5 +86,5 @@ def limited(state: State, costs: Costs = LIMITS) -> None:
         with store.transaction():
             JobTable(store).put([Job("uuid-4", 1_000_003, "node-1", "office", "bob", "t", state="held", created=1)])
             store.execute("insert into attempts values ('r', 'uuid-4', 'node-1', 1.0, ?)", [json.dumps([held])])
-            store.execute("insert into let_through values ('uuid-1', 'demo', '', 4, 200000, 1.0)")
+            store.execute("insert into let_through values ('uuid-1', 'demo', '', 4, 200000, 1.0, 0)")
             Ledger(store).deposit("a", "demo", 1_000_000, date(2026, 1, 1))
