@@ -297,3 +297,9 @@ def m015_documents(db: Database) -> None:
     db["let_through"].create(columns, pk=("uuid", "document"))
     db.execute("insert into let_through select *, 0 from let_through_before")
     db.execute("drop table let_through_before")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m016_rests(db: Database) -> None:
+    """When the last node at an address left, by a clock that nobody sets: monotonic seconds of a boot."""
+    db["rests"].create({"host": str, "port": int, "boot": str, "at": float}, pk=("host", "port"))

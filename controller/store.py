@@ -24,6 +24,7 @@ from controller.plan import Answer, Plan
 from controller.snapshot import SLOT_RESERVE, Cause, Command, Goal, Node, NodeState, Snapshot
 from controller.tables import Database
 from haproxy.model import LAST_SLOT, SLOT_IDS, first_id
+from machine.identity import boot_id
 from probes.reading import OpenJob
 
 BUSY_TIMEOUT = 5.0
@@ -195,15 +196,23 @@ class Store:
         now = time.time()
         self.put_node(replace(node, state=NodeState.RETIRED, since=now, reason=reason))
         self._db.execute("update slots set released_at = ? where slot = ?", [now, node.slot])
+        rests = {"host": node.host, "port": node.port, "boot": boot_id(), "at": time.monotonic()}
+        self._db["rests"].upsert(rests, pk=("host", "port"))
 
     def next_name(self) -> int:
         """Number of the next node's name: names are never used again."""
         return int(self._value("select max(cast(substr(name, 6) as integer)) from nodes") or 0) + 1
 
     def address_rests(self, host: str, port: int, quarantine: float) -> bool:
-        """Whether this address was some node's less than `quarantine` seconds ago, or still is."""
-        rows = self.rows("select state, since from nodes where host = ? and port = ?", [host, port])
-        return any(row["state"] != "retired" or time.time() - row["since"] < quarantine for row in rows)
+        """Whether this address was some node's less than `quarantine` seconds ago, or still is. Within one boot of this
+        machine no change of the wall clock shortens that; an earlier one's is all there is to go by after it."""
+        where = "where host = ? and port = ?"
+        rows = self.rows(f"select state, since from nodes {where}", [host, port])
+        if any(row["state"] != "retired" for row in rows):
+            return True
+        if left := self.rows(f"select at from rests {where} and boot = ?", [host, port, boot_id()]):
+            return bool(time.monotonic() - left[0]["at"] < quarantine)
+        return any(time.time() - row["since"] < quarantine for row in rows)
 
     def free_slots(self, count: int) -> tuple[int, ...]:
         """Of the slots 1…count those without a node and with ids left, the longest unused first. For each slot whose

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -79,6 +80,29 @@ def test_free_slots_leave_out_taken_and_nearly_used_up_ones(store: Store) -> Non
         store.saw_id(3, 3_000_001)
         store.retire_node(replace(NODE, name="node-3", slot=3), "gone")
     assert store.free_slots(5) == (4, 5, 6, 3)  # one more than five, for the one that is used up
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+def test_a_jump_of_the_wall_clock_ends_no_quarantine(
+    store: Store, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    with store.transaction():
+        store.put_node(NODE)
+        store.retire_node(NODE, "retired")
+    now, waited = time.time(), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: now + jump)
+    assert store.address_rests("127.0.0.1", 6001, quarantine=3600)
+    monkeypatch.setattr(time, "monotonic", lambda: waited + 3601.0)
+    assert not store.address_rests("127.0.0.1", 6001, quarantine=3600)
+
+
+def test_after_a_boot_an_address_rests_by_the_wall_clock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.transaction():
+        store.put_node(NODE)
+        store.retire_node(NODE, "retired")
+    monkeypatch.setattr(store_module, "boot_id", lambda: "the next one")
+    assert store.address_rests("127.0.0.1", 6001, quarantine=60)
+    assert not store.address_rests("127.0.0.1", 6001, quarantine=0)
 
 
 def test_an_address_rests_after_its_node_left(store: Store) -> None:
