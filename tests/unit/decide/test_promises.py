@@ -13,7 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from controller.plan import Aim, Drain, Leave, Order, Plan, Remove, Suspend, TakeOut
 from controller.snapshot import Cause, Goal, NodeState, Snapshot
 from haproxy.model import SLOT_IDS
-from tests.unit.decide.world import HELD, PENDING, SLOTS, STOPPED, Crash, Machine, World
+from tests.unit.decide.machines import HELD, PENDING, STOPPED, Machine
+from tests.unit.decide.stand_ins import Crash
+from tests.unit.decide.world import SLOTS, World
 
 pytestmark = pytest.mark.timeout(600)  # half a minute of work, on a machine that may be busy
 IN_SERVICE = (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from controller.snapshot import Node, NodeState
-from tests.unit.decide.world import HELD, Machine, World
+from tests.unit.decide.machines import HELD, Machine
+from tests.unit.decide.world import World
 
 TIME = 300
 """Passes, of a second each, within which everything must have found its end."""

@@ -6,11 +6,9 @@ when the controller dies is up to the test.
 
 from __future__ import annotations
 
-import itertools
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,28 +20,14 @@ from controller.decide import decide
 from controller.decide.backlog import backlog
 from controller.decide.guards import prober_trouble
 from controller.decide.health import verdicts
-from controller.door import servers_of
-from controller.effects import Outcome
 from controller.load import Wishes
 from controller.memory import Memory
-from controller.nodes.driver import NodeError, NodeSpec, NotYet
-from controller.plan import (
-    Declare,
-    Evacuate,
-    Plan,
-    Prove,
-    Remove,
-    Rescue,
-    Restart,
-    Start,
-    Step,
-)
-from controller.ports import Ports
+from controller.plan import Declare, Evacuate, Plan
 from controller.snapshot import Load, Node, NodeSight, NodeState, ProxySight, Snapshot
-from controller.store import Store
 from haproxy.model import SLOT_IDS, slot_of
-from probes.reading import OpenJob, Reading
-from tests.builders import queue
+from probes.reading import Reading
+from tests.unit.decide.machines import HELD, PENDING, STOPPED, Machine
+from tests.unit.decide.stand_ins import FINGERPRINT, Crew, Door, Effects, FewPorts, FragileStore, outcome_of
 
 SETTINGS = Settings(
     nodes=Nodes(min=2, max=4, start_timeout=5.0, drain_deadline=30.0, quarantine=3600.0),
@@ -59,69 +43,8 @@ SETTINGS = Settings(
     ),
     scaling=Scaling(cool_down=20.0),
 )
-FINGERPRINT = "queues"
 SLOTS = 9
 """Few, so that they are given to one node after another."""
-LONGEST_RETRY = 16.0
-"""Seconds before an effect that failed is tried again: short, as all times here."""
-PENDING, HELD, STOPPED = 3, 4, 6
-
-
-class Crash(Exception):
-    """The controller was killed here."""
-
-
-@dataclass
-class Machine:
-    """A print server. Its jobs and its counter are on its disk; the rest is how it happens to be."""
-
-    name: str
-    slot: int
-    next_id: int
-    runs: bool = False
-    hung: bool = False
-    broken: bool = False
-    """It can't be started."""
-    unprovable: bool = False
-    """It answers and fails its first proof."""
-    latency: float = 0.01
-    tls_error: str = ""
-    proof_error: str = ""
-    outdated: bool = False
-    queue_stopped: bool = False
-    stuck: bool = False
-    """It does not begin with its jobs."""
-    free: int = 10 * 2**30
-    jobs: dict[int, int] = field(default_factory=dict)
-    """State of each open job, by id."""
-
-    @property
-    def answers(self) -> bool:
-        return self.runs and not self.hung
-
-    @property
-    def well(self) -> bool:
-        ailing = self.latency > 1.0 or self.tls_error or self.queue_stopped or self.stuck or self.free < 2**30
-        return self.answers and not (ailing or self.proof_error)
-
-    def mend(self) -> None:
-        self.hung = self.broken = self.stuck = self.unprovable = False
-        self.latency, self.tls_error, self.proof_error, self.free = 0.01, "", "", 10 * 2**30
-
-    def reading(self, now: float) -> Reading:
-        if not self.answers:
-            return Reading(self.name, now, error="no answer within 3 s")
-        jobs = tuple(OpenJob(one, f"{one}", "office", "u", state, 1, 0, ()) for one, state in self.jobs.items())
-        works = not self.stuck and PENDING in self.jobs.values()
-        return Reading(
-            self.name,
-            now,
-            latency=self.latency,
-            tls_error=self.tls_error,
-            queues=(queue(state=5 if self.queue_stopped else 4 if works else 3),),
-            jobs=jobs,
-            highest_job_id=max(self.jobs, default=0),
-        )
 
 
 @dataclass
@@ -320,187 +243,3 @@ class World:
                 self.accept(min(others, key=lambda other: len(other.jobs)), state)
             if machine is None or not machine.jobs:
                 del self.emptied[name]
-
-
-class FragileStore(Store):
-    """The real one; it can be told to lose its controller at the n-th write from now."""
-
-    writes_left: int | None = None
-
-    def _write(self) -> None:
-        if self.writes_left is not None:
-            self.writes_left -= 1
-            if self.writes_left <= 0:
-                self.writes_left = None
-                raise Crash
-
-    def put_node(self, node: Node) -> None:
-        self._write()
-        super().put_node(node)
-
-    def retire_node(self, node: Node, reason: str) -> None:
-        super().retire_node(node, reason)
-        self._write()
-
-    def event(self, kind: str, text: str, node: str = "") -> None:
-        self._write()
-        super().event(kind, text, node)
-
-    def saw_id(self, slot: int, highest: int) -> None:
-        self._write()
-        super().saw_id(slot, highest)
-
-
-class FewPorts(Ports):
-    """Each is offered twice."""
-
-    _ports = itertools.cycle(port for port in range(6001, 9000) for _ in range(2))
-
-    def _choose(self) -> int:
-        return next(self._ports)
-
-
-class Door:
-    """One proxy that does what it is told."""
-
-    def __init__(self) -> None:
-        self.weights: dict[int, int] = {}
-
-    def sync(self, settings: Settings, nodes: Iterable[Node], ports: Ports, shares: Mapping[str, int]) -> list[str]:
-        self.weights = {server.slot: server.weight for server in servers_of(nodes, shares)}
-        return []
-
-    def known_users(self) -> None:
-        return None
-
-
-class Crew:
-    """Effects under way: they are done at the beginning of the next pass. As controller.effects.Crew otherwise."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._begun: dict[str, tuple[Step, Callable[[], int | None]]] = {}
-        self._done: dict[str, tuple[Step, Outcome]] = {}
-        self._pauses: dict[str, tuple[float, float]] = {}
-        self._begun_at: dict[tuple[str, type[Step]], float] = {}
-
-    def begin(self, step: Step, work: Callable[[], int | None]) -> None:
-        assert step.node not in self.busy(), f"{step.node} has something under way already"
-        self._begun[step.node] = (step, work)
-        self._begun_at[step.node, type(step)] = self._world.now
-
-    def begun(self) -> list[tuple[Step, Callable[[], int | None]]]:
-        return list(self._begun.values())
-
-    def work(self) -> None:
-        for step, work in self._begun.values():
-            self._done[step.node] = (step, outcome_of(step, work))
-        self._begun = {}
-
-    def busy(self) -> frozenset[str]:
-        return frozenset([*self._begun, *self._done])
-
-    def finished(self) -> list[tuple[Step, Outcome]]:
-        return list(self._done.values())
-
-    def forget(self, nodes: Iterable[str]) -> None:
-        for node in list(nodes):
-            _, outcome = self._done.pop(node)
-            _, pause = self._pauses.pop(node, (0.0, 0.5))
-            if outcome.error or outcome.waits:
-                pause = min(2 * pause, LONGEST_RETRY)
-                self._pauses[node] = (self._world.now + pause, pause)
-
-    def retry_in(self, node: str) -> float:
-        return max(0.0, self._pauses.get(node, (0.0, 0.0))[0] - self._world.now)
-
-    def begun_ago(self, node: str, kind: type[Step]) -> float | None:
-        begun = self._begun_at.get((node, kind))
-        return None if begun is None else self._world.now - begun
-
-
-def outcome_of(step: Step, work: Callable[[], int | None]) -> Outcome:
-    try:
-        return Outcome(work() or 0)
-    except NotYet as why:
-        return Outcome(waits=str(why))
-    except NodeError as error:
-        return Outcome(error=str(error))
-
-
-class Effects:
-    """What a step does to a machine."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def fingerprint(self, settings: Settings) -> str:
-        return FINGERPRINT
-
-    def spec(self, node: Node, store: Store) -> NodeSpec:
-        return NodeSpec(node.name, node.slot, store.next_id(node.slot), node.host, node.port, Path("/nonexistent"))
-
-    def alive(self, node: Node, store: Store) -> bool:
-        # One that does not run is said to, so that nobody asks the kernel whether its port is free.
-        return True
-
-    def work(self, step: Step, node: Node, spec: NodeSpec, settings: Settings) -> Callable[[], int | None] | None:
-        world = self._world
-
-        def start() -> None:
-            machine = world.machines.setdefault(node.name, Machine(node.name, node.slot, spec.next_id))
-            machine.broken |= node.name in world.bad_disks
-            if machine.broken:
-                raise NodeError("cupsd ended at once")
-            machine.next_id = max(machine.next_id, spec.next_id)
-            machine.runs = True
-
-        def restart() -> None:
-            if machine := world.machines.get(node.name):
-                machine.runs = machine.hung = False
-            start()
-
-        def prove() -> int:
-            machine = self._answering(node)
-            if machine.unprovable or world.unprovable:
-                raise NodeError("the queue can't be declared")
-            machine.queue_stopped = False
-            number = world.accept(machine)
-            del machine.jobs[number]
-            return number
-
-        def declare() -> None:
-            self._answering(node).queue_stopped = False
-
-        def remove() -> int:
-            machine = world.machines.pop(node.name, None)
-            assert machine is None or not machine.jobs, f"{node.name} was ended with open jobs"
-            return machine.next_id - 1 if machine else 0
-
-        def rescue() -> None:
-            if machine := world.machines.get(node.name):
-                machine.runs = False
-                if machine.jobs:
-                    world.emptied[node.name] = True
-                    raise NotYet(f"{len(machine.jobs)} of its jobs are still to be moved to other nodes")
-
-        def evacuate() -> None:
-            self._answering(node)
-            world.emptied.setdefault(node.name, False)
-
-        by_kind: dict[type[Step], Callable[[], int | None]] = {
-            Start: start,
-            Restart: restart,
-            Prove: prove,
-            Declare: declare,
-            Remove: remove,
-            Rescue: rescue,
-            Evacuate: evacuate,
-        }
-        return by_kind.get(type(step))
-
-    def _answering(self, node: Node) -> Machine:
-        machine = self._world.machines.get(node.name)
-        if machine is None or not machine.answers:
-            raise NodeError("it does not answer")
-        return machine
