@@ -215,6 +215,10 @@ class JobTable:
         rows = self.store.rows(f"select state, count(*) as jobs from {_OPEN_JOBS} group by state")
         return {row["state"]: row["jobs"] for row in rows}
 
+    def how_many_open(self) -> int:
+        """All of them, from the index alone: cheap enough to ask at each question of a client."""
+        return int(self.store.rows(f"select count(*) as jobs from {_OPEN_JOBS}")[0]["jobs"])
+
     def open_by(self, name: str) -> list[dict[str, Any]]:
         """Open jobs by `queue`, `owner` or `node`, the oldest one's first: name, open, stuck (held or stopped) and
         since (when the oldest was accepted)."""

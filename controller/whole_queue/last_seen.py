@@ -43,6 +43,8 @@ class Table(Protocol):
 
     def ages(self, ids: Iterable[int]) -> dict[int, int]: ...
 
+    def count_open(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class Asker:

@@ -59,7 +59,7 @@ class WholeQueue:
     crowd: Crowd = field(init=False)
 
     def __post_init__(self) -> None:
-        self.crowd = Crowd(self.nodes)
+        self.crowd = Crowd(self.nodes, self.table.count_open)
 
     async def answer(self, asked: Request, host: str) -> Answer:
         """Raises Unanswerable, StoreError."""

@@ -42,6 +42,10 @@ class Known:
     def ages(self, ids: Iterable[int]) -> dict[int, int]:
         return self.table.ages(ids)
 
+    def count_open(self) -> int:
+        """Of the table; what nodes took in their last second is not much."""
+        return self.table.how_many_open()
+
     def _unseen(self, node: str) -> list[Job]:
         last_read, _ = self.table.mark(node)
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.snapshot import Node
 from controller.whole_queue import request
-from controller.whole_queue.crowd import FEW, Crowd
+from controller.whole_queue.crowd import JOBS_PER_QUESTION, LONGEST, Crowd
 from controller.whole_queue.nodes import Reply
 from controller.whole_queue.request import JOB_SPOTS, JobsQuestion
 from probes import wire
@@ -62,12 +62,12 @@ def question(user: str, *attributes: bytes) -> JobsQuestion:
     return JobsQuestion(request.read(ippwire.request(0x000A, ippwire.printer(), mine, *attributes), user))
 
 
-def crowded(nodes: Sequence[Node], *attributes: bytes) -> tuple[list[str], list[list[Reply]]]:
+def crowded(nodes: Sequence[Node], *attributes: bytes, jobs: int = 100) -> tuple[list[str], list[list[Reply]]]:
     """As whom nodes were asked, and what each of PEOPLE got, when all asked at once."""
 
     async def scene() -> tuple[list[str], list[list[Reply]]]:
         slow = Slow()
-        crowd = Crowd(slow)  # type: ignore[arg-type]
+        crowd = Crowd(slow, lambda: jobs)  # type: ignore[arg-type]
         asking = [asyncio.create_task(crowd.own_jobs(question(who, *attributes), nodes, "host")) for who in PEOPLE]
         await asyncio.sleep(0.01)
         slow.gate.set()
@@ -84,9 +84,23 @@ def test_each_gets_own_jobs_whoever_was_asked_for_them() -> None:
     asked, got = crowded(NODES)
     for number, replies in enumerate(got):
         assert [ids(reply) for reply in replies] == [[1_000_000 + number], [2_000_000 + number]]
-    assert len(asked) <= 2 * (FEW + 2)
-    assert asked[: 2 * FEW] == [who for who in PEOPLE[:FEW] for _ in NODES]
-    assert set(asked[2 * FEW :]) == {"operator of node-1", "operator of node-2"}
+    few = 13  # so many pay for a list of 100 jobs
+    assert 2 * few * JOBS_PER_QUESTION >= 100 > 2 * (few - 1) * JOBS_PER_QUESTION
+    assert len(asked) <= 2 * (few + 2)
+    assert asked[: 2 * few] == [who for who in PEOPLE[:few] for _ in NODES]
+    assert set(asked[2 * few :]) == {"operator of node-1", "operator of node-2"}
+
+
+def test_a_list_that_costs_more_than_all_questions_is_not_made() -> None:
+    each = [who for who in PEOPLE for _ in NODES]
+    assert crowded(NODES, jobs=2 * len(PEOPLE) * JOBS_PER_QUESTION)[0] == each
+    many = [replace(NODES[0], name=f"node-{slot}", slot=slot) for slot in range(1, 21)]
+    assert len(crowded(many, jobs=LONGEST)[0]) < len(PEOPLE) * len(many)
+    assert len(crowded(many, jobs=LONGEST + 1)[0]) == len(PEOPLE) * len(many)
+
+
+def test_a_single_question_is_asked_as_it_came() -> None:
+    assert not crowded(NODES, jobs=0)[0][0].startswith("operator")
 
 
 def test_who_has_none_gets_none_and_a_silent_node_is_silent_for_all() -> None:

@@ -24,6 +24,9 @@ class Table:
     def by_id(self, number):
         return next((job for job in JOBS if job.id == number), None)
 
+    def count_open(self) -> int:
+        return 0
+
     def ages(self, ids):
         return {job.id: job.created for job in JOBS if job.id in ids}
 
