@@ -60,16 +60,17 @@ class Gate:
     _listening: dict[Path, _Server] = field(default_factory=dict)
     _released: dict[str, str] = field(default_factory=dict)
     """By job-uuid: the attempt after which it was released, so that an owner's own hold is left alone."""
-    _published: Site | None = None
+    _in_force: tuple[Costs, Site] = field(default_factory=lambda: (Costs(), Site()))
+    """The rules that everybody was told last: nobody must see a job go by others."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ensure(self) -> None:
         """Tell everybody the rules, listen where nodes are, and release what may go on. Raises StoreError."""
         costs, site = self.rules()
-        if site is not self._published:
+        if site is not self._in_force[1]:
             with self.open_store() as store:
                 publish(store, Rules(costs, site))
-            self._published = site
+            self._in_force = costs, site
         folders = [path / journal.FOLDER for path in self.nodes.iterdir()] if self.nodes.is_dir() else []
         folders = [folder for folder in folders if (folder / "cupsfleet.json").exists()]
         for gone in set(self._listening) - set(folders):
@@ -91,7 +92,7 @@ class Gate:
             why = self._decide(wish, store)
             store.execute("delete from let_through where uuid = ? and document = ?", [wish.uuid, document])
             if not why:
-                _, site = self.rules()
+                _, site = self._in_force
                 account = site.account(wish.user, dict(wish.options))
                 place = [wish.uuid, wish.user, account, wish.pages, wish.amount, time.time(), document]
                 store.execute(f"insert into let_through ({_LET_THROUGH}) values (?, ?, ?, ?, ?, ?, ?)", place)
@@ -126,7 +127,7 @@ class Gate:
         return self._wished(attempt)
 
     def _wished(self, attempt: Attempt) -> Wish:
-        _, site = self.rules()
+        _, site = self._in_force
         pages = pages_of(attempt, site.unknown_pages)
         department = site.department(attempt.user)
         printed = Printed(int(time.time()), attempt.queue, department, pages.sides, pages.parts, pages.copies)
@@ -136,7 +137,7 @@ class Gate:
 
     def _decide(self, wish: Wish, store: Store) -> str:
         """Called under the lock."""
-        costs, site = self.rules()
+        costs, site = self._in_force
         if Ledger(store).entry(f"job:{wish.uuid}"):
             return ""  # it was charged, and prints again because its node died
         standing = Standing(store, but=(wish.uuid, _document(wish, store)))

@@ -21,6 +21,7 @@ from controller.costs.gate import Gate
 from controller.costs.ledger import Entry, Ledger
 from controller.costs.people import People, PeopleError, read, site_of
 from controller.costs.quota import FAILED, LIMIT, NEEDED, Used, Wish, period, refusal
+from controller.costs.rules import published
 from controller.costs.sums import number
 from controller.jobs.table import Job, JobTable
 from controller.store import Store
@@ -95,9 +96,10 @@ class TestGate:
         def no_target(node: Any, store: Any) -> Any:
             raise AssertionError
 
-        return Gate(
-            lambda: Store(store.path), store.path.parent / "nodes", lambda: (costs, site_of(costs, {})), no_target
-        )
+        rules = costs, site_of(costs, {})
+        gate = Gate(lambda: Store(store.path), store.path.parent / "nodes", lambda: rules, no_target)
+        gate.ensure()
+        return gate
 
     def question(self, uuid: str, pages: int) -> dict[str, Any]:
         facts = {"uuid": uuid, "user": "alice", "queue": "office", "options": {}, "driver": False, "copies": 1}
@@ -159,6 +161,17 @@ class TestGate:
         Charger(lambda: Store(store.path), store.path.parent / "nodes", lambda: site_of(costs, {})).collect()
         assert gate.answer(self.question("2", 11 if end == "canceled" else 6)) == LIMIT
         assert gate.answer(self.question("2", 10 if end == "canceled" else 5)) == ""
+
+    def test_new_rules_hold_from_when_everybody_is_told_of_them(self, store: Store) -> None:
+        rules = [(costs, site_of(costs, {})) for costs in (Costs(quotas=(Quota(pages=pages),)) for pages in (4, 9))]
+        gate = self.gate(store, rules[0][0])
+        gate.rules = lambda: rules[1]
+        assert gate.answer(self.question("1", 6)) == LIMIT
+        gate.ensure()
+        told = published(store)
+        assert told
+        assert told.costs.quotas[0].pages == 9
+        assert gate.answer(self.question("1", 6)) == ""
 
     def test_money_that_was_paid_in_can_be_printed_once(self, store: Store) -> None:
         gate = self.gate(store, Costs(prices=PRICES, prepaid=True))
