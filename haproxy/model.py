@@ -22,6 +22,11 @@ def slot_of(ipp_id: int) -> int:
     return max(ipp_id - 1, 0) // SLOT_IDS
 
 
+def slot_named(server: str) -> int | None:
+    """The slot of a server line by its name, `n12`; None for the lines that are no node's."""
+    return int(server[1:]) if server[:1] == "n" and server[1:].isdigit() else None
+
+
 def first_id(slot: int) -> int:
     """The first id that a node in this slot may give out."""
     return slot * SLOT_IDS + 1
@@ -44,6 +49,7 @@ class Server:
 
     @property
     def name(self) -> str:
+        """Read by `slot_named`."""
         return f"n{self.slot}"
 
 

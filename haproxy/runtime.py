@@ -33,6 +33,7 @@ from haproxy.diff import (
     UnmapSlot,
 )
 from haproxy.errors import ProxyDown, RuntimeRefused
+from haproxy.model import slot_named
 from haproxy.render import MAP, SOCKETS
 
 MASTER = "master.sock"
@@ -42,7 +43,7 @@ FORCED_MAINTENANCE, FORCED_DRAIN = 0x01, 0x08
 """Bits of srv_admin_state (management guide, "show servers state")."""
 CHECK_ENABLED = 0x04
 """Bit of srv_check_state."""
-FRONTENDS = ("door", "upgraded", "front", "anynode", "statistics")
+FRONTENDS = ("door", "upgraded", "front", "anynode", "anyhow", "statistics")
 FRONTENDS_ONLY = "show stat -1 1 -1"
 RATE_LIMITS = ("ConnRateLimit", "SessRateLimit", "SslRateLimit")
 
@@ -170,8 +171,9 @@ def parse_servers(text: str) -> dict[str, dict[int, Line]]:
     """The lines of each backend with slots by slot, from `show servers state`."""
     found: dict[str, dict[int, Line]] = {backend: {} for backend in BACKENDS}
     for fields in _server_rows(text):
-        if fields["be_name"] in found:
-            found[fields["be_name"]][int(fields["srv_name"][1:])] = _line(fields)
+        slot = slot_named(fields["srv_name"])
+        if fields["be_name"] in found and slot is not None:
+            found[fields["be_name"]][slot] = _line(fields)
     return found
 
 
@@ -179,11 +181,13 @@ def odd_servers(text: str) -> Iterator[str]:
     """What the same answer says of servers that no step of ours does. Slots are taken out in `pool` alone."""
     for fields in _server_rows(text):
         backend, name = fields["be_name"], f"{fields['be_name']}/{fields['srv_name']}"
-        if backend != "pool" and int(fields["srv_admin_state"]) & (FORCED_MAINTENANCE | FORCED_DRAIN):
+        ours = backend in BACKENDS and slot_named(fields["srv_name"]) is not None
+        in_pool = ours and backend == "pool"
+        if not in_pool and int(fields["srv_admin_state"]) & (FORCED_MAINTENANCE | FORCED_DRAIN):
             yield f"server {name} was taken out"
-        if (backend == "pool" or name == "whole/service") and not int(fields["srv_check_state"]) & CHECK_ENABLED:
+        if (in_pool or name == "whole/service") and not int(fields["srv_check_state"]) & CHECK_ENABLED:
             yield f"server {name} is not checked"
-        if backend in BACKENDS and fields["srv_use_ssl"] == "0":
+        if ours and fields["srv_use_ssl"] == "0":
             yield f"server {name} is spoken to without TLS"
 
 

@@ -14,7 +14,7 @@ import requests
 
 from haproxy.diff import BACKENDS
 from haproxy.errors import ProxyDown
-from haproxy.model import Edge
+from haproxy.model import Edge, slot_named
 
 DEADLINE = 3.0
 """Seconds for connecting, and again for each pause in the answer."""
@@ -91,19 +91,15 @@ def read(edge: Edge, deadline: float = DEADLINE) -> Stats:
 def parse(text: str) -> Stats:
     """The CSV as values; rows and columns that are not ours are passed over."""
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("# "))))
-    servers = tuple(_server(row) for row in rows if row["pxname"] in BACKENDS and _slot(row) is not None)
+    ours = ((row, slot_named(row["svname"])) for row in rows if row["pxname"] in BACKENDS)
+    servers = tuple(_server(row, slot) for row, slot in ours if slot is not None)
     return Stats(servers, tuple(_frontend(row) for row in rows if row["svname"] == "FRONTEND"))
 
 
-def _slot(row: Mapping[str, str]) -> int | None:
-    name = row["svname"]
-    return int(name[1:]) if name[:1] == "n" and name[1:].isdigit() else None
-
-
-def _server(row: Mapping[str, str]) -> ServerStats:
+def _server(row: Mapping[str, str], slot: int) -> ServerStats:
     return ServerStats(
         backend=row["pxname"],
-        slot=_slot(row) or 0,
+        slot=slot,
         status=row["status"],
         check_status=(row.get("check_status") or "").removeprefix("* "),
         check_milliseconds=_number(row, "check_duration"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,30 @@ def test_when_no_check_passes_people_print_on(unchecked: Site) -> None:
         made.clear()
         everything(name)
         assert (made[0] - 1) // 1_000_000 in (1, 3)
+
+
+def test_while_no_server_takes_a_connection_people_wait(tmp_path: Path) -> None:
+    """All stand still for longer than each is given to take a connection, and are out, one after the other."""
+    with running_site(tmp_path) as site, ThreadPoolExecutor() as pool:
+        for node in site.nodes:
+            node.signal(signal.SIGSTOP)
+        # A new connection to each node is needed, and the nodes' listeners still take it: TLS is what does not come.
+        jobs = [pool.submit(site.client(name).print) for name in ("demo", "alice")]
+        until("all are out", lambda: not any(row.up for row in stats.read(site.edge).servers if row.backend == "pool"))
+        time.sleep(1)
+        assert not any(job.done() for job in jobs)
+        for node in site.nodes:
+            node.signal(signal.SIGCONT)
+        assert all(job.result() for job in jobs)
+
+
+def test_without_any_server_an_answer_says_so(own_site: Site) -> None:
+    for node in own_site.nodes:
+        node.kill()
+    for question in (ippwire.request(0x0004, ippwire.printer(), ippwire.user("x")), ippwire.jobs_request()) * 2:
+        answer = own_site.client().send(question)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert b"No print server takes anything at the moment" in answer.body
 
 
 def test_without_the_service_an_answer_says_that_it_is_one_servers(own_site: Site) -> None:

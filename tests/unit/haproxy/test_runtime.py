@@ -88,6 +88,7 @@ def test_servers_are_read_by_column_names() -> None:
         "1\n# be_name srv_name srv_port srv_addr srv_admin_state srv_uweight srv_fqdn extra\n"
         "pool n1 7001 127.0.0.1 4 100 - x\npool n2 1 127.0.0.1 5 0 - x\nowner n1 7001 127.0.0.1 2 1 - x\n"
         "reads n1 7001 127.0.0.1 2 90 - x\nanyhow n1 7001 127.0.0.1 0 80 - x\n"
+        "pool anyhow 0 - 0 1 - x\n"
         "owner n2 1 127.0.0.1 8 1 host.example x\ndashboard dashboard 1 127.0.0.1 0 1 - x\n\n"
     )
     found = parse_servers(text)
