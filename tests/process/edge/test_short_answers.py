@@ -69,6 +69,23 @@ def test_while_no_server_takes_a_connection_people_wait(tmp_path: Path) -> None:
         assert all(job.result() for job in jobs)
 
 
+def test_a_question_whose_server_ends_is_asked_of_another(own_site: Site) -> None:
+    question = ippwire.request(
+        GET_PRINTER, ippwire.printer(), attribute(0x44, "requested-attributes", "media-supported")
+    )
+    clients = [own_site.client(name) for name in ("demo", "alice") * 2]
+    for client in clients * 4:  # so that there are connections to both
+        client.ipp(question)
+    with ThreadPoolExecutor() as pool:
+        own_site.nodes[0].signal(signal.SIGSTOP)
+        asked = [pool.submit(client.ipp, question) for client in clients]
+        until("the other one has answered", lambda: any(one.done() for one in asked))
+        time.sleep(0.5)
+        assert not all(one.done() for one in asked)
+        own_site.nodes[0].kill()
+        assert all(ippwire.status(one.result()) == 0 for one in asked)
+
+
 def test_without_any_server_an_answer_says_so(own_site: Site) -> None:
     for node in own_site.nodes:
         node.kill()
