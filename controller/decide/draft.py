@@ -107,7 +107,8 @@ class Draft:
 
     def _order_spares(self) -> None:
         """Where a mass failure forbids to take bad nodes away, new ones are added, until the bad are the fewer.
-        When one of these can't be proved either, no other is."""
+        When one of these can't be proved either, no other is. Late answers alone order none: on a machine with too much
+        to do, more servers would make them later still."""
         nodes, seen = self.settings.nodes, self.snapshot.nodes
         in_vain = any(sight.node.goal_by is Cause.SPARE and not sight.node.proved for sight in seen)
         if self.guard.prober or not self.guard.share or in_vain:
@@ -117,7 +118,13 @@ class Draft:
                 return
 
     def _well_or_coming(self) -> int:
-        return self.ordered + sum(self._serves_well(sight) or self._comes(sight) for sight in self.snapshot.nodes)
+        return self.ordered + sum(self._carries(sight) or self._comes(sight) for sight in self.snapshot.nodes)
+
+    def _carries(self, sight: NodeSight) -> bool:
+        """Whether it serves, and nothing that lasts speaks against it."""
+        life = self.verdicts[sight.node.name].life
+        lasts = life is Life.DEAD or (life is Life.UNHEALTHY and sight.bad_readings >= self.settings.health.fall)
+        return self._serves(sight) and not lasts
 
     def _comes(self, sight: NodeSight) -> bool:
         return sight.node.state in _COMING and counts(sight.node, self.goals[sight.node.name])
@@ -143,8 +150,10 @@ class Draft:
         return sum(1 for sight in self.snapshot.nodes if sight.node.name != name and self._serves_well(sight))
 
     def _serves_well(self, sight: NodeSight) -> bool:
-        serves = sight.node.state is NodeState.READY and self.goals[sight.node.name] is Goal.SERVE
-        return serves and self._well(sight)
+        return self._serves(sight) and self._well(sight)
+
+    def _serves(self, sight: NodeSight) -> bool:
+        return sight.node.state is NodeState.READY and self.goals[sight.node.name] is Goal.SERVE
 
     def note(self, sentence: str) -> None:
         if sentence not in self.notes:
