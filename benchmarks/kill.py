@@ -83,13 +83,13 @@ class Questions:
     back: bool = False
 
     def ask(self, client: Client, job: int) -> None:
-        """Once. A clean 503 says that the node is being restarted, and when to ask again."""
+        """Once. A clean 503 says that the node does not answer, and when to ask again."""
         try:
             answer = client.send(ask_for(job))
         except OSError as error:
             self.statuses[repr(error)] += 1
             return
-        if answer.status == 503 and b"being restarted" in answer.body and "retry-after" in answer.headers:
+        if answer.status == 503 and b"does not answer" in answer.body and "retry-after" in answer.headers:
             self.statuses["clean 503"] += 1
         elif answer.status == 200:
             status = ippwire.status(answer.body)

@@ -303,3 +303,9 @@ def m015_documents(db: Database) -> None:
 def m016_rests(db: Database) -> None:
     """When the last node at an address left, by a clock that nobody sets: monotonic seconds of a boot."""
     db["rests"].create({"host": str, "port": int, "boot": str, "at": float}, pk=("host", "port"))
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m017_ended(db: Database) -> None:
+    """What ended lately on nodes that have left is asked for by every list of ended jobs."""
+    db.execute("create index jobs_ended_on on jobs (node, completed) where open = 0")

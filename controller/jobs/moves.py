@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from controller.jobs.original import INDEFINITE
@@ -66,6 +67,8 @@ class Doubles:
 
 
 _COLUMNS = tuple(Move.__annotations__)
+_OPEN = "phase not in ('done', 'abandoned')"
+"""By an index that holds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,10 @@ class MoveTable:
 
     def open(self) -> list[Move]:
         """Those that are not at their end, in the order in which they were asked for."""
-        return self._select("phase not in ('done', 'abandoned')")
+        return self._select(_OPEN)
 
     def open_of(self, uuid: str) -> list[Move]:
-        return self._select("uuid = ? and phase not in ('done', 'abandoned')", uuid)
+        return self._select(f"uuid = ? and {_OPEN}", uuid)
 
     def arriving(self, node: str) -> list[Move]:
         """Those whose copy stands on this node, or may, while the table of jobs still names the old one."""
@@ -125,13 +128,27 @@ class MoveTable:
         self.store.execute(f"delete from moves where {over} and not {kept}", [time.time() - older_than])
 
     def doubles(self, since: float) -> Doubles:
-        """Of moves that changed since this moment (wall clock, seconds)."""
+        """Of moves that are under way, or changed since this moment (wall clock, seconds)."""
         over = "phase in ('ending', 'ended', 'done')"
-        known = f"select old_id, new_id, {over} as over from moves where new_id > 0 and changed_at > ?"
-        pairs = [(row["old_id"], row["new_id"]) if row["over"] else (row["new_id"], row["old_id"])
-                 for row in self.store.rows(known, [since])]  # fmt: skip
-        copied = self.store.rows("select old_id from moves where phase = 'copying'")
+        pair = f"select number, old_id, new_id, {over} as over from moves where new_id > 0"
+        # by two indexes: the plus keeps SQLite from walking through all older ones
+        lately, earlier = f"{pair} and changed_at > :since", f"{pair} and +changed_at <= :since and {_OPEN}"
+        rows = self.store.rows(f"{lately} union all {earlier}", {"since": since})
+        rows.sort(key=itemgetter("number"))  # which SQLite would do by walking through all of them
+        pairs = [(row["old_id"], row["new_id"]) if row["over"] else (row["new_id"], row["old_id"]) for row in rows]
+        copied = self.store.rows(f"select old_id from moves where phase = 'copying' and {_OPEN}")
         return Doubles(dict(pairs), frozenset(row["old_id"] for row in copied))
+
+    def standing_twice(self) -> dict[str, dict[str, int]]:
+        """How many copies stand beside their originals: by the node that has the copies, and queue in small letters."""
+        rows = self.store.rows(
+            "select target, lower(queue) as queue, count(*) as jobs from moves where phase in ('copied', 'ending') "
+            f"and {_OPEN} group by target, lower(queue)"
+        )
+        found: dict[str, dict[str, int]] = {}
+        for row in rows:
+            found.setdefault(row["target"], {})[row["queue"]] = row["jobs"]
+        return found
 
     def slots_left(self, since: float) -> tuple[int, ...]:
         """Slots that jobs have been moved away from since this moment, and those of all that are open still: what is

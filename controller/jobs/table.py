@@ -87,6 +87,25 @@ class Job:
         return f"{self.id} of {self.owner or 'somebody'}" + (f" ({self.title!r})" if self.title else "")
 
 
+NEWEST, OLDEST, BY_ID = "completed desc, id", "created, id", "id"
+"""Orders of `Ended`, in SQL."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Which ended jobs are wanted. since: when they ended after, seconds since 1970. owner, queue: '' for any, in
+    letters of any case. first: the lowest id."""
+
+    nodes: tuple[str, ...]
+    since: float
+    limit: int
+    order: str = NEWEST
+    states: tuple[str, ...] = ENDED
+    owner: str = ""
+    queue: str = ""
+    first: int = 0
+
+
 MOVED_LATELY = 120
 """Seconds after a move in which the hold that it needed may be seen to end. That one is no hold of anybody's."""
 _COLUMNS = tuple(field.name for field in fields(Job))
@@ -209,6 +228,33 @@ class JobTable:
         sql = f"select * from {_where(which, user)}{conditions} order by {order} limit :limit offset :offset"
         values = {**named, "state": which, "limit": -1 if limit is None else limit, "offset": offset}
         return [_job(row) for row in self.store.rows(sql, values)]
+
+    def open_of(self, node: str, owner: str = "") -> list[Job]:
+        """The open jobs of a node, oldest first; of one owner where one is given, in letters of any case, as cupsd
+        compares names."""
+        mine = " and owner = :owner collate nocase" if owner else ""
+        sql = f"select * from {_OPEN_JOBS} and node = :node{mine} order by created, id"
+        return [_job(row) for row in self.store.rows(sql, {"node": node, "owner": owner})]
+
+    def ended(self, wanted: Ended) -> list[Job]:
+        """In the order in which they are wanted, at most so many."""
+        values = {**vars(wanted), "nodes": json.dumps(wanted.nodes), "states": json.dumps(wanted.states)}
+        named = "".join(
+            f" and {column} = :{column} collate nocase" for column in ("owner", "queue") if getattr(wanted, column)
+        )
+        rows = self.store.rows(
+            "select * from jobs indexed by jobs_ended_on where open = 0 and completed > :since "
+            "and node in (select value from json_each(:nodes)) "
+            f"and state in (select value from json_each(:states)) and id >= :first{named} "
+            f"order by {wanted.order} limit :limit",
+            values,
+        )
+        return [_job(row) for row in rows]
+
+    def waiting_on(self, node: str) -> dict[str, int]:
+        """How many open jobs a node has, by queue in small letters; a queue without any is left out."""
+        sql = f"select lower(queue) as queue, count(*) as jobs from {_OPEN_JOBS} and node = ? group by lower(queue)"
+        return {row["queue"]: row["jobs"] for row in self.store.rows(sql, [node])}
 
     def count_open(self) -> dict[str, int]:
         """How many open jobs are in each state that one is in."""

@@ -5,9 +5,17 @@ of the user who logged in, so that who may see what stays CUPS's own policy; wha
 group by attribute group and never encoded anew. When this program is down or slow, HAProxy asks one node instead, and
 notes that in the answer.
 
-    request    what a client asks, and what each node is asked for it       pure
-    merge      one answer out of many                                       pure
-    last_seen  jobs of a node that does not answer, from the jobs table     pure but for the table's reads
-    nodes      which nodes there are, and asking them with a deadline
-    service    an HTTP server that puts these together
+    request        what a client asks, and what each node is asked for it     pure
+    merge          one answer out of many                                     pure
+    silence        what is said of nodes that do not answer                   pure
+    last_seen      jobs of a node that does not answer, from what is known    pure but for the reads
+    unseen         that: the jobs table, and spools of nodes on this machine
+    nodes          which nodes there are, and asking them with a deadline
+    answer         what a client gets: merged, or as a node wrote it          pure
+    asking         which node is asked what
+    together       the same question at the same moment is asked once
+    crowd          many people's own jobs out of one list
+    lists, queues, subscriptions, cancelling    the operations
+    service        which of them answers a request, and jobs that are elsewhere
+    application    an HTTP server for it
 """

@@ -25,6 +25,8 @@ from controller.whole_queue.unseen import Known
 COLLECTIONS = (200_000, 20, 20)
 """For gc.set_threshold. Python's collector looks for cycles at each 700 new objects by default; an answer of 10,000
 jobs makes ten times as many, none of which is a cycle, and takes a third longer for it."""
+ROUNDS = 2
+"""In which nodes are asked at most for one answer (`whole_timeout` in controller/door.py is a second more)."""
 LOOK = 1.0
 """Seconds between two looks whether the database was replaced."""
 
@@ -41,7 +43,9 @@ async def serve(state: State, port: int, reach: Reach) -> None:
             directory = Directory(state, store)
             known = Known(JobTable(store), directory, state.nodes)
             whole = WholeQueue(Nodes(http, directory, reach), known, MoveTable(store))
-            runner = web.AppRunner(application(whole, state.secret()), access_log=None, handle_signals=False)
+            runner = web.AppRunner(
+                application(whole, state.secret(), ROUNDS * reach.deadline), access_log=None, handle_signals=False
+            )
             await runner.setup()
             try:
                 await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()

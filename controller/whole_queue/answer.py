@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.whole_queue import merge
+from controller.whole_queue import merge, silence
 from controller.whole_queue.nodes import Reply
 
 
@@ -29,7 +29,7 @@ def is_success(reply: Reply) -> bool:
 
 def as_it_came(reply: Reply) -> Answer:
     if reply.silent:
-        raise Unanswerable("the print server that is asked does not answer")
+        raise Unanswerable(f"the print server that is asked {silence.plight([reply.node])}")
     return Answer(reply.body, reply.http_status or 200)
 
 
@@ -37,5 +37,5 @@ def refused(replies: Iterable[Reply]) -> Answer:
     """The refusal that says most, as its node wrote it. Raises Unanswerable when nobody refused."""
     said = [reply for reply in replies if not reply.silent and not is_success(reply)]
     if not said:
-        raise Unanswerable("no print server answers")
+        raise Unanswerable(silence.NOBODY_ANSWERS)
     return as_it_came(next((one for one in said if not one.answer or one.answer.code != merge.NOT_FOUND), said[0]))

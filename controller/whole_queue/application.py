@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from controller.store import StoreError
 from controller.whole_queue import request
 from controller.whole_queue.answer import Unanswerable
 from controller.whole_queue.service import WholeQueue
+from controller.whole_queue.silence import sentence
 from probes import wire
 
 log = logging.getLogger("cupsfleet.whole_queue")
@@ -23,10 +25,23 @@ LARGEST = 2 * 2**20
 """Bytes of a request; none of the operations here carries a document."""
 
 
-def application(whole: WholeQueue, secret: str) -> web.Application:
-    """POST of an IPP request to any path; GET /alive for HAProxy's check."""
+def application(whole: WholeQueue, secret: str, patience: float) -> web.Application:
+    """POST of an IPP request to any path; GET /alive for HAProxy's check.
+
+    patience: seconds after which a question has waited too long for its answer. While one has, the check is told so:
+    then HAProxy sends others to a node, and this one too when it asks again.
+    """
+    under_way: dict[object, float] = {}
 
     async def ipp(incoming: web.Request) -> web.Response:
+        question = object()
+        under_way[question] = time.monotonic()
+        try:
+            return await answered(incoming)
+        finally:
+            del under_way[question]
+
+    async def answered(incoming: web.Request) -> web.Response:
         if not hmac.compare_digest(incoming.headers.get("X-Fleet-Secret", ""), secret):
             return web.Response(status=403, text="Only the front door may ask here.\n")
         try:
@@ -37,7 +52,7 @@ def application(whole: WholeQueue, secret: str) -> web.Application:
         except (Unanswerable, StoreError) as error:
             log.warning("%s", error)
             said = str(error) if isinstance(error, Unanswerable) else "the fleet's memory can't be read"
-            return web.Response(status=503, text=f"{said[0].upper()}{said[1:]}.\n", headers={"Retry-After": "5"})
+            return web.Response(status=503, text=f"{sentence(said)}\n", headers={"Retry-After": "5"})
         if answer.status != 200:
             return web.Response(status=answer.status)
         body = wire.renumbered(answer.body, asked.message.request_id)
@@ -46,6 +61,8 @@ def application(whole: WholeQueue, secret: str) -> web.Application:
         return web.Response(body=body, content_type="application/ipp", headers=told)
 
     async def alive(_: web.Request) -> web.Response:
+        if time.monotonic() - next(iter(under_way.values()), float("inf")) > patience:
+            return web.Response(status=503, text="a question waits for its answer\n")
         try:
             whole.moves.now(0)
         except StoreError as error:  # without it no list is right, and a node's own answer is better than none

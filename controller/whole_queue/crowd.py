@@ -64,7 +64,7 @@ class Crowd:
             return [one.of(question.request.user) for one in lists]
         self._alone += 1
         try:
-            return await self.nodes.ask_each(dict.fromkeys(nodes, question.for_nodes()), host, JOB_SPOTS)
+            return await self.nodes.ask_each(question.for_each(nodes), host, JOB_SPOTS)
         finally:
             self._alone -= 1
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from controller.whole_queue.request import JobsQuestion
 from probes import wire
 from probes.wire import Group, Message
 
-OK, BAD_REQUEST, NOT_AUTHORIZED, NOT_FOUND, TEMPORARY_ERROR = 0x0000, 0x0400, 0x0403, 0x0406, 0x0505
+OK, BAD_REQUEST, NOT_AUTHORIZED, NOT_POSSIBLE, NOT_FOUND, TEMPORARY_ERROR = 0, 0x0400, 0x0403, 0x0404, 0x0406, 0x0505
 """Status codes (RFC 8011, appendix B)."""
 LONGEST_TEXT = 255
 """Bytes of a status-message (RFC 8011, 4.1.6.2)."""
@@ -94,10 +94,13 @@ def subscriptions(limit: int, answers: Sequence[Message], said: str = "") -> byt
     return answer(answers[0].version, OK, _prelude(answers[0]), shown, said)
 
 
-def notifications(ids: Sequence[int], answers: Sequence[Message], mine: frozenset[int]) -> bytes:
+def notifications(
+    ids: Sequence[int], answers: Sequence[Message], mine: frozenset[int], doubles: Container[int] = frozenset()
+) -> bytes:
     """Get-Notifications: events in the order of the subscriptions asked for; the client comes back when the first node
     wants it to. Of a job that is not among `mine` its name and who did something to it are left out: CUPS would tell
-    them to any subscriber.
+    them to any subscriber. doubles: ids by which jobs are not shown, since they are being moved or were. That such a
+    one was cancelled is no news of the job.
     """
     # no interval means that nothing more will come, for which CUPS needs only one of the subscriptions
     head = min(answers, key=lambda one: one.groups[0].number(b"notify-get-interval"))
@@ -105,6 +108,8 @@ def notifications(ids: Sequence[int], answers: Sequence[Message], mine: frozense
     for one in answers:
         for event in one.of(wire.EVENT):
             job = event.number(b"notify-job-id")
+            if job in doubles:
+                continue
             raw = _told(event, foreign=job != 0 and job not in mine)
             events.setdefault(event.number(b"notify-subscription-id"), []).append(raw)
     ordered = [raw for one in dict.fromkeys(ids) for raw in events.get(one, [])]
@@ -124,27 +129,32 @@ def _told(event: Group, foreign: bool) -> bytes:
 
 
 def printers(
-    answers: Sequence[Message], extras: Sequence[bytes] = (), others: Mapping[str, int] = MappingProxyType({})
+    answers: Sequence[Message],
+    extras: Sequence[bytes] = (),
+    others: Mapping[str, int] = MappingProxyType({}),
+    most: int = 0,
+    said: str = "",
 ) -> bytes:
-    """Queues with what is true of the fleet: everything as the first node says it, but for the number of queued jobs
-    (added up), the state (processing where any node is, idle where any is), its reasons and its message, and whether it
-    takes jobs, which it does where any node does.
+    """Queues with what is true of the fleet: everything as the first node that has it says it, but for the number of
+    queued jobs (added up), the state (processing where any node is, idle where any is), its reasons and its message,
+    and whether it takes jobs, which it does where any node does.
 
-    answers: at least one, all successes. extras: what was asked for only to judge by. others: queued
-    jobs of nodes that did not answer, by queue in small letters, for lists show them.
+    answers: at least one, all successes. extras: what was asked for only to judge by. others: by queue in small
+    letters, what lists show beside (more, or less) what these nodes count. most: of a list of all queues, how many are
+    listed at most; 0 where one queue is asked for. said: the status-message.
     """
     by_name: dict[bytes, list[Group]] = {}
     for one in answers:
         for group in one.of(wire.PRINTER):
             by_name.setdefault(_name(group), []).append(group)
+    # cupsd lists them by name
+    names = sorted(by_name, key=bytes.lower)[:most] if most else [*by_name][:1]
     first = answers[0]
-    shown = []
-    for group in first.of(wire.PRINTER):
-        name = _name(group)
-        elsewhere = others.get(name.decode(errors="replace").lower(), 0)
-        shown.append(_whole_printer(group, by_name[name], extras, elsewhere))
+    shown = [
+        _whole_printer(by_name[name], extras, others.get(name.decode(errors="replace").lower(), 0)) for name in names
+    ]
     told = [raw for raw in shown if len(raw) > 1]  # cupsd writes no empty groups
-    return answer(first.version, first.code, _prelude(first), told)
+    return answer(first.version, first.code, _prelude(first), told, said)
 
 
 def _name(group: Group) -> bytes:
@@ -152,7 +162,8 @@ def _name(group: Group) -> bytes:
     return spot.value if spot else b""
 
 
-def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[bytes], others: int) -> bytes:
+def _whole_printer(everywhere: Sequence[Group], extras: Sequence[bytes], others: int) -> bytes:
+    shown = everywhere[0]
     states = [group.number(_STATE) for group in everywhere if _STATE in group.spots]
     state = next((one for one in (PROCESSING, IDLE) if one in states), max(states, default=0))
     agreeing = [group for group in everywhere if not states or group.number(_STATE) == state]
@@ -160,7 +171,7 @@ def _whole_printer(shown: Group, everywhere: Sequence[Group], extras: Sequence[b
     if states:
         new[_STATE] = wire.attribute(wire.ENUM, _STATE.decode(), state)
     if _COUNT in shown.spots:
-        count = sum(group.number(_COUNT) for group in everywhere) + others
+        count = max(0, sum(group.number(_COUNT) for group in everywhere) + others)
         new[_COUNT] = wire.attribute(wire.INTEGER, _COUNT.decode(), count)
     if _REASONS in shown.spots:
         new[_REASONS] = wire.attribute(wire.KEYWORD, _REASONS.decode(), *_reasons(agreeing, state))

@@ -7,7 +7,7 @@ import logging
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,9 +153,27 @@ class Nodes:
     async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
         return list(await asyncio.gather(*(self.ask(node, body, host, wanted) for node, body in bodies.items())))
 
-    async def ask(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes] = frozenset()) -> Reply:
-        """One question to one node. Raises nothing: silence is a reply too."""
-        patience = SUSPECT_PATIENCE if node.name in self._suspects else self.reach.deadline
+    async def ask_any(
+        self, nodes: Iterable[Node], body: bytes, host: str, wanted: frozenset[bytes] = frozenset()
+    ) -> Reply | None:
+        """The first reply of any of them, which all have the whole time for it; None when all are silent."""
+        asking = [asyncio.create_task(self.ask(node, body, host, wanted, self.reach.deadline)) for node in nodes]
+        try:
+            for coming in asyncio.as_completed(asking):
+                reply = await coming
+                if not reply.silent:
+                    return reply
+        finally:
+            for task in asking:
+                task.cancel()
+        return None
+
+    async def ask(
+        self, node: Node, body: bytes, host: str, wanted: frozenset[bytes] = frozenset(), patience: float = 0.0
+    ) -> Reply:
+        """One question to one node. Raises nothing: silence is a reply too. patience: seconds; 0 for as many as it has
+        earned."""
+        patience = patience or (SUSPECT_PATIENCE if node.name in self._suspects else self.reach.deadline)
         asked = False
 
         async def in_turn() -> Reply:
@@ -234,8 +252,3 @@ def answers(replies: Iterable[Reply]) -> list[Message]:
 def silent(replies: Iterable[Reply]) -> list[Node]:
     """The nodes that did not answer."""
     return [reply.node for reply in replies if reply.silent]
-
-
-def missing_sentence(nodes: Sequence[Node], consequence: str) -> str:
-    """What an answer says of nodes that it is made without; '' when there are none."""
-    return f"{', '.join(node.name for node in nodes)} did not answer in time; {consequence}" if nodes else ""

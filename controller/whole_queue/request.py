@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +11,8 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from controller.jobs.moves import Doubles
+from controller.snapshot import Node
+from haproxy.model import slot_of
 from probes import wire
 from probes.wire import Attribute, Group, Message
 
@@ -182,6 +185,11 @@ class JobsQuestion:
         return max(0, self.request.number("first-index", 1) - 1)
 
     @cached_property
+    def first(self) -> int:
+        """The lowest job-id; cupsd does not look at it beside first-index."""
+        return 0 if self.skipped else self.request.number("first-job-id")
+
+    @cached_property
     def by_id(self) -> bool:
         """A client that pages by first-job-id must meet the ids in order, or it would miss some."""
         return not self.skipped and self.request.find("first-job-id", wire.INTEGER) is not None
@@ -236,11 +244,19 @@ class JobsQuestion:
     def _cut(self) -> frozenset[bytes]:
         return frozenset(name.encode() for name in self.extras)
 
-    def for_nodes(self, *, drop: Iterable[str] = (), add: Iterable[bytes] = ()) -> bytes:
-        """What every node is asked: each may have to fill the whole answer."""
-        gone, new = [*drop, "limit", "first-index"], [*add]
+    def for_each(self, nodes: Iterable[Node]) -> dict[Node, bytes]:
+        """What each node is asked: each may have to fill the whole answer, and jobs that are not shown come with it."""
+        hidden = Counter(slot_of(number) for number in self.doubles.counts) if self.limit else Counter[int]()
+        bodies: dict[int, bytes] = {}
+        for number in {hidden[node.slot] for node in nodes}:
+            bodies[number] = self.for_nodes(hidden=number)
+        return {node: bodies[hidden[node.slot]] for node in nodes}
+
+    def for_nodes(self, *, drop: Iterable[str] = (), add: Iterable[bytes] = (), hidden: int = 0) -> bytes:
+        """What a node is asked which has so many jobs that are not shown."""
+        gone, new = [*drop, "limit", *self._pages], [*add]
         if self.limit:
-            enough = min(self.limit + self.skipped + len(self.doubles.counts), LARGEST_INTEGER)
+            enough = min(self.limit + self.skipped + hidden + len(self.doubles.copied), LARGEST_INTEGER)
             new.append(wire.attribute(wire.INTEGER, "limit", enough))
         if self.extras:
             gone.append("requested-attributes")
@@ -249,8 +265,13 @@ class JobsQuestion:
 
     def for_everybody(self, operator: str = "everybody") -> bytes:
         """The same question about the jobs of all users, in the name of somebody who may see them."""
-        gone = ("my-jobs", "limit", "first-index", "requested-attributes")
+        gone = ("my-jobs", "limit", "requested-attributes", *self._pages)
         return self.request.as_asked(user=operator, drop=gone, add=[self._wanted()])
+
+    @property
+    def _pages(self) -> tuple[str, ...]:
+        """What only the whole list can be cut by."""
+        return ("first-index", "first-job-id") if self.skipped else ("first-index",)
 
     def _wanted(self) -> bytes:
         return wire.attribute(wire.KEYWORD, "requested-attributes", *self.requested, *self.extras)
@@ -309,14 +330,6 @@ def printer_extras(asked: Request) -> list[str]:
     return [name for name in needed if name not in wanted]
 
 
-def by_slot(ids: Iterable[int], slot_of: Callable[[int], int]) -> dict[int, list[int]]:
-    """Ids by the slot that owns them, in their order."""
-    found: dict[int, list[int]] = {}
-    for one in ids:
-        found.setdefault(slot_of(one), []).append(one)
-    return found
-
-
 def jobs_of_all_queues(
     asked: Request, wanted: Iterable[str], *, drop: Iterable[str] = (), add: Iterable[bytes] = ()
 ) -> bytes:
@@ -336,3 +349,26 @@ def my_jobs(asked: Request) -> bytes:
     """Ids of all jobs of the one who asks, on one node: CUPS reads no job's file for that."""
     add = [wire.attribute(wire.KEYWORD, "which-jobs", "all"), wire.attribute(wire.BOOLEAN, "my-jobs", 1)]
     return jobs_of_all_queues(asked, ["job-id"], add=add)
+
+
+def subscribed(asked: Request) -> set[int]:
+    """The jobs that subscriptions are asked for."""
+    groups = (wire.attributes(group.raw) for group in asked.message.groups)
+    return {number for group in groups for one in group if _names_jobs(one) for number in one.integers()}
+
+
+def subscribing(asked: Request, now: Callable[[int], int]) -> Request:
+    """The request with those jobs by the ids under which they live now."""
+
+    def led_on(one: Attribute) -> bytes:
+        return wire.attribute(wire.INTEGER, "notify-job-id", *map(now, one.integers())) if _names_jobs(one) else one.raw
+
+    groups = [
+        Group(group.tag, bytes([group.tag]) + b"".join(map(led_on, wire.attributes(group.raw))), {})
+        for group in asked.message.groups
+    ]
+    return replace(asked, message=replace(asked.message, groups=groups))
+
+
+def _names_jobs(one: Attribute) -> bool:
+    return one.name.lower() == b"notify-job-id" and bool(one.integers())

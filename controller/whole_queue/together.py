@@ -20,8 +20,6 @@ class Together(Generic[T]):
 
     _running: dict[Hashable, asyncio.Task[T]] = field(default_factory=dict)
     _waiting: dict[Hashable, asyncio.Task[T]] = field(default_factory=dict)
-    rounds: int = 0
-    """How often nodes were really asked."""
 
     async def ask(self, question: Hashable, round_of: Callable[[], Awaitable[T]]) -> T:
         """The answer of a round that begins after this call."""
@@ -37,7 +35,6 @@ class Together(Generic[T]):
         return task
 
     async def _round(self, question: Hashable, asking: Awaitable[T]) -> T:
-        self.rounds += 1
         try:
             return await asking
         finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
 from controller.jobs.moves import Doubles
-from controller.jobs.table import Job
+from controller.jobs.table import Ended, Job
 from controller.snapshot import Node
 from controller.whole_queue import merge, request
 from controller.whole_queue.nodes import Reply
@@ -34,7 +35,11 @@ class Fleet:
 
     replies: tuple[Reply, ...]
     asked: dict[str, bytes] = field(default_factory=dict)
-    """What each node was asked, by its name."""
+    """What each node was asked last, by its name; first: before anything else."""
+    first: dict[str, bytes] = field(default_factory=dict)
+    late: Reply | None = None
+    """What comes where whoever answers first is asked, with more time."""
+    left: tuple[Node, ...] = (GONE,)
 
     @property
     def directory(self) -> Fleet:
@@ -44,7 +49,7 @@ class Fleet:
         return ONE, TWO
 
     def departed(self) -> tuple[Node, ...]:
-        return (GONE,)
+        return self.left
 
     def in_slot(self, slot: int) -> Node | None:
         return next((node for node in self.nodes() if node.slot == slot), None)
@@ -53,21 +58,37 @@ class Fleet:
         return f"operator of {node.name}"
 
     async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
-        assert set(bodies) == {reply.node for reply in self.replies}
+        assert set(bodies) <= {reply.node for reply in self.replies}
         self.asked = {node.name: body for node, body in bodies.items()}
-        return list(self.replies)
+        self.first = self.first or self.asked
+        return [reply for reply in self.replies if reply.node in bodies]
+
+    async def ask(self, node: Node, body: bytes, host: str, wanted: frozenset[bytes] = frozenset()) -> Reply:
+        return (await self.ask_each({node: body}, host, wanted))[0]
+
+    async def ask_any(self, nodes: Iterable[Node], body: bytes, host: str, wanted: frozenset[bytes]) -> Reply | None:
+        return self.late
 
 
 @dataclass
 class Table:
-    open_jobs: list[Job] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
 
-    def search(self, which: str = "open", *, node: str, limit: int | None = None) -> list[Job]:
-        wanted = {"open": (True,), "ended": (False,), "all": (True, False)}[which]
-        return [job for job in self.open_jobs if job.node == node and job.open in wanted]
+    def open_of(self, node: str, owner: str = "") -> list[Job]:
+        mine = [job for job in self.jobs if owner.lower() in ("", job.owner.lower())]
+        return [job for job in mine if job.node == node and job.open]
+
+    def ended(self, wanted: Ended) -> list[Job]:
+        return [job for job in self.jobs if job.node in wanted.nodes and not job.open and job.completed > wanted.since]
+
+    def waiting_on(self, node: str) -> dict[str, int]:
+        return Counter(job.queue.lower() for job in self.open_of(node))
+
+    def has_jobs(self, node: str) -> bool:
+        return any(job.node == node for job in self.jobs)
 
     def by_id(self, number: int) -> Job | None:
-        raise AssertionError("nobody asks for a single job here")
+        return next((job for job in self.jobs if job.id == number), None)
 
     def count_open(self) -> int:
         return 0
@@ -76,12 +97,21 @@ class Table:
         return {}
 
 
+@dataclass
 class Moves:
+    """Moves that are done: where each job lives now, by its old id; and copies that stand beside their originals."""
+
+    done: dict[int, int] = field(default_factory=dict)
+    twice: dict[str, dict[str, int]] = field(default_factory=dict)
+
     def now(self, old_id: int) -> int:
-        return old_id
+        return self.done.get(old_id, old_id)
 
     def doubles(self, since: float) -> Doubles:
-        return Doubles()
+        return Doubles(self.done)
+
+    def standing_twice(self) -> dict[str, dict[str, int]]:
+        return self.twice
 
 
 def job(owner: str, queue: str = "office") -> Job:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.jobs.moves import Doubles
+from controller.snapshot import Node
 from controller.whole_queue import merge, request
 from controller.whole_queue.request import JobsQuestion
 from probes import wire
@@ -113,6 +114,26 @@ def test_limit_and_first_index_count_jobs_of_the_whole() -> None:
         wire.attributes(wire.split(asked.for_nodes()).groups[0].raw)[-1]
         == wire.attributes(b"\1" + integer("limit", 3))[0]
     )
+
+
+def test_first_job_id_counts_for_nothing_beside_first_index() -> None:
+    asked = question(integer("first-index", 2), integer("first-job-id", 1_000_005))
+    for body in (asked.for_nodes(), asked.for_everybody()):
+        assert ippwire.integers(body, "first-job-id") == []
+    alone = question(integer("first-index", 1), integer("first-job-id", 1_000_005))
+    assert ippwire.integers(alone.for_nodes(), "first-job-id") == [1_000_005]
+
+
+def test_only_a_node_that_jobs_were_moved_from_is_asked_for_more_than_are_wanted() -> None:
+    nodes = [Node(f"node-{slot}", slot, "process", "127.0.0.1", slot) for slot in (1, 2)]
+    doubles = Doubles({1_000_000 + number: 2_000_000 + number for number in range(1, 5_001)})
+    limits = {
+        node.name: ippwire.integers(body, "limit")
+        for node, body in replace(question(integer("limit", 3)), doubles=doubles).for_each(nodes).items()
+    }
+    assert limits == {"node-1": [5_003], "node-2": [3]}
+    (body,) = set(replace(question(), doubles=doubles).for_each(nodes).values())
+    assert ippwire.integers(body, "limit") == []
 
 
 def test_the_age_of_a_job_that_its_node_has_not_in_memory_is_looked_up() -> None:

@@ -88,3 +88,25 @@ def test_a_connection_that_fails_is_silence() -> None:
         raise OSError("refused")
 
     assert asked(failing).silent
+
+
+def test_whoever_answers_first_is_heard_and_one_that_was_late_gets_its_whole_time() -> None:
+    late = Node("node-2", 2, "process", "127.0.0.1", 2)
+
+    async def answered(node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
+        await asyncio.sleep(2 * SUSPECT_PATIENCE if node == late and body == b"again" else 30)
+        return Reply(node, http_status=200)
+
+    async def run() -> tuple[bool, Reply | None, Reply | None]:
+        nodes = Nodes(None, Fleet(), Reach(6 * SUSPECT_PATIENCE))  # type: ignore[arg-type]
+        nodes._exchange = answered  # type: ignore[method-assign]
+        nodes._suspects[late.name] = asyncio.create_task(asyncio.sleep(30))
+        silent = (await nodes.ask(late, b"list", "localhost")).silent
+        both = await nodes.ask_any([NODE, late], b"again", "localhost")
+        return silent, both, await nodes.ask_any([NODE], b"list", "localhost")
+
+    silent, both, none = asyncio.run(run())
+    assert silent
+    assert both is not None
+    assert both.node == late
+    assert none is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controller.jobs.table import Job, JobTable
+from controller.jobs.spool import Spool
+from controller.jobs.table import Ended, Job, JobTable
 from controller.snapshot import Node
 from controller.store import Store
 from controller.whole_queue.unseen import Known
@@ -47,9 +49,11 @@ def test_what_came_after_the_last_reading_is_in_the_spool(known: Known) -> None:
     spooled(known, SEEN.id)
     spooled(known, 1_000_002)
     spooled(known, 1_000_003, state=9)
-    assert [job.id for job in known.search("open", node="node-1")] == [SEEN.id, 1_000_002]
-    assert [job.id for job in known.search("ended", node="node-1")] == [1_000_003]
-    assert {job.id for job in known.search("all", node="node-1")} == {SEEN.id, 1_000_002, 1_000_003}
+    assert [job.id for job in known.open_of("node-1")] == [SEEN.id, 1_000_002]
+    assert [job.id for job in known.ended(Ended(("node-1",), 0, 10))] == [1_000_003]
+    assert known.waiting_on("node-1") == {"office": 2}
+    assert known.has_jobs("node-1")
+    assert [known.open_of("node-1", name) for name in ("bob", "Demo")] == [[], known.open_of("node-1")]
     late = known.by_id(1_000_002)
     assert late is not None
     assert (late.owner, late.queue, late.state) == ("demo", "office", "pending")
@@ -60,10 +64,40 @@ def test_a_proof_is_nobodys_job_and_a_broken_file_hides_no_other(known: Known) -
     spooled(known, 1_000_002, owner="cupsfleet")
     (known.folders / "node-1" / "spool" / "c1000003").write_bytes(b"half")
     spooled(known, 1_000_004)
-    assert [job.id for job in known.search("open", node="node-1")] == [SEEN.id, 1_000_004]
+    assert [job.id for job in known.open_of("node-1")] == [SEEN.id, 1_000_004]
 
 
 def test_servers_elsewhere_have_no_spool_here(known: Known) -> None:
-    assert known.search("open", node="node-2") == []
+    assert known.open_of("node-2") == []
     assert known.by_id(2_000_001) is None
+    assert not known.has_jobs("node-2")
     assert known.by_id(9_000_001) is None
+
+
+def test_a_spool_is_read_again_when_something_has_changed_in_it_or_been_seen(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    jobs = Spool.jobs
+
+    def counted(spool: Spool, node: str, after: int = 0) -> tuple[list[Job], list[int]]:
+        read.append(after)
+        return jobs(spool, node, after)
+
+    monkeypatch.setattr(Spool, "jobs", counted)
+    spool = known.folders / "node-1" / "spool"
+    spooled(known, 1_000_002)
+    os.utime(spool, (1, 1))
+    for _ in range(3):
+        assert [job.id for job in known.open_of("node-1")] == [SEEN.id, 1_000_002]
+    assert read == [SEEN.id]
+    spooled(known, 1_000_003)
+    os.utime(spool, (2**33, 2**33))
+    for _ in range(2):  # a time of just now, or later, may be that of the next change too
+        assert known.waiting_on("node-1") == {"office": 3}
+    assert read == [SEEN.id] * 3
+    os.utime(spool, (2, 2))
+    with known.table.store.transaction():
+        known.table.set_mark("node-1", 1_000_002, 1)
+    assert [job.id for job in known.open_of("node-1")] == [SEEN.id, 1_000_003]
+    assert read[-1] == 1_000_002
