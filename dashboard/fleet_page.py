@@ -122,7 +122,9 @@ def _figures(state: State) -> None:
     waited = peaks([row["wait_p95"] or 0.0 for row in lately])
     depths = peaks([row["queue_depth"] for row in lately])
     prices = peaks([float(row["cost_per_hour"]) for row in lately])
+    ready = peaks([row["ready"] for row in lately], min)
     shown = [
+        Figure("Ready servers", _ready(status["nodes"]), f"at least {min(ready, default=0):.0f} in 1 h", ready),
         Figure("Queue depth", f"{status['queue_depth']:,}", f"{_most(depths, '.0f')} in 1 h", depths),
         Figure("Wait, 95 % of jobs", _wait(lately), f"{_most(waited, '.0f')} s in 1 h", waited),
         *_todays(today, lambda name: quarters(printed, name, midnight, now), currency),
@@ -145,10 +147,14 @@ def _most(past: Sequence[float], form: str) -> str:
     return f"at most {max(past, default=0):{form}}"
 
 
-def peaks(values: Sequence[float]) -> list[float]:
-    """At most SPARKS of them, each the highest of its stretch: a line through means would hide what was the most."""
+def peaks(values: Sequence[float], worst: Callable[[Sequence[float]], float] = max) -> list[float]:
+    """At most SPARKS of them, each the worst of its stretch: a line through means would hide it."""
     each = max(1, -(-len(values) // SPARKS))
-    return [max(values[place : place + each]) for place in range(0, len(values), each)]
+    return [worst(values[place : place + each]) for place in range(0, len(values), each)]
+
+
+def _ready(nodes: list[dict[str, Any]]) -> str:
+    return f"{counts(nodes)['ready']} of {len(nodes)}"
 
 
 def _wait(lately: Sequence[dict[str, Any]]) -> str:

@@ -80,6 +80,7 @@ def test_nodes_stand_there_with_state_work_and_reason(state: State) -> None:
     for part in (" ready]", "dead]", "1 ready]", "1 dead]"):
         assert part in text
     assert any("node-2 is dead" in warning.value for warning in app.warning)
+    assert "<dt>Ready servers</dt><dd>1 of 2</dd>" in figures(app)
 
 
 def test_where_all_look_bad_people_print_on(state: State) -> None:

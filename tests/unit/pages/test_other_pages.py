@@ -177,8 +177,9 @@ def test_a_download_asks_once_more_who_it_is_for(state: State, monkeypatch: pyte
         written()
 
 
-def test_what_was_the_most_is_no_mean() -> None:
+def test_what_was_the_worst_is_no_mean() -> None:
     assert peaks([0.0] * 199 + [45.0] + [0.0] * 200)[19:21] == [45.0, 0.0]
+    assert peaks([3.0] * 199 + [1.0] + [3.0] * 200, min)[19:21] == [1.0, 3.0]
     assert peaks([1.0, 2.0]) == [1.0, 2.0]
     assert peaks([]) == []
 
