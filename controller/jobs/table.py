@@ -82,6 +82,12 @@ class Job:
     def slot(self) -> int:
         return slot_of(self.id)
 
+    @property
+    def told_reasons(self) -> str:
+        """`reasons` for people: of every job that has ended cupsd goes on to say that it is on its way to its end (CUPS
+        2.4, cupsdSetJobState)."""
+        return self.reasons if self.open else " ".join(one for one in self.reasons.split() if one != _ENDING)
+
     def said(self) -> str:
         """The job in a few words, for a sentence."""
         return f"{self.id} of {self.owner or 'somebody'}" + (f" ({self.title!r})" if self.title else "")
@@ -106,6 +112,7 @@ class Ended:
     first: int = 0
 
 
+_ENDING = "processing-to-stop-point"
 MOVED_LATELY = 120
 """Seconds after a move in which the hold that it needed may be seen to end. That one is no hold of anybody's."""
 _COLUMNS = tuple(field.name for field in fields(Job))

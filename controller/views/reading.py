@@ -80,7 +80,10 @@ class Views:
         (newest first)."""
         found = JobTable(self.store).search(which, user, printer, node, limit)
         held = why_held(self.store, [job.uuid for job in found if job.state == "held"])
-        return [{**asdict(job), "slot": job.slot, "why": job.why or held.get(job.uuid, "")} for job in found]
+        said = (
+            {"slot": job.slot, "reasons": job.told_reasons, "why": job.why or held.get(job.uuid, "")} for job in found
+        )
+        return [{**asdict(job), **more} for job, more in zip(found, said, strict=True)]
 
     # Work
 

@@ -58,7 +58,7 @@ def _row(job: Job, held: str) -> dict[str, Any]:
         "printer": job.queue,
         "title": job.title,
         "state": job.state,
-        "reasons": job.reasons,
+        "reasons": job.told_reasons,
         "why": job.why or held,
         "size": job.size_kb,
         "created_at": job.created,

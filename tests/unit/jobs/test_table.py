@@ -54,6 +54,12 @@ class TestTable:
         assert table.search("all", node="node-2") == [other]
         assert table.search("all", user="o' or 1=1") == []
 
+    @pytest.mark.parametrize(
+        ("state", "told"), [("completed", "warnings"), ("processing", "processing-to-stop-point warnings")]
+    )
+    def test_what_cupsd_says_of_each_ended_job_is_not_told(self, state: str, told: str) -> None:
+        assert replace(job(1, state), reasons="processing-to-stop-point warnings").told_reasons == told
+
     def test_when_a_job_was_released_is_known(self, table: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
         def then(now: float, state: str) -> int:
             monkeypatch.setattr("controller.jobs.table.time.time", lambda: now)
