@@ -96,7 +96,7 @@ class Edge:
     moved_slots: tuple[int, ...] = ()
     """Slots from which jobs were moved to other nodes: that service knows where to, and leads requests on."""
     whole_timeout: float = 5.0
-    """Seconds within which that service must answer; then a node is asked instead."""
+    """Seconds within which that service must answer. If it is late, its check says so by then, and a node is asked."""
     maxconn: int = 90
     """Connections to a node that each of the four backends may have at a time; what is more waits for its turn. A
     cupsd that has reached its MaxClients answers nobody, so all backends of all proxies together stay below that."""

@@ -36,6 +36,8 @@ from tests.process.whole_queue.asking import (
 
 ROUNDS = 5
 """Each with the death of a node."""
+ID = "notify-subscription-id"
+PULL = b"\x06" + attribute(0x44, "notify-pull-method", "ippget") + keyword("notify-events", "job-created")
 T = TypeVar("T")
 
 
@@ -137,8 +139,30 @@ class Phone:
             time.sleep(0.2)
 
 
+class Subscriber:
+    """Who follows the queue on every node, as far as that can be told at the moment."""
+
+    def __init__(self, fleet: Fleet, user: str) -> None:
+        self.fleet, self.user = fleet, user
+        self.made = {ippwire.integers(ask(fleet, 0x0016, groups=PULL, user=user), ID)[0] for _ in range(NODES)}
+
+    def looks(self) -> None:
+        answer = ask(self.fleet, 0x0019, attribute(0x22, "my-subscriptions", b"\1"), user=self.user)
+        assert status(answer) == 0
+        listed = ippwire.integers(answer, ID)
+        assert listed == sorted(set(listed))
+        if set(listed) != self.made:
+            assert set(listed) < self.made
+            assert b"subscriptions there are left out" in ippwire.values(answer, "status-message")[0]
+        assert self.notified() in (0, -1)  # or nothing at all, while one that has some is silent
+
+    def notified(self) -> int:
+        return status(ask(self.fleet, 0x001C, integers("notify-subscription-ids", *self.made), user=self.user))
+
+
 def test_all_of_them_while_nodes_die_and_join(five: Fleet, held: dict[str, list[int]]) -> None:
     phone, others = Phone(five, "bob"), {*held["demo"], *held["alice"]}
+    subscriber = Subscriber(five, "demo")
     for job in held["bob"]:
         assert status(ask(five, CANCEL_JOB, integers("job-id", job), user="bob")) == 0
     with weather(five) as outside:
@@ -148,6 +172,7 @@ def test_all_of_them_while_nodes_die_and_join(five: Fleet, held: dict[str, list[
             assert others <= set(listed(five))
             for name in ("demo", "alice"):
                 assert sorted(listed(five, MINE, user=name)) == sorted(held[name])
+            subscriber.looks()
             phone.prints_and_cancels(f"photo {turn}")
             code, shown = program(five, "lpstat", "-o")
             assert code == 0, shown
@@ -161,3 +186,5 @@ def test_all_of_them_while_nodes_die_and_join(five: Fleet, held: dict[str, list[
         eventually(lambda: program(five, "cancel", "-a", user="admin")[0] == 0)
     assert listed(five) == []
     eventually(lambda: len(five.nodes()) == NODES)
+    eventually(lambda: subscriber.notified() == 0)
+    subscriber.looks()

@@ -161,6 +161,7 @@ def test_of_nodes_that_have_left_no_more_is_read_than_is_told(known: Known) -> N
     assert told.ids(completed, integer("limit", 5)) == newest
     assert told.ids(completed, integer("limit", 2), integer("first-index", 4)) == newest
     assert told.ids(completed, MINE, integer("limit", 1)) == [2_022_000]
+    assert told.ids(completed, MINE, integer("limit", 1), user="Bob") == [3_020_601]
     assert told.ids(keyword("which-jobs", "canceled"), integer("limit", 2)) == [3_020_007, 2_020_006]
     oldest = [2_022_000, 3_020_601, 2_020_600]  # by when they were made
     assert told.ids(keyword("which-jobs", "all"), integer("limit", 3)) == oldest
