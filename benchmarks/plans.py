@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controller.event_words import happened
 from haproxy.install import LOADED
 
 MOVES = tuple(f"move, {phase}" for phase in ("ordered", "holding", "copying", "copied", "ending", "ended"))
@@ -26,7 +27,7 @@ _NODES = """select case
     from nodes where state in ('ordered', 'starting', 'proving', 'dead', 'draining', 'leaving', 'rescuing')"""
 _MOVES = "select 'move, ' || phase as kind from moves where phase not in ('done', 'abandoned')"
 _NEWEST_PASS = "select id, sentence from passes order by id desc limit 1"
-_WEIGHTS = re.compile(r"\b(admit|takeout|suspend|drain) node-")
+_WEIGHTS = re.compile(rf"\bnode-\d+ ({'|'.join(map(happened, ('admit', 'takeout', 'suspend', 'drain')))}) \(")
 _SEEN = "select value from facts where name = 'sight'"
 _RELOADS = "select max(id) as id from events where kind in ('proxy', 'service') and text like '%reloaded%'"
 

@@ -115,7 +115,7 @@ class Applier:
         assert node is not None
         nodes[node.name] = node
         self.store.put_node(node)
-        self.store.event(type(step).__name__.lower(), step.reason, step.node)
+        self.store.event(step.kind, step.reason, step.node)
 
     def _ordered(self, step: Order, settings: Settings) -> Node:
         driver = "existing" if step.address else "process"
@@ -185,7 +185,7 @@ class Applier:
         return replace(node, queues=self.effects.fingerprint(settings), goal_by=by)
 
     def _failed(self, node: Node, step: Step, error: str) -> None:
-        failure = f"{type(step).__name__.lower()} failed: {error}"
+        failure = f"{step.kind} failed: {error}"
         if isinstance(step, Start | Restart) and not _joins(node):  # one that can't even be started has died once more
             dead = node if node.state is NodeState.DEAD else _enter(node, NodeState.DEAD, "it could not be started")
             self.store.put_node(replace(dead, failure=failure, deaths=node.deaths + 1))

@@ -30,6 +30,7 @@ from controller.config_file import ConfigError, load, schema
 from controller.costs.people import PeopleError
 from controller.costs.reports import CostsError
 from controller.diary import in_words, silent_since
+from controller.event_words import happened
 from controller.notify import notify
 from controller.simulate.trace import TraceError
 from controller.state import AlreadyRuns, State, StateError
@@ -220,7 +221,8 @@ def explain(
         return
     if not at:
         print_table(decisions, ("at", "decided"))
-        print_table(events, ("at", "kind", "node", "text"))
+        what = [{**row, "what": happened(row["kind"])} for row in events]
+        print_table(what, ("at", "what", "node", "text"))
     if at and not scalings:
         say(f"nothing was decided until {at:%Y-%m-%d %H:%M:%S}, or it is no longer kept (state.keep_events)")
     for passed in reversed(scalings):

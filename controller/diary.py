@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from controller.event_words import action
 from controller.plan import Plan
 from controller.store import Store
 
@@ -33,7 +34,7 @@ class Diary:
         if essence == self._last and now - self._written < AT_LEAST_EVERY:
             return
         self._last, self._written = essence, now
-        actions = [f"{type(step).__name__.lower()} {step.node}".strip() + f": {step.reason}" for step in plan.steps]
+        actions = [f"{step.kind} {step.node}".strip() + f": {step.reason}" for step in plan.steps]
         row = {**asdict(scale), "actions": actions, "held_back": list(plan.notes)}
         values = [time.time(), json.dumps(row)]
         self.store.execute("insert into scalings (at, decided) values (?, ?)", values)
@@ -65,4 +66,5 @@ def in_words(passed: dict[str, Any]) -> list[str]:
         lines.append(f"  asked   {one['rule']}: {one['nodes']}, for {one['reason']}{won}")
     lines += [f"  bound   {clamp}" for clamp in passed["clamps"]]
     lines += [f"  held    {note}" for note in passed["held_back"]]
-    return lines + [f"  done    {said}" for said in passed["actions"] or [f"nothing, for {passed['reason']}"]]
+    done = [action(recorded) for recorded in passed["actions"]]
+    return lines + [f"  done    {said}" for said in done or [f"nothing, for {passed['reason']}"]]

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controller.event_words import told
+
 
 @dataclass(frozen=True)
 class Step:
     node: str
     reason: str
+
+    @property
+    def kind(self) -> str:
+        """By which it is recorded as an event."""
+        return type(self).__name__.lower()
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,6 @@ class Plan:
 
     def sentence(self) -> str:
         """The pass in one readable line."""
-        done = [f"{type(step).__name__.lower()} {step.node} ({step.reason})" for step in self.steps]
+        done = [f"{told(step.kind, step.node)} ({step.reason})" for step in self.steps]
         done += [f"command {answer.command} {answer.state} ({answer.outcome})" for answer in self.answers]
         return "; ".join(done or [f"nothing to do: {self.scale.reason}"])

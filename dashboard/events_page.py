@@ -8,11 +8,11 @@ from typing import Any
 
 import streamlit as st
 
+from controller.event_words import happened
 from controller.state import State
 from controller.views import Views
 from dashboard import viewer as access
 from dashboard.components import SLOW, downloads, first_page, heading, nothing, older_and_newer, page_number, stale_note
-from dashboard.event_words import happened
 from dashboard.tables import table
 from dashboard.times import moment, span, span_choice, zone
 

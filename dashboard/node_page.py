@@ -7,13 +7,13 @@ from typing import Any
 
 import streamlit as st
 
+from controller.event_words import happened
 from controller.state import State
 from controller.views import Views
 from controller.views.phrases import capital, counted, lasting
 from dashboard import figures, jobs, tasks
 from dashboard import viewer as access
 from dashboard.components import LIVE, heading, nothing, plain, seen, stale_note
-from dashboard.event_words import happened
 from dashboard.figures import Figure
 from dashboard.node_words import given, marks, share, three_views, why
 from dashboard.tables import table

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from controller.event_words import action
 from controller.state import State
 from controller.views import Trial, Trials
 from controller.views.fleet_words import doing
@@ -15,7 +16,6 @@ from controller.views.phrases import DAY, capital, lasting
 from dashboard import charts, tasks
 from dashboard import viewer as access
 from dashboard.components import FIGURES, badge, heading, nothing, plain, section, seen, stale_note
-from dashboard.event_words import happened
 from dashboard.tables import table
 from dashboard.times import clock
 
@@ -107,16 +107,9 @@ def _why(decided: dict[str, Any] | None) -> None:
         table(rows, "What each rule asked for")
     said = [f"- Bounded to {plain(one)}" for one in decided["clamps"]]
     said += [f"- Held back: {plain(one)}" for one in decided["held_back"]]
-    done = [_action(one) for one in decided["actions"]]
+    done = [action(one) for one in decided["actions"]]
     said += [f"- Done: {plain(one)}" for one in done or [f"nothing, for {decided['reason']}"]]
     st.markdown("\n".join(said))
-
-
-def _action(said: str) -> str:
-    """An action as it was recorded (`drain node-2: why`) in the words that events have for it."""
-    verb, _, rest = said.partition(" ")
-    node, _, reason = rest.partition(": ")
-    return f"{node} {happened(verb)}: {reason}"
 
 
 def _simulator(state: State) -> None:

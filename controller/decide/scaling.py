@@ -21,6 +21,8 @@ from controller.snapshot import Backlog, Goal, Load, Node, NodeSight, NodeState,
 
 SHORTEST = 20.0
 """Seconds that a cool-down by starts lasts at least: to look ten times and more, and to drain."""
+TELLING = 0.01
+"""A contention below is no reason for a word: it would be told as 0 %."""
 _GONE = {NodeState.RESCUING, NodeState.LEAVING}
 """States from which no node comes back, whatever it was wanted for."""
 _ABSENT = {NodeState.ORDERED, NodeState.STARTING, NodeState.STOPPED, NodeState.DEAD}
@@ -159,7 +161,7 @@ def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[In
     yield Input("work", f"{seconds:.0f} s of server time", _most(ages))
     for demand in load.demands:
         said = f"{demand.rate * 60:.1f} jobs a minute of {demand.service:.1f} s, at most {demand.peak * 60:.1f}"
-        if demand.contention:
+        if demand.contention >= TELLING:
             said += f"; each takes {demand.contention:.0%} longer for another one beside it"
         if demand not in fleet.load.demands:
             said += "; none counts, for its printer stands still on every server"

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from controller.config import Scaling
+from controller.decide.scaling import TELLING
 from controller.jobs.demand import contentions
 from controller.simulate.trace import Trace
 from controller.store import Store
-
-LEAST = 0.01
-"""Less is no reason for a word."""
 
 
 def left_out(trace: Trace, scaling: Scaling, shared: Mapping[str, float]) -> Iterator[str]:
@@ -28,4 +26,4 @@ def shared_devices(store: Store, trace: Trace) -> dict[str, float]:
     """Queues of the trace behind which all servers wait for one device, with by how much (jobs/demand.py).
     Raises StoreError."""
     found = contentions(store, {job.queue for job in trace.simulated})
-    return {queue: share for queue, share in found.items() if share >= LEAST}
+    return {queue: share for queue, share in found.items() if share >= TELLING}

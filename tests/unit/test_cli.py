@@ -75,6 +75,15 @@ class TestText:
         run("status", "--state", state.folder)
         assert "problem: the address [::1]:631 is [/odd]" in capsys.readouterr().out
 
+    def test_what_happened_to_a_node_is_told_in_words(self, state: State, run, capsys) -> None:
+        with Store(state.database) as store:
+            store.event("takeout", "three checks went unanswered", "node-3")
+        run("explain", "--state", state.folder)
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if "node-3" in line)
+        assert ("is dead, gets no new jobs" in line, "takeout" in line) == (True, False)
+        run("explain", "--json", "--state", state.folder)
+        assert json.loads(capsys.readouterr().out)["events"][0]["kind"] == "takeout", "programs go by it"
+
     def test_a_row_is_one_line_where_no_terminal_is(
         self, state: State, run, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -189,7 +189,8 @@ def test_the_diary_keeps_what_changed_and_says_why_nothing_was_done(store) -> No
     newest, oldest = told(store, limit=10)
     said = "\n".join(in_words(newest))
     assert "asked   threshold: 5, for 18 open jobs for 2 servers, more than 4 each, which won" in said
-    assert "done    order node-3" in said
+    assert "done    node-3 ordered: 18 open jobs" in said
+    assert busy.sentence().startswith("node-3 ordered (18 open jobs for 2 servers")
     assert in_words(oldest)[-1] == "  done    nothing, for nodes.min is 2; 2 are meant to serve"
     assert told(store, 10, until=oldest["at"]) == [oldest]
 

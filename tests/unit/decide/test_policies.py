@@ -140,8 +140,14 @@ class TestWaitTarget:
         ask = wait_target(shared, self.SCALING)
         assert (wait_target(fleet, self.SCALING).nodes > 20, ask.nodes) == (True, 2)
         assert "more than 2 would print hardly faster" in ask.reason
-        told = plan(loaded(1, 1), loaded(2, 1), load=shared.load).scale.inputs
-        assert any("each takes 50% longer for another one beside it" in one.value for one in told)
+        assert "; each takes 50% longer for another one beside it" in self.told(0.5)
+        assert "longer" not in self.told(0.004), "0% longer says nothing"
+
+    def told(self, contention: float) -> str:
+        """What is seen, as it is told, where jobs wait for each other."""
+        (demand,) = self.fleet(rate=1.0, work=2000.0).load.demands
+        load = Load((replace(demand, contention=contention),), start_up=2.0)
+        return "".join(one.value for one in plan(loaded(1, 1), loaded(2, 1), load=load).scale.inputs)
 
     @pytest.mark.parametrize(("contention", "most"), [(0.0, 16), (0.1, 10), (0.2, 5), (0.5, 2), (0.9, 1), (1.0, 1)])
     def test_a_node_is_worth_a_quarter_of_one(self, contention, most) -> None:
