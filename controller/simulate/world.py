@@ -33,7 +33,8 @@ from probes.reading import Reading
 
 WAITING, BUSY, IDLE = 3.0, 10.0, 60.0
 """Seconds between two passes while jobs wait, while they print and none waits, and while there is nothing to do. While
-a node comes or goes, passes come at the configured interval."""
+a node comes or goes, and when a job has come or ended, the next pass comes after the configured interval: a fleet looks
+at each, and what it does not see changes nothing but ages."""
 DAY = 86400.0
 _ANSWER = Reading("simulated", 0.0, latency=0.01)
 _PROXIES = (ProxySight(1, True, 0, "L7OK"),)
@@ -173,10 +174,13 @@ class World:
         for one in self.nodes.values():
             one.weight = given(one.node, {} if self.even else plan.weights)
         interval = settings.health.interval
-        settled = all(one.node.state is NodeState.READY for one in self.nodes.values())
-        if plan.steps or not settled or any(len(jobs) > 1 for one in self.nodes.values() for jobs in one.jobs.values()):
-            return max(interval, WAITING) if not plan.steps and settled else interval
-        return BUSY if len(self.nodes) > settings.nodes.min or any(n.open_jobs() for n in self.nodes.values()) else IDLE
+        if plan.steps or any(one.node.state is not NodeState.READY for one in self.nodes.values()):
+            return interval
+        printing = [jobs for one in self.nodes.values() for jobs in one.jobs.values() if jobs]
+        rest = IDLE
+        if printing or len(self.nodes) > settings.nodes.min:
+            rest = max(interval, WAITING) if any(len(jobs) > 1 for jobs in printing) else BUSY
+        return min([rest, *(jobs[0][1] - self.now + interval for jobs in printing)])
 
     def snapshot(self, settings: Settings) -> Snapshot:
         """What a controller would see now."""

@@ -69,6 +69,19 @@ def test_weights_by_work_help_where_one_job_is_long() -> None:
     assert late < 25
 
 
+def test_it_looks_when_a_job_has_ended() -> None:
+    """As a fleet does, which looks each second: what comes next goes to the node that has nothing to do."""
+    looks: list[float] = []
+
+    def look(now: float, world: World, settings: Settings) -> Settings:
+        looks.append(now - MONDAY)
+        return settings
+
+    jobs = [Arrival(MONDAY, "office", 4.0), Arrival(MONDAY + 60, "office", 4.0)]
+    World(Settings(nodes=Nodes(min=2)), jobs, 2.0, MONDAY, override=look).run()
+    assert any(4 <= at <= 5 for at in looks)
+
+
 def test_a_summary_says_what_it_was(tmp_path: Path) -> None:
     world = run(burst())
     found = summary(world.outcome, world.settings)
