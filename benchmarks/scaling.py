@@ -39,7 +39,7 @@ from controller.snapshot import Cause, Goal, NodeState
 MOST = 16
 SYNC, TOLERANCE, STABILISE = 15.0, 0.1, 300.0
 """Of HPA: its defaults."""
-PER_NODE = (4.0, 3.0, 2.0, 1.9, 1.8, 1.75, 1.5, 1.25, 1.0, 0.75, 0.5)
+PER_NODE = (4.0, 3.0, 2.0, 1.9, 1.8, 1.75, 1.7, 1.65, 1.6, 1.5, 1.25, 1.0, 0.75, 0.5)
 """Open jobs for each node that HPA is told to aim at, to find the best."""
 TUNED = (1, 2, 3)
 """Seeds of the traces by which HPA's target was found, and the two numbers of wait-target (decide/policies.py)."""
