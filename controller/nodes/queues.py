@@ -8,24 +8,25 @@ were set. The mark also tells our queues from others: only marked ones are ever 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyipp.enums import IppOperation
+from pyipp.enums import IppOperation, IppStatus
 
 from controller.config_values import EVERYWHERE
 from controller.nodes.driver import NodeError
 from probes import ipp
 from probes.attributes import Attributes, number, text
 from probes.cups import Call, Token, call
-from probes.errors import ProbeError
+from probes.errors import ProbeError, Refused
 from probes.ipp import Request
 
 MARK = "cupsfleet"
 DESCRIBE_SECONDS = 5.0
-"""How long a declaration waits for such a printer; cupsd asks it beside, for up to 30 s."""
+"""How long a declaration waits for such a printer; cupsd asks it for up to 30 s."""
 _NO_MODEL = ("", "Local Raw Printer", "Remote Printer")
 """What a queue without a PPD calls its printer (scheduler/printers.c, load_ppd)."""
 _STOPPED = 5
@@ -100,11 +101,32 @@ def declare(host: str, port: int, token: Token, queues: Sequence[Queue], deadlin
         calls, words = plan(queues, standing)
         if calls:
             call(host, port, token, calls, deadline)
-        if any(not queue.described(standing.get(queue.name, {})) for queue in queues):
+        if silent := [queue for queue in queues if not queue.described(standing.get(queue.name, {}))]:
+            failures = _ask_beside(host, port, token, silent, deadline)
             words += _open_described(host, port, token, queues, deadline)
+            if failures:
+                raise failures[0]
     except ProbeError as error:
         raise NodeError(f"the queues could not be set up: {error}") from error
     return words
+
+
+def _ask_beside(host: str, port: int, token: Token, queues: Iterable[Queue], deadline: float) -> list[ProbeError]:
+    """Have the printers of driverless queues describe themselves, and wait for none: cupsd answers at once (2.4.2) or
+    when the printer has (2.4.10, scheduler/ipp.c, add_printer). The list gets what goes wrong; a printer that can't be
+    reached is nothing of that kind."""
+    failures: list[ProbeError] = []
+
+    def ask(queue: Queue) -> None:
+        try:
+            call(host, port, token, [_add(queue, queue.device, EVERYWHERE)], deadline)
+        except ProbeError as error:
+            if not (isinstance(error, Refused) and error.status == IppStatus.ERROR_DEVICE):
+                failures.append(error)
+
+    for queue in queues:
+        threading.Thread(target=ask, args=(queue,), daemon=True).start()
+    return failures
 
 
 def _open_described(host: str, port: int, token: Token, queues: Sequence[Queue], deadline: float) -> list[str]:
@@ -213,14 +235,14 @@ def _correct(queue: Queue, standing: Attributes | None) -> tuple[list[Call], lis
 
 
 def _set_up(queue: Queue, now: Attributes) -> list[Call]:
-    """Device and model. A driverless printer is asked under its own name, and what is known of another one is given up
-    before: the backend in front comes when it has answered. While it is described it is not asked again."""
+    """Device and model. A driverless printer is asked apart, under its own name, and what is known of another one is
+    given up before: the backend in front comes when it has answered. While it is described it is not asked again."""
     if queue.model != EVERYWHERE:
         return [_add(queue, queue.device_uri, queue.model)]
     if queue.described(now):
         return [_add(queue, queue.device_uri)]
     stale = text(now, "printer-make-and-model") not in _NO_MODEL
-    return [*([_add(queue, queue.device, "raw")] if stale else []), _add(queue, queue.device, EVERYWHERE)]
+    return [_add(queue, queue.device, "raw" if stale else "")]
 
 
 def _add(queue: Queue, device: str, model: str = "") -> Call:

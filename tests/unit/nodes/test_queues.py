@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyipp.enums import IppStatus
 
+from controller.nodes import queues
 from controller.nodes.driver import NodeError
-from controller.nodes.queues import Queue, plan
+from controller.nodes.queues import Queue, declare, plan
 from probes.attributes import Attributes
-from probes.cups import Call
+from probes.cups import Call, Token
+from probes.errors import Refused
 
 OFFICE = Queue("office", "socket://10.0.0.1:9100", options=(("sides", "two-sided-long-edge"),))
 
@@ -75,7 +80,7 @@ def test_a_driverless_queue_takes_no_jobs_until_its_printer_has_described_itself
     calls, words = plan([driverless], {"office": standing(driverless, printer_make_and_model="Local Raw Printer")})
     assert words == ["office: its printer is asked again"]
     assert [call.method for call in calls] == ["addPrinter", "rejectJobs"]
-    assert calls[0].options["ppdname"] == "everywhere"
+    assert "ppdname" not in calls[0].options
 
 
 def test_the_backend_in_front_comes_when_a_driverless_printer_has_described_itself() -> None:
@@ -83,13 +88,13 @@ def test_the_backend_in_front_comes_when_a_driverless_printer_has_described_itse
     driverless = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere", front="cupsfleet")
     unknown = standing(driverless, device_uri=driverless.device, printer_make_and_model="Local Raw Printer")
     answered = standing(driverless, device_uri=driverless.device)
-    for seen, device, model in (
-        (None, driverless.device, "everywhere"),
-        (unknown, driverless.device, "everywhere"),
-        (answered, "cupsfleet:/ipp://10.0.0.1/ipp/print", None),
+    for seen, device in (
+        (None, driverless.device),
+        (unknown, driverless.device),
+        (answered, "cupsfleet:/ipp://10.0.0.1/ipp/print"),
     ):
         [added] = [one for one in plan([driverless], {"office": seen} if seen else {})[0] if one.method == "addPrinter"]
-        assert (added.options["device"], added.options.get("ppdname")) == (device, model)
+        assert (added.options["device"], added.options.get("ppdname")) == (device, None)
     assert plan([driverless], {"office": standing(driverless)}) == ([], [])
 
 
@@ -99,7 +104,7 @@ def test_a_driverless_printer_is_asked_again_when_it_is_another_one(change: dict
     old = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere", front="cupsfleet")
     calls, _ = plan([replace(old, **change)], {"office": standing(old)})
     models = [one.options.get("ppdname") for one in calls if one.method == "addPrinter"]
-    assert models == (["raw", "everywhere"] if "device" in change else [None])
+    assert models == (["raw"] if "device" in change else [None])
     assert ("rejectJobs" in {one.method for one in calls}) is ("device" in change)
 
 
@@ -107,7 +112,40 @@ def test_what_a_driver_said_is_no_description() -> None:
     driverless = replace(OFFICE, device="ipp://10.0.0.1/ipp/print", model="everywhere")
     driven = standing(replace(driverless, model="drv:///sample.drv/generic.ppd"), printer_make_and_model="Generic")
     calls, _ = plan([driverless], {"office": driven})
-    assert [one.options["ppdname"] for one in calls if one.method == "addPrinter"] == ["raw", "everywhere"]
+    assert [one.options["ppdname"] for one in calls if one.method == "addPrinter"] == ["raw"]
+
+
+class AtOnce:
+    """A thread that has ended when its start returns."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Queue], daemon: bool) -> None:
+        self.target, self.args = target, args
+
+    def start(self) -> None:
+        self.target(*self.args)
+
+
+@pytest.mark.parametrize("status", [IppStatus.ERROR_DEVICE, IppStatus.ERROR_INTERNAL])
+def test_a_driverless_printer_that_is_off_keeps_no_other_queue_from_being_made(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUPS 2.4.10 answers the one who adds such a queue when the printer has, and with an error when it has not."""
+    driverless = Queue("mfp", "ipp://10.0.0.1/ipp/print", model="everywhere")
+    made: list[str] = []
+
+    def call(host: str, port: int, token: Token, calls: list[Call], deadline: float) -> None:
+        if any(one.options.get("ppdname") == "everywhere" for one in calls):
+            raise Refused("the printer does not answer", status)
+        made.extend(one.arguments[0] for one in calls if one.method == "addPrinter")
+
+    monkeypatch.setattr(queues, "call", call)
+    monkeypatch.setattr(queues, "_standing", lambda *_: {})
+    monkeypatch.setattr(queues, "DESCRIBE_SECONDS", 0.0)
+    monkeypatch.setattr("threading.Thread", AtOnce)
+    off = status == IppStatus.ERROR_DEVICE
+    with nullcontext() if off else pytest.raises(NodeError, match="does not answer"):
+        assert declare("localhost", 631, Token("root"), [driverless, OFFICE], 10) == ["mfp: made", "office: made"]
+    assert made == ["mfp", "office"]
 
 
 def test_queues_of_ours_take_no_more_jobs_before_they_are_removed() -> None:
