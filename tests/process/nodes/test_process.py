@@ -86,9 +86,10 @@ def test_leftovers_that_are_stopped_or_have_gone_astray_are_ended_too(office: No
     office.lp("alice", text="only once\n")
     mark = settings.mark_of(office.spec.folder)
     eventually(lambda: len(list(processes.marked(mark))) == 2)
-    # As a filter would that makes a daemon of itself: in a session of its own, with nobody for a parent.
+    # As a filter would that makes a daemon of itself: in a session of its own, with nobody for a parent. Without a
+    # shell, whose own processes would be met on their way out.
     environment = {**os.environ, processes.MARK: mark}
-    subprocess.run(["setsid", "sh", "-c", "(setsid sleep 300 &) & exit"], env=environment, check=True)
+    subprocess.run(["setsid", "--fork", "sleep", "300"], env=environment, check=True)
     before = eventually(lambda: found if len(found := set(processes.marked(mark))) == 3 else set())
     for pid in before - {office.pid()}:
         os.kill(pid, signal.SIGSTOP)
