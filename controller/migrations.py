@@ -309,3 +309,9 @@ def m016_rests(db: Database) -> None:
 def m017_ended(db: Database) -> None:
     """What ended lately on nodes that have left is asked for by every list of ended jobs."""
     db.execute("create index jobs_ended_on on jobs (node, completed) where open = 0")
+
+
+@migrations()  # type: ignore[untyped-decorator]
+def m018_came(db: Database) -> None:
+    """When jobs came is asked for every few seconds, and those that were held came when they were released."""
+    db.execute("create index jobs_released on jobs (released) where released > 0")

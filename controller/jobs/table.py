@@ -118,6 +118,8 @@ MOVED_LATELY = 120
 _COLUMNS = tuple(field.name for field in fields(Job))
 _OPEN_JOBS = "jobs indexed by jobs_open where open = 1"
 """By the index that holds nothing else: left to itself, SQLite would walk through all jobs for an order's sake."""
+RELEASED_JOBS = "jobs indexed by jobs_released where released > 0"
+"""Those that were held once, likewise."""
 _WRITTEN = (*(name for name in _COLUMNS if name != "released"), "slot", "open", "seen")
 _RELEASED = (
     "case when state = 'held' and :state != 'held' and not exists (select 1 from moves where moves.uuid = jobs.uuid "
