@@ -31,7 +31,8 @@ from datetime import time as clock
 from typing import Any
 
 from controller.config import Nodes, Scaling, Schedule, Settings
-from controller.simulate.summary import percentile, summary
+from controller.shares import percentile
+from controller.simulate.summary import summary
 from controller.simulate.trace import MONDAY, PER_PAGE, SET_UP, Arrival, Trace, campus, pages
 from controller.simulate.world import Outcome, SimulatedNode, World
 from controller.snapshot import Cause, Goal, NodeState

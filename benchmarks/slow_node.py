@@ -25,7 +25,7 @@ from pyipp.enums import IppOperation
 
 from benchmarks.door import stock_haproxy
 from controller import processes
-from controller.simulate.summary import percentile
+from controller.shares import percentile
 from tests.fleets import running
 from tests.process.fleet import Fleet, encode, eventually, free_port
 

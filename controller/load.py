@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from controller.config import Settings
+from controller.decide.scaling import cool_down
 from controller.jobs.demand import demands
 from controller.plan import ADMINISTRATOR, Scale
+from controller.shares import percentile
 from controller.snapshot import Demand, Load, Node, NodeState, Wish
 from controller.store import Store
 
@@ -28,7 +30,8 @@ PAUSED, HOURS, STARTS = "scaling_paused", "node_hours", "start_ups"
 
 @dataclass
 class Wishes:
-    """The most that was asked for in a window that slides: each wish is kept until a later one is as large."""
+    """The most that was asked for in a window that slides: each wish is kept until a later one is as large, so that
+    there are never more than sizes."""
 
     _kept: deque[tuple[float, int]] = field(default_factory=deque)
     _since: float | None = None
@@ -46,9 +49,7 @@ class Wishes:
         self._since = None
 
     def told(self, now: float, window: float) -> tuple[Wish, ...]:
-        while self._kept and now - self._kept[0][0] > window:
-            self._kept.popleft()
-        return tuple(Wish(now - at, nodes) for at, nodes in self._kept)
+        return tuple(Wish(now - at, nodes) for at, nodes in self._kept if now - at <= window)
 
     def known_for(self, now: float) -> float:
         return 0.0 if self._since is None else now - self._since
@@ -61,7 +62,7 @@ def start_up(store: Store, driver: str) -> float:
 
 
 def _slow(starts: list[float]) -> float:
-    return sorted(starts)[int(SLOW_SHARE * (len(starts) - 1))] if starts else 0.0
+    return percentile(sorted(starts), SLOW_SHARE)
 
 
 @dataclass
@@ -98,7 +99,7 @@ class LoadMemory:
             demands=self._demands,
             demands_age=now - self._measured_at,
             start_up=starts,
-            wishes=self.wishes.told(now, settings.scaling.cool_down),
+            wishes=self.wishes.told(now, cool_down(settings.scaling, starts)),
             added=self.added.told(now, settings.scaling.cool_down),
             known_for=self.wishes.known_for(now),
             paused_by=str(self.store.fact(PAUSED) or ""),

@@ -14,6 +14,7 @@ from typing import Any
 from controller.config import Settings
 from controller.costs.rates import MICROS, micros
 from controller.jobs.table import WAITS_SINCE
+from controller.shares import percentile
 from controller.snapshot import NodeSight, NodeState, Snapshot
 from controller.store import Store
 
@@ -80,7 +81,7 @@ def waited(store: Store, since: float) -> float | None:
     """Seconds that 95 % of the jobs waited at most, of those that began to print since then. Being held is no wait."""
     waits = f"select processing - {WAITS_SINCE} as waited from jobs where processing >= ? order by 1"
     found = store.rows(waits, [int(since)])
-    return float(max(0, found[math.ceil(SHARE * len(found)) - 1]["waited"])) if found else None
+    return float(max(0, percentile([row["waited"] for row in found], SHARE))) if found else None
 
 
 def _probe(sight: NodeSight, now: float) -> dict[str, Any]:

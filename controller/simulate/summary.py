@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from controller.config import Settings
+from controller.shares import percentile
 from controller.simulate.world import Outcome
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -31,11 +31,6 @@ def summary(outcome: Outcome, settings: Settings) -> dict[str, Any]:
         "undone": outcome.undone,
         "most_nodes": max((size for _, size in outcome.sizes), default=settings.nodes.min),
     }
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that this share of them does not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 def plot(outcome: Outcome, first: int, begin: float, end: float) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from controller.config import Settings
 from controller.decide import decide
 from controller.decide.backlog import UNMEASURED, left
+from controller.decide.scaling import cool_down
 from controller.decide.weights import FULL, given
 from controller.jobs.demand import HOUR, MEASURED, learned_from, measured
 from controller.load import MEASURE_INTERVAL, Wishes
@@ -194,7 +195,7 @@ class World:
             demands=self._demands,
             demands_age=self.now - self._measured_at,
             start_up=self.start_up,
-            wishes=self._wishes.told(self.now, settings.scaling.cool_down),
+            wishes=self._wishes.told(self.now, cool_down(settings.scaling, self.start_up)),
             known_for=self._wishes.known_for(self.now) if self.override is None else DAY,
             node_hours=self._day[1],
             hours_left=day_left,

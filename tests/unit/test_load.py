@@ -15,7 +15,7 @@ from controller.decide import decide
 from controller.diary import Diary, in_words, told
 from controller.jobs.demand import demands, measure, measured, weeks_before
 from controller.jobs.table import Job, JobTable
-from controller.load import LoadMemory, Wishes, start_up
+from controller.load import STARTS, LoadMemory, Wishes, start_up
 from controller.plan import Ask, Plan, Scale
 from controller.simulate.trace import Arrival
 from controller.simulate.world import World
@@ -42,6 +42,15 @@ def test_only_the_largest_wishes_are_kept_and_old_ones_go() -> None:
     assert wishes.known_for(31.0) == 0.0
 
 
+def test_a_longer_window_finds_what_a_shorter_one_left_out() -> None:
+    """A reload may raise `cool_down`; what is told must be known for as long as is said."""
+    wishes = Wishes()
+    for at, nodes in ((0.0, 5), (100.0, 3)):
+        wishes.add(at, nodes, certain=True)
+    assert wishes.told(100.0, window=20) == (Wish(0.0, 3),)
+    assert wishes.told(100.0, window=300) == (Wish(100.0, 5), Wish(0.0, 3))
+
+
 def test_what_is_in_doubt_begins_no_history() -> None:
     wishes = Wishes()
     wishes.add(0.0, 2, certain=False)
@@ -54,10 +63,11 @@ class TestDemand:
     def test_a_minute_that_was_busier_by_more_than_chance_is_told_apart(self) -> None:
         arrivals = [self.NOW - second for second in range(60, 0, -2)]
         found = measure("office", arrivals, [4.0, 8.0] * 99, self.NOW, believed=6.0)
-        assert (found.rate, found.latest, found.burst, found.peak, found.service) == (0.1, 0.5, 58.0, 0.5, 6.0)
+        assert (found.rate, found.burst, found.peak, found.service) == (0.1, 58.0, 0.5, 6.0)
+        assert found.latest == pytest.approx((30 - 30**0.5) / 60)
         assert found.variation == pytest.approx((198 * 40 + 2 * 72) / 200 / 36 - 1)
         usual = [self.NOW - second for second in range(290, 0, -10)] + [self.NOW - 1.5]
-        assert measure("office", usual, [], self.NOW).latest == pytest.approx(0.1), "seven instead of six are chance"
+        assert measure("office", usual, [], self.NOW).latest == pytest.approx(0.1), "one more than six is chance"
 
     def test_what_is_believed_of_a_queue_has_the_weight_of_two_jobs(self) -> None:
         assert [measure("office", [], [0.5] * count, self.NOW).service for count in (0, 2, 18)] == [5.0, 2.75, 0.95]
@@ -127,8 +137,35 @@ class TestDemand:
             held = [replace(job, uuid=f"held{job.id}", state="held") for job in jobs]
             JobTable(store).put([*held, replace(jobs[0], uuid="gone", state="canceled")])
         (found,) = demands(store)
-        assert (found.queue, found.rate, found.latest) == ("office", 0.04, 0.2)
+        assert (found.queue, found.rate, found.peak) == ("office", 0.04, 0.2)
         assert found.service == pytest.approx((12 * 7 + 2 * 5) / 14)
+
+    def test_it_is_read_by_indexes(self, store) -> None:
+        """It is asked for every five seconds; a year of jobs would be walked through in half a second."""
+        asked: list[str] = []
+        store._db.conn.set_trace_callback(asked.append)
+        demands(store)
+        store._db.conn.set_trace_callback(None)
+        questions = [sql for sql in asked if sql.startswith("select") and " jobs" in sql]
+        assert questions
+        for sql in questions:
+            steps = [row["detail"] for row in store.rows(f"explain query plan {sql}")]
+            scans = [step for step in steps if step.startswith("SCAN jobs") and "USING INDEX jobs_open" not in step]
+            assert not scans, sql
+
+    def test_a_job_that_was_held_comes_when_it_is_released(self, store, monkeypatch) -> None:
+        """As in a simulation. A hundred that were released at nine are nine o'clock's, not the night's."""
+        monkeypatch.setattr("controller.jobs.demand.time.time", lambda: self.NOW)
+        night, now = int(self.NOW) - 8 * 3600, int(self.NOW)
+        job = Job("u", 1, "node-1", "office", "a", state="completed", created=night, processing=now, completed=now)
+        with store.transaction():
+            JobTable(store).put(replace(job, uuid=f"u{n}", id=n) for n in range(30))
+            store.execute("update jobs set released = ?", [now - 60])
+            JobTable(store).put([replace(job, uuid="later", created=now - 10)])
+        (found,) = demands(store)
+        assert found.rate == pytest.approx(31 / 300)
+        monkeypatch.setattr("controller.jobs.demand.time.time", lambda: float(night + 60))
+        assert demands(store) == ()
 
     def test_jobs_that_are_open_since_long_ask_for_what_their_queue_took(self, store, monkeypatch) -> None:
         monkeypatch.setattr("controller.jobs.demand.time.time", lambda: self.NOW)
@@ -165,6 +202,26 @@ def test_start_up_time_and_node_hours_are_measured(store, monkeypatch) -> None:
     assert found.node_hours == pytest.approx(3 / 3600)
     assert LoadMemory(store).look([], 0.0, settings()).start_up == 3.0, "a new controller knows it"
     assert (start_up(store, "process"), start_up(store, "docker")) == (3.0, 0.0)
+
+
+@pytest.mark.parametrize(("starts", "told"), [([2.0, 60.0], 60.0), ([*[2.0] * 9, 60.0], 2.0), ([2.0], 2.0), ([], 0.0)])
+def test_nine_of_ten_starts_take_no_longer_than_is_told(store, starts, told) -> None:
+    with store.transaction():
+        store.put_fact(STARTS, {"process": starts})
+    assert start_up(store, "process") == told
+
+
+def test_wishes_are_kept_for_as_long_as_they_count(store, monkeypatch) -> None:
+    """A start takes longer than the cool-down, so that is what the cool-down lasts."""
+    clock = [1000.0]
+    monkeypatch.setattr("controller.load.time.monotonic", lambda: clock[0])
+    hasty = settings().model_copy(update={"scaling": Scaling(cool_down=20)})
+    with store.transaction():
+        store.put_fact(STARTS, {"process": [100.0]})
+    memory = LoadMemory(store)
+    memory.decided(Scale(5, 5, "", wanted=5, certain=True))
+    clock[0] += 90.0
+    assert memory.look([], 1.0, hasty).wishes == (Wish(90.0, 5),)
 
 
 def test_a_clock_that_is_set_to_tomorrow_and_back_gives_no_budget_anew(store, monkeypatch) -> None:

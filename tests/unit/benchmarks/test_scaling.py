@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from benchmarks.scaling import HOUR, SHARE_LATE, WAIT, Hpa, _plan, clairvoyant, late, one_slow_node, traces
 from controller.config import Nodes, Settings
-from controller.simulate.summary import percentile
+from controller.shares import percentile
 from controller.simulate.trace import MONDAY, Arrival
 from controller.simulate.world import World
 

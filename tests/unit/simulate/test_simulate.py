@@ -11,7 +11,8 @@ import pytest
 from controller.cli import app
 from controller.config import Nodes, Scaling, Settings
 from controller.jobs.table import Job, JobTable
-from controller.simulate.summary import percentile, plot, summary
+from controller.shares import percentile
+from controller.simulate.summary import plot, summary
 from controller.simulate.trace import DAY, MONDAY, PER_PAGE, SET_UP, Arrival, TraceError, campus, from_csv, from_store
 from controller.simulate.world import World
 from controller.state import State
