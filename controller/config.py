@@ -143,16 +143,33 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 
 
 class Schedule(Section):
-    """A time of the week in which more nodes serve, whatever the load says; it adds and never removes."""
+    """A time of some days in which more nodes serve, whatever the load says; it adds and never removes."""
 
-    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
-    """Days of the week on which it begins. Default: every day."""
+    days: tuple[Weekday, ...] = WEEKDAYS
+    """Days of the week on which it begins, unless they are holidays. Default: every day, or none where `dates` are
+    given."""
+    dates: tuple[date, ...] = ()
+    """Dates on which it begins too, such as an exam's; also those that are holidays, which so get their own times."""
     start: time
-    """Local time, as 07:45:00 or "07:45". Begin earlier than the work by the time that a node needs to start."""
+    """Local time of the machine, as 07:45:00 or "07:45". Begin earlier than the work by the time that a node needs to
+    start."""
     end: time
     """Local time; one that is not after `start` is that of the next day."""
     min: Annotated[int, Field(ge=1, le=200)]
     """Nodes that serve at least in that time, instead of nodes.min."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dates_alone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("dates") and "days" not in values:
+            return {**values, "days": ()}
+        return values
+
+    @model_validator(mode="after")
+    def _some_day(self) -> Schedule:
+        if not self.days and not self.dates:
+            raise ValueError("days and dates are empty, allowed is one day or date or more")
+        return self
 
 
 class Scaling(Section):
@@ -173,7 +190,8 @@ class Scaling(Section):
     target_share: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """wait-target: share of the jobs that must make it."""
     cool_down: Annotated[Seconds, Field(ge=0)] = 300.0
-    """A node goes only when no look in this time asked for it; one that an administrator added stays for so long.
+    """A node goes only when no look in this time asked for it, or while one takes to start, if that is longer; one that
+    an administrator added stays for so long.
     Default 5m: switching idle nodes off at once and on again costs more than it saves."""
     cool_down_starts: Annotated[float, Field(ge=0)] = 10.0
     """wait-target: where a node takes less than a tenth of that to start, as measured, so many starts are long enough
@@ -190,7 +208,8 @@ class Scaling(Section):
     in time when it comes: all where a start takes as long as `target_wait`, hardly any where it takes seconds. It adds
     and never removes."""
     holidays: tuple[date, ...] = ()
-    """Days without schedule and forecast, and from which nothing is learned."""
+    """Days, by the machine's local time, on which no schedule begins but one for that date, without forecast, and from
+    which nothing is learned."""
     schedule: tuple[Schedule, ...] = ()
     """Times of the week in which more nodes serve."""
 

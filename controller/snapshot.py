@@ -149,7 +149,9 @@ class Backlog:
     """Jobs that are held or stopped, or whose queue or printer is: no reason for another node, and a reason to keep
     this one."""
     standing: frozenset[str] = frozenset()
-    """Queues, in lower case, that are stopped here or whose printer has a fault."""
+    """Queues, in lower case, that are stopped here or whose printer has a fault or can't be reached."""
+    blocked: float = 0.0
+    """Seconds of work in those: what a node is given for them waits behind it."""
 
     @property
     def jobs(self) -> int:
@@ -177,9 +179,9 @@ class Demand:
     """A job that has printed for less than so many seconds is taken to have as long to go; one that prints on may wait
     for something else, and counts as so long."""
     latest: float = 0.0
-    """Jobs accepted in a second, over the last minute if that was busier by more than chance."""
+    """Jobs accepted in a second over the last minute, less what may be chance, if that is more."""
     burst: float = math.inf
-    """Seconds for which those of that busier minute have come so far; they are taken to go on for as long."""
+    """Seconds for which those of the last minute have come so far; they are taken to go on for as long."""
     contention: float = 0.0
     """By what share of itself a job takes longer for each other one of the queue that prints meanwhile: 0 where they
     print side by side, 1 where all wait for one device."""

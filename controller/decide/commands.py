@@ -70,7 +70,9 @@ def _pause(draft: Draft, command: Command) -> None:
     draft.paused_by = by
     draft.steps.append(Pause("", f"{command.asked_by} asked to {command.verb} scaling", by=by))
     said = (
-        "scaling is paused: nodes.min is kept and dead servers come back, and nothing else" if by else "scaling goes on"
+        "scaling is paused: no server comes or goes by load; nodes.min is kept, and what is dead or unwell is replaced"
+        if by
+        else "scaling goes on"
     )
     draft.answers.append(Answer(command.id, "done", said))
 

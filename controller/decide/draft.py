@@ -57,8 +57,12 @@ class Draft:
         """Nodes that are meant to serve and on their way, or ordered in this plan."""
         return self.ordered + sum(map(self._comes, self.snapshot.nodes))
 
+    def unwell(self) -> int:
+        """Nodes that are meant to serve and take no work until they recover."""
+        return sum(self.serves(sight, NodeState.UNHEALTHY) for sight in self.snapshot.nodes)
+
     def order(self, reason: str, address: str = "", by: Cause = Cause.ORDER) -> str | None:
-        """Bring a draining node back or order a new one; its name, or None when no slot is free."""
+        """Bring one back that goes, or order a new one; its name, or None when no slot is free."""
         if not address and (name := self._bring_back(reason)):
             return name
         if self.ordered >= len(self.snapshot.free_slots):
@@ -70,12 +74,12 @@ class Draft:
         return name
 
     def _bring_back(self, reason: str) -> str | None:
-        """One that drains only because it was not needed, or not well, and is."""
+        """One that goes only because it was not needed, or not well, and is."""
         for sight in self.snapshot.nodes:
             node = sight.node
-            drains = node.state is NodeState.DRAINING and self.goals[node.name] is not Goal.SERVE
-            if drains and self._well(sight) and node.goal_by in (Cause.SCALING, Cause.HEALTH):
-                self.aim(node.name, Goal.SERVE, Cause.ORDER, f"{reason}, and it still drains")
+            there = node.state in (NodeState.READY, NodeState.DRAINING) and self.goals[node.name] is not Goal.SERVE
+            if there and self._well(sight) and node.goal_by in (Cause.SCALING, Cause.HEALTH):
+                self.aim(node.name, Goal.SERVE, Cause.ORDER, f"{reason}, and it is still there")
                 return node.name
         return None
 
@@ -129,12 +133,26 @@ class Draft:
     def _comes(self, sight: NodeSight) -> bool:
         return sight.node.state in _COMING and counts(sight.node, self.goals[sight.node.name])
 
-    def calm(self) -> bool:
-        """Whether nothing else is the matter: no doubt, no node comes or goes just now, and all that serve are well."""
-        serving = [sight for sight in self.snapshot.nodes if sight.node.state is NodeState.READY]
-        quiet = not self.guard.held and not self.taken and not self.ordered and not self._took_just_now()
-        settled = quiet and not unknown(self.snapshot) and not any(map(self._comes, self.snapshot.nodes))
-        return settled and all(map(self._well, serving))
+    def unrest(self) -> str:
+        """What speaks against taking a node that serves, in words: doubt, a node that comes or goes just now, or one
+        that serves and is not well; '' when nothing else is the matter."""
+        if self.guard.held:
+            return self.guard.held
+        if self.taken or self.ordered:
+            return "another one goes or was ordered in the same pass"
+        if unseen := unknown(self.snapshot):
+            return f"the work of {', '.join(unseen)} is not known"
+        return next(filter(None, map(self._unrest, self.snapshot.nodes)), "")
+
+    def _unrest(self, sight: NodeSight) -> str:
+        name = sight.node.name
+        if self._just_taken(sight):
+            return f"{name} was just taken from service"
+        if self._comes(sight):
+            return f"{name} is coming"
+        if sight.node.state is NodeState.READY and not self._well(sight):
+            return f"{name} is not well, for {self.verdicts[name].reason}"
+        return ""
 
     def _well(self, sight: NodeSight) -> bool:
         return sight.answers and self.verdicts[sight.node.name].life is Life.HEALTHY
@@ -153,7 +171,11 @@ class Draft:
         return self._serves(sight) and self._well(sight)
 
     def _serves(self, sight: NodeSight) -> bool:
-        return sight.node.state is NodeState.READY and self.goals[sight.node.name] is Goal.SERVE
+        return self.serves(sight, NodeState.READY)
+
+    def serves(self, sight: NodeSight, *states: NodeState) -> bool:
+        """Whether it is meant to serve and in one of these states."""
+        return sight.node.state in states and self.goals[sight.node.name] is Goal.SERVE
 
     def note(self, sentence: str) -> None:
         if sentence not in self.notes:
@@ -168,12 +190,11 @@ class Draft:
             self.note(self.guard.held)
         elif not self.others_ready(name):
             self.note(f"{name} serves on, although {why}: no other server is ready")
-        elif not self.taken and not self._took_just_now():
+        elif not self.taken and not any(map(self._just_taken, self.snapshot.nodes)):
             self.taken = True
             return True
         return False
 
-    def _took_just_now(self) -> bool:
+    def _just_taken(self, sight: NodeSight) -> bool:
         gone = (NodeState.UNHEALTHY, NodeState.DRAINING)
-        interval = self.settings.health.interval
-        return any(sight.node.state in gone and sight.in_state < interval for sight in self.snapshot.nodes)
+        return sight.node.state in gone and sight.in_state < self.settings.health.interval

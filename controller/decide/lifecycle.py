@@ -189,13 +189,13 @@ def _renew(sight: NodeSight, draft: Draft) -> None:
     elif sight.outdated:
         why, by = "a new release changed the settings that servers run with", Cause.SETTINGS
     elif node.goal_by is Cause.SPARE and sight.in_state >= draft.settings.health.replace_after:
-        if draft.calm() and draft.meant_to_serve() > draft.settings.nodes.min:
+        if not draft.unrest() and draft.meant_to_serve() > draft.settings.nodes.min:
             draft.taken = True
             draft.aim(node.name, Goal.RETIRE, Cause.SCALING, "every server is well again, no spare is needed")
         return
     else:
         return
-    if draft.calm():
+    if not draft.unrest():
         draft.replace(sight, by, why)
 
 

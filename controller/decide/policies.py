@@ -1,11 +1,12 @@
-"""What each rule of scaling asks for. Pure, and monotonic: more load never asks for fewer nodes."""
+"""What each rule of scaling asks for. Pure, and monotonic: more arrivals or more work never ask for fewer nodes, as far
+as they leave the measured time of a job as it is."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 from controller.config import WEEKDAYS, Scaling, Schedule
 from controller.decide.backlog import UNMEASURED
@@ -29,12 +30,14 @@ class Fleet:
     """What the rules go by."""
 
     meant: int
-    """Nodes that serve or will soon."""
+    """Nodes that serve or will soon, and are well."""
     ready: int
     """Those of them that serve now."""
     backlogs: tuple[Backlog, ...]
     """Of every node whose work is known, draining ones left out: theirs is being done."""
     load: Load
+    unwell: int = 0
+    """Nodes beside those that are meant to serve and take no work, for they are not well."""
 
     @property
     def jobs(self) -> int:
@@ -42,17 +45,24 @@ class Fleet:
 
 
 def asks(fleet: Fleet, scaling: Scaling) -> Iterator[Ask]:
-    yield threshold(fleet, scaling) if scaling.policy == "threshold" else wait_target(fleet, scaling)
-    local = fleet.load.local
-    if local is None or local.date() in scaling.holidays:
+    yield _beside(threshold(fleet, scaling) if scaling.policy == "threshold" else wait_target(fleet, scaling), fleet)
+    if (local := fleet.load.local) is None:
         return
     for one in scaling.schedule:
-        if runs(one, local):
+        if runs(one, local, scaling.holidays):
             yield Ask(
                 "schedule", one.min, f"from {one.start:%H:%M} to {one.end:%H:%M} at least {one.min} servers serve"
             )
-    if scaling.forecast and (ask := forecast(fleet, scaling)):
-        yield ask
+    if scaling.forecast and local.date() not in scaling.holidays and (ask := forecast(fleet, scaling)):
+        yield _beside(ask, fleet)
+
+
+def _beside(ask: Ask, fleet: Fleet) -> Ask:
+    """Where those that are well are too few the others stay beside them; where they are enough the others may go."""
+    if not fleet.unwell or ask.nodes <= fleet.meant:
+        return ask
+    said = "1 server beside them is" if fleet.unwell == 1 else f"{fleet.unwell} servers beside them are"
+    return replace(ask, nodes=ask.nodes + fleet.unwell, reason=f"{ask.reason}; {said} not well")
 
 
 def threshold(fleet: Fleet, scaling: Scaling) -> Ask:
@@ -212,10 +222,14 @@ def _erlang_c(nodes: int, offered: float) -> float:
     return blocked / (1 - offered / nodes * (1 - blocked))
 
 
-def runs(schedule: Schedule, local: datetime) -> bool:
-    """Whether this time of the week lies within the schedule."""
-    today, clock = WEEKDAYS[local.weekday()], local.time()
-    if schedule.start < schedule.end:
-        return today in schedule.days and schedule.start <= clock < schedule.end
-    yesterday = WEEKDAYS[(local - timedelta(days=1)).weekday()]
-    return (today in schedule.days and clock >= schedule.start) or (yesterday in schedule.days and clock < schedule.end)
+def runs(schedule: Schedule, local: datetime, holidays: Collection[date] = ()) -> bool:
+    """Whether this moment lies within the schedule. The day on which it begins decides, also beyond midnight."""
+    clock, today = local.time(), local.date()
+    over_night = schedule.start >= schedule.end
+    if clock >= schedule.start and (over_night or clock < schedule.end):
+        return _begins(schedule, today, holidays)
+    return over_night and clock < schedule.end and _begins(schedule, today - timedelta(days=1), holidays)
+
+
+def _begins(schedule: Schedule, day: date, holidays: Collection[date]) -> bool:
+    return day in schedule.dates or (WEEKDAYS[day.weekday()] in schedule.days and day not in holidays)

@@ -57,13 +57,15 @@ class Bounds:
             self.number = number
 
 
-def scale(snapshot: Snapshot, settings: Settings, meant: int, coming: int, added: bool = False) -> Scale:
-    """meant: nodes that serve or will soon, of which `coming` are on their way. added: an administrator has just made
-    them so many."""
+def scale(
+    snapshot: Snapshot, settings: Settings, meant: int, coming: int, unwell: int = 0, added: bool = False
+) -> Scale:
+    """meant: nodes that serve or will soon, of which `coming` are on their way and `unwell` take no work now. added: an
+    administrator has just made them so many."""
     nodes, scaling, load = settings.nodes, settings.scaling, snapshot.load
     serving = [sight for sight in snapshot.nodes if sight.node.state is NodeState.READY]
     unseen = unknown(snapshot)
-    fleet = _fleet(snapshot, meant, len(serving))
+    fleet = _fleet(snapshot, meant - unwell, unwell, len(serving))
     found = [Ask("nodes.min", nodes.min, f"nodes.min is {nodes.min}"), *asks(fleet, scaling)]
     if unseen:
         found.append(Ask("doubt", meant, f"the work of {', '.join(unseen)} is not known"))
@@ -100,11 +102,11 @@ def unknown(snapshot: Snapshot) -> list[str]:
     return [sight.node.name for sight in snapshot.nodes if sight.node.state in _WORKS and sight.backlog is None]
 
 
-def _fleet(snapshot: Snapshot, meant: int, ready: int) -> Fleet:
+def _fleet(snapshot: Snapshot, meant: int, unwell: int, ready: int) -> Fleet:
     known = tuple(sight.backlog for sight in snapshot.nodes if sight.node.state in _WORKS and sight.backlog)
     standing = _standing(known)
     moving = tuple(demand for demand in snapshot.load.demands if demand.queue.lower() not in standing)
-    return Fleet(meant, ready, known, replace(snapshot.load, demands=moving))
+    return Fleet(meant, ready, known, replace(snapshot.load, demands=moving), unwell)
 
 
 def _standing(backlogs: Sequence[Backlog]) -> frozenset[str]:
@@ -126,11 +128,11 @@ def _hold(bounds: Bounds, load: Load, settings: Settings) -> None:
 
 
 def cool_down(scaling: Scaling, start_up: float) -> float:
-    """Seconds for which nobody must have asked for a node before it goes: by what a start takes, once one was seen.
-    Counted jobs vary more than what measured times make of them, and get the whole time."""
+    """Seconds for which nobody must have asked for a node before it goes: by what a start takes, once one was seen, and
+    as long as one at least. Counted jobs vary more than what measured times make of them, and get the whole time."""
     if scaling.policy == "threshold" or not start_up or not scaling.cool_down_starts:
-        return scaling.cool_down
-    return min(scaling.cool_down, max(SHORTEST, scaling.cool_down_starts * start_up))
+        return max(start_up, scaling.cool_down)
+    return max(start_up, min(scaling.cool_down, max(SHORTEST, scaling.cool_down_starts * start_up)))
 
 
 def _afford(bounds: Bounds, load: Load, settings: Settings) -> None:
@@ -176,21 +178,16 @@ def _most(ages: list[float]) -> float:
     return max(ages, default=0.0)
 
 
-def victims(snapshot: Snapshot, goals: dict[str, Goal]) -> list[NodeSight]:
-    """Nodes that may go, the one with the least work left first. One with a held job stays, for people to decide."""
-    free = [
-        sight
-        for sight in snapshot.nodes
-        if sight.node.state is NodeState.READY
-        and goals[sight.node.name] is Goal.SERVE
-        and sight.node.driver != "existing"
-        and sight.backlog is not None
-        and not sight.backlog.stuck
-        and not sight.busy
-    ]
-    return sorted(free, key=lambda sight: (_left(sight), -sight.node.slot))
+def must_stay(sight: NodeSight) -> str:
+    """Why a node that is not needed can't go; '' for one that can. What becomes of held jobs is for people to say."""
+    if sight.node.driver == "existing":
+        return "it is someone else's server"
+    if sight.busy:
+        return "something is under way there"
+    return "it has jobs that wait for people" if sight.backlog and sight.backlog.stuck else ""
 
 
-def _left(sight: NodeSight) -> tuple[float, int]:
+def goes_first(sight: NodeSight) -> tuple[bool, float, int, int]:
+    """To sort by: one that takes no work anyway, then the one with the least work left."""
     assert sight.backlog is not None
-    return sight.backlog.seconds, sight.backlog.jobs
+    return sight.node.state is NodeState.READY, sight.backlog.seconds, sight.backlog.jobs, -sight.node.slot

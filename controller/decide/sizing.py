@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.decide.draft import Draft
-from controller.decide.scaling import scale, victims
-from controller.snapshot import Cause, Goal, NodeState
+from controller.decide.scaling import goes_first, must_stay, scale
+from controller.snapshot import Cause, Goal, NodeSight, NodeState
 
 
 def fit(draft: Draft) -> None:
@@ -15,7 +15,7 @@ def fit(draft: Draft) -> None:
     seen = draft.snapshot
     if draft.paused_by is not None:
         seen = replace(seen, load=replace(seen.load, paused_by=draft.paused_by))
-    draft.scale = found = scale(seen, draft.settings, meant, draft.coming(), draft.added)
+    draft.scale = found = scale(seen, draft.settings, meant, draft.coming(), draft.unwell(), draft.added)
     if found.desired == meant:
         return
     if draft.settings.scaling.dry_run:
@@ -34,20 +34,34 @@ def _grow(draft: Draft, count: int) -> None:
 
 
 def _shrink(draft: Draft) -> None:
-    if not draft.calm() or _one_goes(draft):
-        return
-    if not (found := victims(draft.snapshot, draft.goals)):
-        draft.note(f"no server can go, although {draft.scale.desired} are enough: each has held jobs or is not ours")
-        return
+    enough = f"{draft.scale.desired} are enough"
+    if held := draft.unrest() or _still_goes(draft):
+        return draft.note(f"no server goes, although {enough}: {held}")
+    surplus = _surplus(draft)
+    if not (free := [sight for sight in surplus if not must_stay(sight)]):
+        why = " or ".join(sorted({must_stay(sight) for sight in surplus})) or "none serves"
+        return draft.note(f"no server can go, although {enough}: {why}")
+    goes = min(free, key=goes_first).node
+    by = Cause.SCALING if goes.state is NodeState.READY else Cause.HEALTH  # the jobs of such a one go to others at once
     draft.taken = True
-    draft.aim(found[0].node.name, Goal.RETIRE, Cause.SCALING, f"{draft.scale.desired} are enough: {draft.scale.reason}")
+    return draft.aim(goes.name, Goal.RETIRE, by, f"{enough}: {draft.scale.reason}")
 
 
-def _one_goes(draft: Draft) -> bool:
-    """Whether a node is still on its way out because there were too many."""
-    return any(
-        sight.node.goal_by is Cause.SCALING
-        and draft.goals[sight.node.name] is Goal.RETIRE
-        and sight.node.state in (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING)
-        for sight in draft.snapshot.nodes
-    )
+def _surplus(draft: Draft) -> list[NodeSight]:
+    """Nodes of which there are more than enough: those that take no work, and the others where without any of those
+    there are too many yet."""
+    too_many = draft.scale.desired < draft.meant_to_serve() - draft.unwell()
+    states = (NodeState.UNHEALTHY, NodeState.READY) if too_many else (NodeState.UNHEALTHY,)
+    return [sight for sight in draft.snapshot.nodes if draft.serves(sight, *states)]
+
+
+def _still_goes(draft: Draft) -> str:
+    """The node that is still on its way out because there were too many, in words. One that only waits for people may
+    do so for long, and keeps no other from going."""
+    for sight in draft.snapshot.nodes:
+        node, work = sight.node, sight.backlog
+        goes = node.goal_by in (Cause.SCALING, Cause.HEALTH) and draft.goals[node.name] is Goal.RETIRE
+        waits = work is not None and work.stuck and not work.jobs
+        if goes and not waits and node.state in (NodeState.READY, NodeState.UNHEALTHY, NodeState.DRAINING):
+            return f"{node.name} still goes"
+    return ""

@@ -31,7 +31,7 @@ def weights(sights: Iterable[NodeSight]) -> dict[str, int]:
     """
     seen = tuple(sights)
     left = {
-        sight.node.name: sight.backlog.seconds + EVEN
+        sight.node.name: sight.backlog.seconds + sight.backlog.blocked + EVEN
         for sight in seen
         if sight.node.state is NodeState.READY and sight.backlog is not None
     }

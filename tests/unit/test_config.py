@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def test_who_gives_a_depth_and_no_policy_counts_jobs(write, monkeypatch) -> None
     assert load(named).scaling.policy == "wait-target"
     monkeypatch.setenv("CUPSFLEET_SCALING__QUEUE_DEPTH_PER_NODE_DOWN", "0.5")
     assert load(None).scaling.policy == "threshold"
+
+
+def test_a_schedule_for_dates_alone_begins_on_no_other_day(write) -> None:
+    times = "start = '08:00'\nend = '18:00'\nmin = 4"
+    (every,) = load(write(f"[[scaling.schedule]]\n{times}")).scaling.schedule
+    (alone,) = load(write(f"[[scaling.schedule]]\ndates = [2027-02-13]\n{times}")).scaling.schedule
+    (both,) = load(write(f"[[scaling.schedule]]\ndates = [2027-02-13]\ndays = ['mon']\n{times}")).scaling.schedule
+    assert (len(every.days), alone.days, both.days) == (7, (), ("mon",))
+    assert alone.dates == both.dates == (date(2027, 2, 13),)
+    (never,) = mistakes(write(f"[[scaling.schedule]]\ndays = []\n{times}"))
+    assert "days and dates are empty, allowed is one day or date or more" in never
 
 
 def test_the_port_on_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:

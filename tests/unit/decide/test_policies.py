@@ -38,7 +38,31 @@ class TestBacklog:
 
     @pytest.mark.parametrize("blocked", [queue(state=5), queue(state=4, reasons=("media-empty-error",))])
     def test_nor_is_what_waits_for_paper_or_stands_in_a_stopped_queue(self, blocked) -> None:
-        assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3, frozenset({"office"}))
+        assert backlog(reading("node-1", jobs=3, queues=(blocked,)), {}) == Backlog((), 3, frozenset({"office"}), 15.0)
+
+    @pytest.mark.parametrize(("seconds", "stands"), [(0.0, False), (29.0, False), (30.0, True), (1800.0, True)])
+    def test_a_printer_that_is_off_stands_still(self, seconds, stands) -> None:
+        """CUPS says it at the begin of each job as well, for a moment; only that it lasts tells both apart."""
+        jobs = (replace(job(0), state=5), job(1))
+        connects = queue(state=4, reasons=("connecting-to-device",))
+        found = backlog(reading("node-1", jobs=0, queues=(connects,)), {})
+        assert found == Backlog()
+        read = replace(reading("node-1", queues=(connects,)), jobs=jobs)
+        found = backlog(read, {"office": 2.0}, {jobs[0].id: seconds})
+        assert found is not None
+        assert (found.jobs, found.stuck, found.standing) == (
+            (0, 2, frozenset({"office"})) if stands else (2, 0, frozenset())
+        )
+        assert found.seconds + found.blocked == max(2.0, seconds) + 2.0
+
+    @pytest.mark.parametrize("more", [0, 9, 29])
+    def test_jobs_for_a_printer_that_is_off_order_no_node(self, more) -> None:
+        connects = queue(state=4, reasons=("connecting-to-device",))
+        jobs = (replace(job(0), state=5), *map(job, range(1, more + 1)))
+        found = backlog(replace(reading("node-1", queues=(connects,)), jobs=jobs), {}, {jobs[0].id: 1800.0})
+        load = replace(KNOWN, demands=(Demand("office", 0.1, 0.1, 5.0),), start_up=2.0)
+        off = [sight(slot, backlog=found) for slot in (1, 2)]
+        assert orders(plan(*off, load=load, settings=with_scaling(policy="wait-target"))) == 0
 
     def test_one_that_has_printed_for_long_goes_on_for_as_long_again(self) -> None:
         jobs = (replace(job(0), state=5), job(1))

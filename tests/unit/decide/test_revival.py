@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from controller.config import Scaling
 from controller.snapshot import Node, NodeState
 from tests.unit.decide.machines import HELD, Machine
 from tests.unit.decide.world import World
@@ -157,6 +158,7 @@ class TestProof:
         assert world.history[-1].notes == ()
 
     def test_servers_that_come_in_vain_come_no_more_than_twice(self, world: World) -> None:
+        world.settings = world.settings.model_copy(update={"scaling": Scaling(cool_down=86400)})  # all are wanted
         world.unprovable = True
         world.store.ask("add", "", "admin")
         pass_time(world, 2 * TIME)

@@ -10,9 +10,15 @@ import pytest
 from controller.config import Schedule
 from controller.decide.policies import runs
 from controller.plan import Aim, Drain, Pause
-from controller.snapshot import Cause, Goal, Load, NodeState, Wish
-from tests.builders import command, sight
+from controller.snapshot import Cause, Goal, Load, NodeSight, NodeState, Wish
+from tests.builders import command, reading, sight
 from tests.unit.decide.loads import KNOWN, leaving, loaded, orders, plan, with_scaling
+
+
+def going(slot: int, jobs: int, stuck: int = 0) -> NodeSight:
+    """One that drains because there were too many."""
+    told = {"goal": Goal.RETIRE, "goal_by": Cause.SCALING, "in_state": 60.0}
+    return loaded(slot, jobs, None, stuck, state=NodeState.DRAINING, **told)
 
 
 class TestGrowing:
@@ -46,6 +52,24 @@ class TestGrowing:
         assert orders(found) == 0
         assert [(step.node, step.goal) for step in found.steps if isinstance(step, Aim)] == [("node-3", "serve")]
 
+    def test_so_is_one_that_is_told_to_go_and_serves_yet(self) -> None:
+        goes = loaded(3, 6, goal=Goal.RETIRE, goal_by=Cause.SCALING)
+        found = plan(loaded(1, 6), loaded(2, 6), goes, settings=with_scaling(maximum=9))
+        assert [(step.node, step.goal) for step in found.steps if isinstance(step, Aim)] == [("node-3", "serve")]
+        assert orders(found) == 2
+        assert not any(isinstance(step, Drain) for step in found.steps)
+
+    def test_an_unwell_node_takes_no_work_and_is_none_of_those_that_are_enough(self) -> None:
+        """Eighteen jobs want five servers; three of five serve."""
+        unwell = [loaded(slot, 0, state=NodeState.UNHEALTHY, in_state=60.0) for slot in (4, 5)]
+        found = plan(*(loaded(slot, 6) for slot in (1, 2, 3)), *unwell)
+        assert (orders(found), found.scale.desired) == (2, 7)
+        assert "2 servers beside them are not well" in found.scale.reason
+        bounded = plan(*(loaded(slot, 6) for slot in (1, 2, 3)), *unwell, settings=with_scaling(maximum=6))
+        assert (orders(bounded), bounded.scale.desired) == (1, 6), "nodes.max counts them"
+        assert orders(plan(*(loaded(slot, 4) for slot in (1, 2, 3)), *unwell)) == 0, "three are enough"
+        assert orders(plan(loaded(1, 0), unwell[0])) == 0, "nodes.min waits for it to recover or to be replaced"
+
     def test_what_only_people_can_further_is_no_reason(self) -> None:
         assert plan(loaded(1, 0, stuck=50), loaded(2, 0, stuck=50)).steps == ()
 
@@ -59,6 +83,46 @@ class TestShrinking:
 
     def test_one_with_a_held_job_stays(self) -> None:
         assert leaving(plan(loaded(1, 0, stuck=1), loaded(2, 0), loaded(3, 0, stuck=1))) == ["node-2"]
+
+    def test_one_that_is_not_well_goes_first_and_its_jobs_to_others(self) -> None:
+        unwell = loaded(3, 2, 90.0, state=NodeState.UNHEALTHY, in_state=60.0)
+        found = plan(loaded(1, 0), loaded(2, 0), unwell)
+        (aim,) = (step for step in found.steps if isinstance(step, Aim))
+        assert (aim.node, aim.goal, aim.by) == ("node-3", "retire", "health")
+
+    def test_one_with_jobs_that_wait_for_people_keeps_no_other_from_going(self) -> None:
+        three = [loaded(slot, 0) for slot in (1, 2, 3)]
+        assert leaving(plan(going(4, 1), *three)) == []
+        assert leaving(plan(going(4, 0, stuck=1), *three)) == ["node-3"]
+
+    def test_why_none_goes_although_fewer_are_enough_is_told(self) -> None:
+        three = [loaded(slot, 0) for slot in (1, 2, 3)]
+
+        def said(*sights, **rest) -> str:
+            (note,) = (note for note in plan(*sights, **rest).notes if "no server goes" in note)
+            return note
+
+        assert said(*three, going(4, 1)) == "no server goes, although 2 are enough: node-4 still goes"
+        assert "node-4 is coming" in said(*three, sight(4, NodeState.STARTING, error="not yet"))
+        ill = loaded(4, 0, reading=reading("node-4", latency=9.0))
+        assert "node-4 is not well" in said(*three, ill)
+        gone = loaded(4, 0, state=NodeState.DRAINING, goal=Goal.DRAIN, in_state=0.5)
+        assert "node-4 was just taken from service" in said(*three, gone)
+        assert said(*three, canary=None).startswith(
+            "no server goes, although 2 are enough: nothing is taken away: the "
+        )
+
+    @pytest.mark.parametrize(
+        ("seen", "why"),
+        [
+            ({"busy": True}, "something is under way there"),
+            ({"stuck": 1}, "it has jobs that wait for people"),
+            ({"driver": "existing"}, "it is someone else's server"),
+        ],
+    )
+    def test_why_each_must_stay_is_told(self, seen, why) -> None:
+        stay = [loaded(slot, 0, **seen) for slot in (1, 2, 3)]
+        assert f"no server can go, although 2 are enough: {why}" in plan(*stay).notes[-1]
 
     def test_the_most_that_was_asked_for_in_the_window_counts(self) -> None:
         asked = replace(KNOWN, wishes=(Wish(200.0, 4), Wish(10.0, 3)))
@@ -76,6 +140,13 @@ class TestShrinking:
         assert leaving(plan(*four, load=asked, settings=always)) == []
         assert leaving(plan(*four, load=asked)) == [], "counted jobs get the whole time"
         assert leaving(plan(*four, load=replace(KNOWN, wishes=(Wish(301.0, 4), Wish(10.0, 3))))) == ["node-4"]
+
+    @pytest.mark.parametrize("policy", ["threshold", "wait-target"])
+    def test_that_window_lasts_for_a_start_at_least(self, policy) -> None:
+        three, hasty = [loaded(slot, 0) for slot in (1, 2, 3)], with_scaling(policy=policy, cool_down=20)
+        asked = replace(KNOWN, wishes=(Wish(90.0, 3),), start_up=100.0)
+        assert leaving(plan(*three, load=asked, settings=hasty)) == []
+        assert leaving(plan(*three, load=replace(asked, wishes=(Wish(101.0, 3),)), settings=hasty)) == ["node-3"]
 
     def test_without_history_the_size_is_kept(self) -> None:
         found = plan(*(loaded(slot, 0) for slot in (1, 2, 3, 4)), load=Load(known_for=120.0))
@@ -181,6 +252,29 @@ class TestTimetable:
     def test_one_may_last_beyond_midnight(self, day, hour, inside) -> None:
         night = Schedule(days=("mon",), start=time(22), end=time(6), min=4)
         assert runs(night, datetime(2027, 1, day, hour, tzinfo=UTC)) is inside
+
+    @pytest.mark.parametrize(
+        ("day", "hour", "inside"), [(4, 5, True), (4, 22, False), (5, 5, False), (5, 22, True), (6, 5, True)]
+    )
+    def test_the_day_on_which_it_begins_must_be_no_holiday(self, day, hour, inside) -> None:
+        night = Schedule(start=time(22), end=time(6), min=4)
+        assert runs(night, datetime(2027, 1, day, hour, tzinfo=UTC), holidays=(date(2027, 1, 4),)) is inside
+
+    @pytest.mark.parametrize(("day", "hour", "inside"), [(4, 22, True), (5, 5, True), (5, 22, False), (11, 22, False)])
+    def test_one_may_be_for_some_dates_holidays_too(self, day, hour, inside) -> None:
+        exams = Schedule(dates=(date(2027, 1, 4),), start=time(22), end=time(6), min=4)
+        at = datetime(2027, 1, day, hour, tzinfo=UTC)
+        assert runs(exams, at, holidays=(date(2027, 1, 4),)) is inside
+        noon = replace(KNOWN, local=datetime(2027, 1, 4, 12, tzinfo=UTC))
+        day_off = with_scaling(
+            schedule=(Schedule(dates=(date(2027, 1, 4),), start=time(8), end=time(18), min=3),),
+            holidays=(date(2027, 1, 4),),
+        )
+        assert orders(plan(loaded(1, 0), loaded(2, 0), load=noon, settings=day_off)) == 1
+
+    def test_dates_stand_beside_days_where_both_are_given(self) -> None:
+        both = Schedule(days=("fri",), dates=(date(2027, 1, 4),), start=time(8), end=time(18), min=3)
+        assert [runs(both, datetime(2027, 1, day, 12, tzinfo=UTC)) for day in (4, 5, 8)] == [True, False, True]
 
 
 def test_a_node_that_goes_is_drained() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from controller.config import Scaling, Schedule, Settings
 from controller.decide.policies import Fleet, forecast, threshold, wait_target
 from controller.decide.scaling import scale
-from controller.snapshot import Backlog, Demand, Load, NodeState, QueueWork, Wish
+from controller.jobs.demand import measure
+from controller.snapshot import Backlog, Demand, Load, NodeSight, NodeState, QueueWork, Wish
 from tests.builders import sight, snapshot
 from tests.unit.decide.loads import KNOWN, leaving, loaded, plan, with_scaling
 
@@ -39,29 +40,70 @@ def test_more_load_never_asks_for_fewer(works, more, nodes, start_up, policy) ->
     assert asked_for(larger, nodes, start_up, policy) >= asked_for(works, nodes, start_up, policy)
 
 
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(0, 5), st.integers(0, 30), POLICIES)
-def test_more_jobs_never_lower_desired(jobs, where, more, policy) -> None:
+MOMENTS = st.lists(st.floats(1, 299) | st.floats(1, 59), max_size=80)
+"""Seconds ago at which jobs came."""
+
+
+@given(MOMENTS, MOMENTS, AMOUNT, st.integers(1, 20), st.floats(0, 200))
+@example([2.0 * number + 1 for number in range(30)] + [100.0] * 20, [100.0] * 6, 0.0, 6, 2.0)
+def test_more_arrivals_never_ask_for_fewer(ago, more, waiting, nodes, start_up) -> None:
+    """Whenever they came: those of before may make a busy minute usual, and count themselves."""
+    now = 1.8e9
+
+    def asked(ago: list[float]) -> int:
+        demand = measure("office", sorted(now - seconds for seconds in ago), [20.0] * 99, now)
+        work = QueueWork("office", round(waiting / 20), waiting)
+        return wait_target(
+            Fleet(nodes, nodes, (Backlog((work,)),), Load((demand,), start_up=start_up)), Scaling()
+        ).nodes
+
+    assert asked(ago + more) >= asked(ago)
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=2, max_size=6),
+    st.integers(0, 5),
+    st.integers(0, 30),
+    st.integers(0, 6),
+    POLICIES,
+)
+def test_more_jobs_never_lower_desired(jobs, where, more, well, policy) -> None:
+    """Also those of servers that are not well."""
     larger = [count + more * (index == where % len(jobs)) for index, count in enumerate(jobs)]
 
     def desired(counts: list[int]) -> int:
-        sights = (loaded(slot, count) for slot, count in enumerate(counts, 1))
+        states = [NodeState.READY if slot <= max(1, well) else NodeState.UNHEALTHY for slot in range(1, 7)]
+        sights = (loaded(slot, count, state=states[slot - 1], in_state=60.0) for slot, count in enumerate(counts, 1))
         return plan(*sights, settings=with_scaling(policy=policy)).scale.desired
 
     assert desired(larger) >= desired(jobs)
 
 
+def unseen(slot: int, state: NodeState, stale: bool) -> NodeSight:
+    """One that is silent for a second, or of which only an old reading is known, by which it was idle."""
+    if stale:
+        return loaded(slot, 0, state=state, reading_age=60.0)
+    return sight(slot, state, error="timed out", silent_for=1.0)
+
+
 @given(
     st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=2, max_size=6),
+    st.integers(0, 6),
+    st.booleans(),
     POLICIES,
     st.sampled_from([NodeState.READY, NodeState.UNHEALTHY]),
+    st.tuples(st.integers(0, 8), RATE, st.floats(0, 60)),
+    st.sampled_from([0.0, 50.0]),
 )
-def test_missing_data_never_shrinks(jobs, policy, unwell) -> None:
+def test_missing_data_never_shrinks(jobs, where, stale, policy, unwell, known, budget) -> None:
+    counts = [*jobs[:where], None, *jobs[where:]]
     sights = [
-        sight(slot, unwell, error="timed out", silent_for=1.0) if count is None else loaded(slot, count)
-        for slot, count in enumerate([None, *jobs], 1)
+        unseen(slot, unwell, stale) if count is None else loaded(slot, count) for slot, count in enumerate(counts, 1)
     ]
-    found = plan(*sights, settings=with_scaling(policy=policy))
-    assert found.scale.desired >= len(sights)
+    wished, rate, used = known
+    load = replace(KNOWN, wishes=(Wish(10.0, wished),), demands=(Demand("office", rate, rate, 8.0),), node_hours=used)
+    found = plan(*sights, load=load, settings=with_scaling(policy=policy, max_node_hours_per_day=budget))
+    assert budget or found.scale.desired >= len(sights)
     assert leaving(found) == []
 
 

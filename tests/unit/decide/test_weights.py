@@ -20,6 +20,11 @@ def test_twice_the_work_is_a_quarter_of_the_share() -> None:
     assert found == {"node-1": 100, "node-2": 25, "node-3": 3}
 
 
+def test_work_that_stands_still_counts_too() -> None:
+    """A node that can't reach the printer has no work to do; what it is given waits behind what stands there."""
+    assert weights([sight(1, backlog=Backlog(stuck=2, blocked=900.0)), with_work(2, 0.0)])["node-1"] == 3
+
+
 def test_idle_and_unknown_nodes_get_all() -> None:
     assert weights([with_work(1, 0.0), with_work(2, 0.0), sight(3, error="timed out")]) == {
         "node-1": 100,
