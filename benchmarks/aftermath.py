@@ -50,7 +50,7 @@ class Printed:
 def recover(fleet: Fleet, holding: bool = False) -> tuple[float, list[str]]:
     """Seconds until the fleet was whole again, and what was wrong with it when patience was over.
 
-    holding: documents are held still. A server with one is not let go (controller.decide.scaling.victims); where each
+    holding: documents are held still. A server with one is not let go (controller.decide.scaling.must_stay); where each
     has, the fleet says so and keeps its size.
     """
     begun = time.monotonic()

@@ -36,7 +36,9 @@ def _grow(draft: Draft, count: int) -> None:
 def _shrink(draft: Draft) -> None:
     enough = f"{draft.scale.desired} are enough"
     if held := draft.unrest() or _still_goes(draft):
-        return draft.note(f"no server goes, although {enough}: {held}")
+        # It takes a moment and is told by `explain`; what is noted is a problem for people.
+        draft.scale = replace(draft.scale, reason=f"{draft.scale.reason}; none goes yet: {held}")
+        return None
     surplus = _surplus(draft)
     if not (free := [sight for sight in surplus if not must_stay(sight)]):
         why = " or ".join(sorted({must_stay(sight) for sight in surplus})) or "none serves"
