@@ -58,7 +58,7 @@ def _written(field: FieldInfo, value: Any) -> str:
 def _one(item: Any) -> str:
     """A timetable's entry in words, anything else as it is."""
     if isinstance(item, Section):
-        return " ".join(f"{name} {_plain(part)}" for name, part in item)
+        return " ".join(f"{name} {_plain(part)}" for name, part in item if part != ())
     return str(item)
 
 
