@@ -9,18 +9,16 @@ from typing import Annotated
 import typer
 
 from controller.config_file import ConfigError, load
-from controller.load import start_up as measured_start
 from controller.simulate.left_out import left_out, shared_devices
 from controller.simulate.summary import plot, summary
 from controller.simulate.trace import from_csv, from_store
 from controller.simulate.trace import made_up as a_made_up_week
-from controller.simulate.world import World
+from controller.simulate.trial import START_UP, starts_in
+from controller.simulate.world import World, first_size
 from controller.state import State
 from controller.store import Store
 from controller.terminal import VAR, ConfigOption, JsonOption, StateOption, out, print_json, say
 
-START_UP = 5.0
-"""Seconds that a node takes to start, unless it is told otherwise or was measured."""
 _SINCE = re.compile(r"(\d+)([hdw])")
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -50,12 +48,11 @@ def simulate(
         with Store(State(state.resolve()).database) as store:
             jobs = from_store(store, _seconds(since))
             shared = shared_devices(store, jobs)
-            measured = measured_start(store, settings.nodes.driver) or START_UP
-            start_up = measured if start_up is None else start_up
+            start_up = starts_in(store, settings.nodes.driver) if start_up is None else start_up
     start_up = START_UP if start_up is None else start_up
-    for sentence in left_out(jobs, settings.scaling, shared):
+    for sentence in left_out(jobs, settings, shared, start_up):
         say(sentence)
-    world = World(settings, jobs.arrivals, start_up, jobs.begin)
+    world = World(settings, jobs.arrivals, start_up, jobs.begin, until=jobs.end)
     outcome = world.run()
     found = summary(outcome, settings)
     if as_json:
@@ -64,9 +61,9 @@ def simulate(
     began = f"{share:.1%} began within {settings.scaling.target_wait:g} s"
     out.print(f"{count} {'job' if count == 1 else 'jobs'}; {began}")
     out.print("waits: " + ", ".join(f"{name} {found[name]:.1f} s" for name in ("p50", "p95", "p99", "max")))
-    out.print(f"{found['node_hours']:.1f} node-hours, which cost {found['cost']:.2f}")
+    out.print(f"{found['node_hours']:.1f} node-hours in {found['hours']:.1f} hours, which cost {found['cost']:.2f}")
     out.print(f"{found['actions']} times a node came or went, {found['undone']} of them in vain")
-    out.print(plot(outcome, settings.nodes.min, world.begin, world.now))
+    out.print(plot(outcome, first_size(settings), world.begin, world.now))
     if settings.scaling.policy == "wait-target" and share < settings.scaling.target_share:
         say(f"the target of {settings.scaling.target_share:.0%} is missed; a start takes {start_up:.1f} s")
     return None

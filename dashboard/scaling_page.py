@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -117,6 +118,7 @@ def _simulator(state: State) -> None:
     section("Simulator")
     with access.administrator(state) as views:
         known = {row["name"]: row["value"] for row in views.scaling()["thresholds"]}
+        starts = views.starts_in()
     if not known:
         nothing("There are no settings to start from yet.")
         return
@@ -124,21 +126,22 @@ def _simulator(state: State) -> None:
         "Other thresholds against what was printed here. Nothing is changed; timetable and holidays are left out."
     )
     with st.form("simulator"):
-        trace, start_up, changes = _asked(known)
+        trace, start_up, changes = _asked(known, starts)
         if st.form_submit_button("Simulate", type="primary", icon=":material/science:"):
             _simulate(state, TRACES[trace], start_up, changes)
     if found := st.session_state.get("trials"):
         _told(found)
 
 
-def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
-    """The sliders, which begin at the present values; what is chosen stands in the URL."""
+def _asked(known: dict[str, str], starts: float) -> tuple[str, float, dict[str, Any]]:
+    """The sliders, which begin at the present values; what is chosen stands in the URL. starts: seconds that a server
+    takes to start."""
     left, middle, right = st.columns(3)
     least, most = int(known["nodes.min"]), int(known["nodes.max"])
     with left:
         trace = _choice("Jobs of", "jobs", list(TRACES), 1)
         bounds = st.slider("Servers", 1, max(20, 2 * most), (least, most), key="servers", bind="query-params")
-        start_up = _slider("A server starts in, s", "starts", 1, 300, 5)
+        start_up = _slider("A server starts in, s", "starts", 1, 300, math.ceil(starts))
     with middle:
         policy = _choice("Policy", "policy", POLICIES, POLICIES.index(known["scaling.policy"]))
         up = _slider(
@@ -148,7 +151,8 @@ def _asked(known: dict[str, str]) -> tuple[str, float, dict[str, Any]]:
         down = _slider("Let one go at fewer jobs for each", "down", 0.0, 19.5, down, 0.5)
     with right:
         target = _slider("Target wait, s", "target", 1, 600, int(_seconds(known["scaling.target_wait"])))
-        cool_down = _slider("Cool down, s", "cool", 0, 3600, int(_seconds(known["scaling.cool_down"])), 30)
+        cool_down = int(_seconds(known["scaling.cool_down"]))
+        cool_down = _slider("Cool down, s", "cool", 0, 3600, cool_down, 30, help=_cool_down(known))
         step = _slider("Servers on their way at once", "step", 1, 20, int(known["scaling.step"]))
     changes = {
         "nodes.min": bounds[0],
@@ -167,9 +171,15 @@ def _choice(label: str, key: str, options: Sequence[str], index: int) -> str:
     return st.selectbox(label, options, index=index, key=key, bind="query-params")
 
 
-def _slider(label: str, key: str, least: N, most: N, value: N, step: N | None = None) -> N:
+def _slider(label: str, key: str, least: N, most: N, value: N, step: N | None = None, help: str | None = None) -> N:
     """Between what is offered, whatever the configuration says."""
-    return st.slider(label, least, most, min(max(value, least), most), step, key=key, bind="query-params")
+    return st.slider(label, least, most, min(max(value, least), most), step, key=key, help=help, bind="query-params")
+
+
+def _cool_down(known: dict[str, str]) -> str | None:
+    if not (starts := float(known["scaling.cool_down_starts"])):
+        return None
+    return f"By the policy wait-target at most {starts:g} times what a server starts in; more changes nothing there."
 
 
 def _seconds(text: str) -> float:

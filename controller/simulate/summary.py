@@ -7,15 +7,15 @@ from typing import Any
 
 from controller.config import Settings
 from controller.shares import percentile
-from controller.simulate.world import Outcome
+from controller.simulate.world import Outcome, first_size
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDTH = 100
 
 
 def summary(outcome: Outcome, settings: Settings) -> dict[str, Any]:
-    """waits in seconds by percentile, over: share of jobs beyond target_wait, node_hours, cost in the site's currency,
-    actions: nodes ordered and retired, undone: those taken back within a start-up time."""
+    """waits in seconds by percentile, over: share of jobs beyond target_wait, hours: how long it lasted, node_hours,
+    cost in the site's currency, actions: nodes ordered and retired, undone: those taken back within a start-up time."""
     waits, target = sorted(outcome.waits), settings.scaling.target_wait
     hours = outcome.node_seconds / 3600
     return {
@@ -25,11 +25,12 @@ def summary(outcome: Outcome, settings: Settings) -> dict[str, Any]:
         "p99": percentile(waits, 0.99),
         "max": waits[-1] if waits else 0.0,
         "over": sum(wait > target for wait in waits) / max(1, len(waits)),
+        "hours": outcome.seconds / 3600,
         "node_hours": hours,
         "cost": float(settings.nodes.price_per_hour) * hours,
         "actions": outcome.ordered + outcome.retired,
         "undone": outcome.undone,
-        "most_nodes": max((size for _, size in outcome.sizes), default=settings.nodes.min),
+        "most_nodes": max([first_size(settings), *(size for _, size in outcome.sizes)]),
     }
 
 

@@ -51,6 +51,8 @@ class Trace:
     arrivals: tuple[Arrival, ...]
     begin: float
     """Seconds since 1970."""
+    end: float = 0.0
+    """Until then it lasts, although nothing comes any more; 0: until the last job is done."""
 
     @property
     def simulated(self) -> tuple[Arrival, ...]:
@@ -108,22 +110,23 @@ def _moment(text: str) -> float:
 def from_store(store: Store, seconds: float) -> Trace:
     """The jobs that were printed in the last so many seconds, each with the time that it took, and before it what a
     fleet would have learned from. Raises TraceError and StoreError."""
-    begin = time.time() - seconds
+    now = time.time()
+    begin = now - seconds
     rows = store.rows(
         f"select {WAITS_SINCE} as at, queue, completed - processing as seconds from jobs "
         "where state = 'completed' and processing > 0 and created >= ?",
         [learned_from(begin, 0.0)[-1][0]],
     )
     found = (Arrival(row["at"], row["queue"], max(0.5, row["seconds"])) for row in rows)
-    return _in_order(store.path, found, begin)
+    return _in_order(store.path, found, begin, now)
 
 
-def _in_order(path: Path, arrivals: Iterable[Arrival], begin: float = 0.0) -> Trace:
-    """From `begin` on, or from the first arrival where there is none before."""
+def _in_order(path: Path, arrivals: Iterable[Arrival], begin: float = 0.0, end: float = 0.0) -> Trace:
+    """From `begin` on, or from the first arrival where there is none before, to `end`."""
     found = sorted(arrivals)
     if not found or found[-1].at < begin:
         raise TraceError(f"{path}: there is no printed job to simulate with; allowed is one or more")
-    trace = Trace(tuple(found), max(begin, found[0].at))
+    trace = Trace(tuple(found), max(begin, found[0].at), end)
     if (days := (found[-1].at - trace.begin) / DAY) > MOST_DAYS:
         raise TraceError(f"{path}: there are {days:.0f} days between first and last job, allowed are {MOST_DAYS}")
     return trace
@@ -157,8 +160,8 @@ def campus(
 
 
 def made_up(seed: int) -> Trace:
-    """A week of a campus, from its first midnight on."""
-    return Trace(tuple(campus(seed)), MONDAY)
+    """A week of a campus, from its first midnight to its last."""
+    return Trace(tuple(campus(seed)), MONDAY, MONDAY + 7 * DAY)
 
 
 def pages(chance: random.Random) -> int:

@@ -10,15 +10,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.config import Nodes, Scaling, Settings
+from controller.load import start_up as measured
 from controller.simulate.left_out import left_out, shared_devices
 from controller.simulate.summary import summary
 from controller.simulate.trace import Arrival, Trace, TraceError, from_store, made_up
-from controller.simulate.world import Outcome, World
+from controller.simulate.world import Outcome, World, first_size
 from controller.store import Store
 
 MOST_JOBS = 30_000
 """A page waits for the answer: about ten seconds for so many jobs and two simulations of them."""
 BINS = 120
+START_UP = 5.0
+"""Seconds that a node takes to start, unless it is told otherwise or was measured."""
 MADE_UP = 1
 """Seed of the made-up week."""
 
@@ -62,7 +65,12 @@ def trials(
         raise ValueError(str(error)) from None
     present, changed = (trial(trace, one, start_up) for one in settings)
     shared = shared_devices(store, trace) if seconds else {}
-    return Trials(present, changed, tuple(left_out(trace, settings[1].scaling, shared)))
+    return Trials(present, changed, tuple(left_out(trace, settings[1], shared, start_up)))
+
+
+def starts_in(store: Store, driver: str) -> float:
+    """Seconds that a node of this driver takes to start, as measured here. Raises StoreError."""
+    return measured(store, driver) or START_UP
 
 
 def trace_of(store: Store, seconds: float) -> Trace:
@@ -100,14 +108,14 @@ def settings_of(thresholds: Sequence[Mapping[str, str]], changes: Mapping[str, A
 
 def trial(trace: Trace, settings: Settings, start_up: float) -> Trial:
     """start_up: seconds that a node takes to start."""
-    world = World(settings, trace.arrivals, start_up, trace.begin)
+    world = World(settings, trace.arrivals, start_up, trace.begin, until=trace.end)
     outcome = world.run()
     sizes = _sizes(outcome, settings, trace.begin, world.now)
     return Trial(summary(outcome, settings), sizes, _binned(trace.simulated))
 
 
 def _sizes(outcome: Outcome, settings: Settings, begin: float, end: float) -> list[tuple[float, int]]:
-    changes = [(begin, settings.nodes.min), *outcome.sizes]
+    changes = [(begin, first_size(settings)), *outcome.sizes]
     return [*changes, (end, changes[-1][1])]
 
 

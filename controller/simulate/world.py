@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from controller.config import Settings
+from controller.config_values import split_address
 from controller.decide import decide
 from controller.decide.backlog import UNMEASURED, left
 from controller.decide.scaling import cool_down
@@ -44,6 +45,11 @@ Override = Callable[[float, "World", Settings], Settings]
 """Settings for a pass at this moment: how a benchmark puts another policy in the place of ours."""
 
 
+def first_size(settings: Settings) -> int:
+    """With so many nodes a simulation begins: those that exist already, and what nodes.min wants beside them."""
+    return max(settings.nodes.min, len(settings.nodes.existing))
+
+
 @dataclass
 class SimulatedNode:
     node: Node
@@ -76,6 +82,8 @@ class Outcome:
     waits: list[float] = field(default_factory=list)
     """Seconds from acceptance to the first page, of each job."""
     node_seconds: float = 0.0
+    seconds: float = 0.0
+    """How long it lasted."""
     sizes: list[tuple[float, int]] = field(default_factory=list)
     """How many nodes there were, from when on."""
     ordered: int = 0
@@ -95,6 +103,8 @@ class World:
     begin: float
     """Before it the trace is history only, to be learned from."""
     override: Override | None = None
+    until: float = 0.0
+    """It lasts until then, although the last job is done before."""
     slow: Mapping[str, float] = field(default_factory=dict)
     """How many times as long as another a node takes for each job, by its name."""
     even: bool = False
@@ -109,21 +119,30 @@ class World:
     _times: dict[str, list[float]] = field(default_factory=dict)
     _done: dict[str, deque[float]] = field(default_factory=dict)
     """Times that the last jobs of each queue took to print."""
+    _meant: int = 0
+    """How many nodes were meant to serve at the end of the last pass."""
     _day: tuple[int, float] = (0, 0.0)
     _acted: tuple[float, int] = (float("-inf"), 0)
 
+    def __post_init__(self) -> None:
+        """A dry run would show what is, in the place of what would be."""
+        scaling = self.settings.scaling.model_copy(update={"dry_run": False})
+        self.settings = self.settings.model_copy(update={"scaling": scaling})
+
     def run(self) -> Outcome:
-        """From `begin` to the end of the last job."""
+        """From `begin` to the end of the last job, or to `until`."""
         for one in self.arrivals:
             self._times.setdefault(one.queue, []).append(one.at)
         self._done = {queue: deque(maxlen=MEASURED) for queue in self._times}
         self._learn()
         self.now = self.begin
-        for _ in range(self.settings.nodes.min):
-            self._add(NodeState.READY, Goal.SERVE)
+        existing = self.settings.nodes.existing
+        for address in (*existing, *[""] * (first_size(self.settings) - len(existing))):
+            self._add(NodeState.READY, Goal.SERVE, address=address)
+        self._meant = self.meant()
         due = [one for one in self.arrivals if one.at >= self.begin]
         index, next_pass = 0, self.begin
-        while index < len(due) or any(one.open_jobs() for one in self.nodes.values()):
+        while index < len(due) or self.now < self.until or any(one.open_jobs() for one in self.nodes.values()):
             if index < len(due) and due[index].at <= next_pass:
                 self._accept(due[index])
                 index += 1
@@ -143,6 +162,7 @@ class World:
         seconds = to - self.now
         costing = sum(one.node.state.costs for one in self.nodes.values())
         self.outcome.node_seconds += seconds * costing
+        self.outcome.seconds += seconds
         day = int(to // DAY)
         used = self._day[1] if day == self._day[0] else 0.0
         self._day = (day, used + seconds * costing / 3600)
@@ -236,10 +256,10 @@ class World:
         return QueueWork(queue, len(jobs), current + (len(jobs) - 1) * service, current)
 
     def _carry_out(self, plan: Plan) -> None:
-        before = self.meant()
         for step in plan.steps:
             self._do(step)
-        if (change := self.meant() - before) != 0:
+        if (change := self.meant() - self._meant) != 0:
+            self._meant += change
             at, last = self._acted
             if self.now - at < self.start_up and change * last < 0:
                 self.outcome.undone += 1
@@ -252,15 +272,17 @@ class World:
     def meant(self) -> int:
         return sum(one.node.goal is Goal.SERVE for one in self.nodes.values())
 
-    def _add(self, state: NodeState, goal: Goal, slot: int = 0) -> None:
+    def _add(self, state: NodeState, goal: Goal, slot: int = 0, address: str = "") -> None:
         self._named += 1
-        node = Node(f"node-{self._named}", slot or self._named, "process", "127.0.0.1", 1, state=state, goal=goal)
+        name, driver = f"node-{self._named}", "existing" if address else "process"
+        host, port = split_address(address or "127.0.0.1:1")
+        node = Node(name, slot or self._named, driver, host, port, state=state, goal=goal)
         weight = FULL if state is NodeState.READY else 0
         self.nodes[node.name] = SimulatedNode(node, self.now, self.now, weight=weight)
 
     def _do(self, step: Step) -> None:
         if isinstance(step, Order):
-            return self._add(NodeState.ORDERED, Goal.SERVE, step.slot)
+            return self._add(NodeState.ORDERED, Goal.SERVE, step.slot, step.address)
         if isinstance(step, Pause) or step.node not in self.nodes:
             return None
         one = self.nodes[step.node]

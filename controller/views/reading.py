@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from controller import samples
+from controller.config import Nodes
 from controller.costs.standing import why_held
 from controller.diary import in_words, told
 from controller.jobs.table import JobTable
-from controller.simulate.trial import Trials, trials
+from controller.simulate.trial import Trials, starts_in, trials
 from controller.state import State
 from controller.store import Store, StoreError
 from controller.views import money, past, work
@@ -193,6 +194,10 @@ class Views:
         words = in_words(found[0]) if found else []
         decided = found[0] if found else None
         return {"thresholds": self.store.fact(THRESHOLDS) or [], "decided": decided, "words": words}
+
+    def starts_in(self) -> float:
+        """Seconds that a new node takes to start, as measured, or as is usual (controller/simulate/trial.py)."""
+        return starts_in(self.store, Nodes().driver)
 
     def trials(self, seconds: float, changes: Mapping[str, Any], start_up: float) -> Trials:
         """What the present thresholds would have done, and changed ones (controller/simulate/trial.py: trials)."""

@@ -12,6 +12,7 @@ import streamlit as st
 from controller.decide import decide
 from controller.diary import Diary
 from controller.jobs.table import JobTable
+from controller.load import STARTS
 from controller.state import State
 from controller.store import Store
 from controller.users import Users
@@ -154,6 +155,17 @@ def test_the_simulator_compares_what_is_with_what_could_be(state: State) -> None
     told = tables(app)[-1]
     assert [column[0] for column in told.values()] == ["jobs", "30", "30"]
     assert any("jobs of office wait for each other at one device" in one.value.lower() for one in app.warning)
+
+
+def test_the_simulator_begins_with_what_a_start_takes_here(state: State) -> None:
+    with Store(state.database) as store, store.transaction():
+        publish_thresholds(store, settings())
+    assert opened("scaling").slider(key="starts").value == 5
+    with Store(state.database) as store, store.transaction():
+        store.put_fact(STARTS, {"process": [12.3]})
+    app = opened("scaling")
+    assert app.slider(key="starts").value == 13
+    assert "at most 10 times what a server starts in" in app.slider(key="cool").help
 
 
 def test_what_the_simulator_is_asked_stands_in_the_url(state: State) -> None:

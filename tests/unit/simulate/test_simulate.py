@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, time
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,11 +10,23 @@ from typing import Any
 import pytest
 
 from controller.cli import app
-from controller.config import Nodes, Scaling, Settings
+from controller.config import Nodes, Scaling, Schedule, Settings
 from controller.jobs.table import Job, JobTable
 from controller.shares import percentile
+from controller.simulate.left_out import left_out
 from controller.simulate.summary import plot, summary
-from controller.simulate.trace import DAY, MONDAY, PER_PAGE, SET_UP, Arrival, TraceError, campus, from_csv, from_store
+from controller.simulate.trace import (
+    DAY,
+    MONDAY,
+    PER_PAGE,
+    SET_UP,
+    Arrival,
+    Trace,
+    TraceError,
+    campus,
+    from_csv,
+    from_store,
+)
 from controller.simulate.world import World
 from controller.state import State
 from controller.store import Store
@@ -88,6 +101,72 @@ def test_a_summary_says_what_it_was(tmp_path: Path) -> None:
     found = summary(world.outcome, world.settings)
     assert (found["jobs"], found["most_nodes"]) == (61, max(size for _, size in world.outcome.sizes))
     assert plot(world.outcome, 2, world.begin, world.now).endswith(f"at most {found['most_nodes']} nodes")
+
+
+class TestWhatTheConfigurationSays:
+    """What bounds or feeds the decision holds in a simulation as well."""
+
+    def simulated(self, trace: list[Arrival], nodes: Nodes | None = None, **scaling: Any) -> World:
+        settings = Settings(nodes=nodes or Nodes(), scaling=Scaling(**scaling))
+        world = World(settings, trace, 2.0, trace[0].at)
+        world.run()
+        return world
+
+    def most(self, world: World) -> int:
+        return max((size for _, size in world.outcome.sizes), default=2)
+
+    def test_servers_that_exist_serve_from_the_beginning_and_stay(self) -> None:
+        trace = [Arrival(MONDAY + number, "office", 4.0) for number in range(90)]
+        trace.append(Arrival(MONDAY + 3600, "office", 1.0))
+        world = self.simulated(trace, Nodes(min=2, max=8, existing=("print2.example.org:631",)))
+        assert 2 < self.most(world) <= 8
+        assert (world.outcome.sizes[-1][1], world.outcome.undone) == (2, 0)
+        assert [one.node.address for one in world.nodes.values() if one.node.driver == "existing"] == [
+            "print2.example.org:631"
+        ]
+
+    def test_they_count_although_they_are_more_than_the_least(self) -> None:
+        existing = tuple(f"print{number}.example.org:631" for number in range(3))
+        world = self.simulated(burst(1), Nodes(min=1, existing=existing))
+        found = summary(world.outcome, world.settings)
+        assert (len(world.nodes), found["actions"], found["most_nodes"]) == (3, 0, 3)
+
+    def test_a_dry_run_shows_what_would_be(self) -> None:
+        assert self.simulated(burst(), dry_run=True).outcome == self.simulated(burst()).outcome
+
+    def test_a_budget_holds_it_small(self) -> None:
+        assert self.most(self.simulated(burst())) > 2
+        assert self.most(self.simulated(burst(), max_node_hours_per_day=48.0)) == 2
+
+    def test_a_timetable_is_followed_but_on_a_holiday(self) -> None:
+        lecture = Schedule(days=("mon",), start=time(9), end=time(10), min=4)
+        trace = [Arrival(MONDAY + hour * 3600, "office", 1.0) for hour in range(8, 13)]
+        world = self.simulated(trace, schedule=(lecture,), **FIXED)
+        (grown, _), *_, (shrunk, _) = world.outcome.sizes
+        assert self.most(world) == 4
+        assert 0 <= grown - (MONDAY + 9 * 3600) <= 120
+        assert 0 <= shrunk - (MONDAY + 10 * 3600 + 300) <= 180
+        holiday = date(2027, 1, 4)
+        assert self.simulated(trace, schedule=(lecture,), holidays=(holiday,), **FIXED).outcome.sizes == []
+
+    def test_one_of_each_queue_prints_at_a_time(self) -> None:
+        trace = [Arrival(MONDAY, queue, 60.0) for queue in ("office", "lab") for _ in range(2)]
+        assert self.simulated(trace, **FIXED).outcome.waits == [0.0] * 4
+        assert sorted(self.simulated(trace, Nodes(min=1), **FIXED).outcome.waits) == [0.0, 0.0, 60.0, 60.0]
+
+    @pytest.mark.parametrize(
+        ("start_up", "scaling", "said"),
+        [
+            (60.0, {}, "a start takes 60 s and nodes.start_timeout is 30 s, so that no server would come up"),
+            (30.0, {"dry_run": True}, "scaling.dry_run is true"),
+        ],
+    )
+    def test_what_would_not_be_so_is_said(self, start_up: float, scaling: dict[str, Any], said: str) -> None:
+        trace = Trace((Arrival(0.0, "office", 1.0), Arrival(1.0, "office", 1.0)), 1.0)
+        assert list(left_out(trace, Settings(), {}, 30.0)) == []
+        sentence, *more = left_out(trace, Settings(scaling=Scaling(**scaling)), {}, start_up)
+        assert said in sentence
+        assert more == []
 
 
 class TestFiles:
@@ -190,6 +269,16 @@ class TestOwnJobs:
         self.put(state, [self.NOW - 1800])
         with Store(state.database) as store:
             assert from_store(store, 7 * DAY).begin == self.NOW - 1800
+
+    def test_servers_that_idle_until_now_are_paid_for(self, state, capsys) -> None:
+        """A job a week and an hour ago, and one five days ago: two servers, for all the week."""
+        with Store(state.database) as store, store.transaction():
+            JobTable(store).put(
+                Job(f"u{at}", at, "node-1", "office", "a", "", "completed", "", "", 1, 1, at, at, at + 5)
+                for at in (int(self.NOW - WEEK - 60), int(self.NOW - 5 * DAY))
+            )
+        app(["simulate", "--since", "7d", "--state", str(state.folder)], standalone_mode=False)
+        assert "336.0 node-hours in 168.0 hours" in " ".join(capsys.readouterr().out.split())
 
     def test_old_jobs_alone_are_nothing_to_simulate(self, state) -> None:
         self.put(state, [self.NOW - WEEK])
