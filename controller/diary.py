@@ -29,8 +29,8 @@ class Diary:
     def keep(self, plan: Plan) -> None:
         """Write down a pass whose decision differs from the one before. Within a transaction."""
         scale, now = plan.scale, time.monotonic()
-        notes = [_NUMBER.sub("", note) for note in plan.notes]
-        essence = (scale.desired, scale.actual, scale.rule, len(scale.clamps), plan.steps, notes)
+        notes, clamps = ([_NUMBER.sub("", said) for said in sentences] for sentences in (plan.notes, scale.clamps))
+        essence = (scale.desired, scale.actual, scale.rule, clamps, plan.steps, notes)
         if essence == self._last and now - self._written < AT_LEAST_EVERY:
             return
         self._last, self._written = essence, now

@@ -117,7 +117,7 @@ def _standing(backlogs: Sequence[Backlog]) -> frozenset[str]:
 def _hold(bounds: Bounds, load: Load, settings: Settings) -> None:
     """Nothing goes that was wished for during the cool-down, or when nobody knows what was."""
     window = cool_down(settings.scaling, load.start_up)
-    wished = max((wish.nodes for wish in load.wishes if wish.age <= window), default=0)
+    wished = _wished(load, window)
     added = max((wish.nodes for wish in load.added if wish.age <= settings.scaling.cool_down), default=0)
     if load.known_for < window:
         bounds.at_least(bounds.meant, f"the work is known for {load.known_for:.0f} s of {window:.0f} s only")
@@ -125,6 +125,11 @@ def _hold(bounds: Bounds, load: Load, settings: Settings) -> None:
         bounds.at_least(min(bounds.meant, wished), f"so many were asked for in the last {window:.0f} s")
         said = f"an administrator made them so many in the last {settings.scaling.cool_down:.0f} s"
         bounds.at_least(min(bounds.meant, added), said)
+
+
+def _wished(load: Load, window: float) -> int:
+    """The most that was asked for in the last so many seconds."""
+    return max((wish.nodes for wish in load.wishes if wish.age <= window), default=0)
 
 
 def cool_down(scaling: Scaling, start_up: float) -> float:
@@ -163,14 +168,19 @@ def _inputs(snapshot: Snapshot, fleet: Fleet, settings: Settings) -> Iterator[In
     yield Input("work", f"{seconds:.0f} s of server time", _most(ages))
     for demand in load.demands:
         said = f"{demand.rate * 60:.1f} jobs a minute of {demand.service:.1f} s, at most {demand.peak * 60:.1f}"
+        if demand.latest > demand.rate:
+            said += f"; {demand.latest * 60:.1f} in the last minute, which have come for {demand.burst:.0f} s"
+        if demand.forecast:
+            said += f"; {demand.forecast * 60:.1f} at this time of earlier weeks"
         if demand.contention >= TELLING:
             said += f"; each takes {demand.contention:.0%} longer for another one beside it"
         if demand not in fleet.load.demands:
             said += "; none counts, for its printer stands still on every server"
         yield Input(f"demand of {demand.queue}", said, load.demands_age)
-    yield Input("start-up", f"{load.start_up:.1f} s", 0.0)
-    wished = max((wish.nodes for wish in load.wishes), default=0)
-    yield Input("window", f"at most {wished} asked for, known for {load.known_for:.0f} s", 0.0)
+    yield Input("start-up", f"{load.start_up:.1f} s" if load.start_up else "not measured yet", 0.0)
+    window = cool_down(settings.scaling, load.start_up)
+    said = f"at most {_wished(load, window)} asked for in the last {window:.0f} s, known for {load.known_for:.0f} s"
+    yield Input("window", said, 0.0)
     yield Input("server-hours today", f"{load.node_hours:.1f}", 0.0)
 
 

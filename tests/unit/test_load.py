@@ -266,6 +266,21 @@ def test_a_note_whose_numbers_alone_change_is_no_news(store, free) -> None:
     assert len(told(store, 10)) == 1
 
 
+def test_another_bound_is_news_and_another_number_of_it_is_not(store) -> None:
+    diary = Diary(store)
+    with store.transaction():
+        for clamp in (
+            "2 instead of 5: scaling.step is 3",
+            "2 instead of 6: scaling.step is 3",
+            "2 instead of 6: no money",
+        ):
+            diary.keep(Plan(Scale(2, 2, "why", rule="threshold", clamps=(clamp,))))
+    assert [one["clamps"] for one in told(store, 10)] == [
+        ["2 instead of 6: no money"],
+        ["2 instead of 5: scaling.step is 3"],
+    ]
+
+
 def test_only_the_ask_that_won_is_said_to_have(store) -> None:
     """The rule of the timetable may ask more than once."""
     asks = (Ask("schedule", 3, "one"), Ask("schedule", 5, "another"), Ask("forecast", 5, "a third"))

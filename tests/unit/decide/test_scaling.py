@@ -10,7 +10,7 @@ import pytest
 from controller.config import Schedule
 from controller.decide.policies import runs
 from controller.plan import Aim, Drain, Pause
-from controller.snapshot import Cause, Goal, Load, NodeSight, NodeState, Wish
+from controller.snapshot import Cause, Demand, Goal, Load, NodeSight, NodeState, Wish
 from tests.builders import command, reading, sight
 from tests.unit.decide.loads import KNOWN, leaving, loaded, orders, plan, with_scaling
 
@@ -146,6 +146,24 @@ class TestShrinking:
         asked = replace(KNOWN, wishes=(Wish(90.0, 3),), start_up=100.0)
         assert leaving(plan(*three, load=asked, settings=hasty)) == []
         assert leaving(plan(*three, load=replace(asked, wishes=(Wish(101.0, 3),)), settings=hasty)) == ["node-3"]
+
+    def test_what_is_said_of_it_is_what_it_goes_by(self) -> None:
+        def seen(load: Load) -> dict[str, str]:
+            found = plan(loaded(1, 0), loaded(2, 0), load=load, settings=with_scaling(policy="wait-target"))
+            return {one.name: one.value for one in found.scale.inputs}
+
+        asked = replace(KNOWN, wishes=(Wish(200.0, 7), Wish(10.0, 3)), start_up=2.0)
+        assert seen(asked)["window"] == "at most 3 asked for in the last 20 s, known for 1000 s"
+        assert seen(replace(asked, start_up=0.0))["window"].startswith("at most 7 asked for in the last 300 s")
+        assert [seen(replace(asked, start_up=start))["start-up"] for start in (2.0, 0.0)] == [
+            "2.0 s",
+            "not measured yet",
+        ]
+        busy = Demand("office", 0.1, 0.5, 4.0, latest=0.5, burst=40.0, forecast=1.0)
+        assert seen(replace(asked, demands=(busy,)))["demand of office"] == (
+            "6.0 jobs a minute of 4.0 s, at most 30.0; 30.0 in the last minute, which have come for 40 s; "
+            "60.0 at this time of earlier weeks"
+        )
 
     def test_without_history_the_size_is_kept(self) -> None:
         found = plan(*(loaded(slot, 0) for slot in (1, 2, 3, 4)), load=Load(known_for=120.0))
