@@ -308,7 +308,7 @@ def m016_rests(db: Database) -> None:
 @migrations()  # type: ignore[untyped-decorator]
 def m017_ended(db: Database) -> None:
     """What ended lately on nodes that have left is asked for by every list of ended jobs."""
-    db.execute("create index jobs_ended_on on jobs (node, completed) where open = 0")
+    db.execute("create index jobs_ended_on on jobs (node, completed desc, id) where open = 0")
 
 
 @migrations()  # type: ignore[untyped-decorator]

@@ -26,7 +26,10 @@ COLLECTIONS = (200_000, 20, 20)
 """For gc.set_threshold. Python's collector looks for cycles at each 700 new objects by default; an answer of 10,000
 jobs makes ten times as many, none of which is a cycle, and takes a third longer for it."""
 ROUNDS = 2
-"""In which nodes are asked at most for one answer (`whole_timeout` in controller/door.py is a second more)."""
+"""In which nodes are asked at most for one answer, or in one and after somebody else's (`whole_timeout` in
+controller/door.py is a second more)."""
+GRACE = 0.5
+"""Seconds for all else that an answer takes."""
 LOOK = 1.0
 """Seconds between two looks whether the database was replaced."""
 
@@ -44,7 +47,9 @@ async def serve(state: State, port: int, reach: Reach) -> None:
             known = Known(JobTable(store), directory, state.nodes)
             whole = WholeQueue(Nodes(http, directory, reach), known, MoveTable(store))
             runner = web.AppRunner(
-                application(whole, state.secret(), ROUNDS * reach.deadline), access_log=None, handle_signals=False
+                application(whole, state.secret(), ROUNDS * reach.deadline + GRACE),
+                access_log=None,
+                handle_signals=False,
             )
             await runner.setup()
             try:

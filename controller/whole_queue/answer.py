@@ -27,6 +27,11 @@ def is_success(reply: Reply) -> bool:
     return reply.answer is not None and merge.success(reply.answer)
 
 
+def lacks_it(reply: Reply) -> bool:
+    """Whether the node says that it has no such queue, and so none of its jobs."""
+    return reply.answer is not None and reply.answer.code == merge.NOT_FOUND
+
+
 def as_it_came(reply: Reply) -> Answer:
     if reply.silent:
         raise Unanswerable(f"the print server that is asked {silence.plight([reply.node])}")

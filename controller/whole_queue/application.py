@@ -9,6 +9,8 @@ from __future__ import annotations
 import hmac
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -33,20 +35,22 @@ def application(whole: WholeQueue, secret: str, patience: float) -> web.Applicat
     """
     under_way: dict[object, float] = {}
 
-    async def ipp(incoming: web.Request) -> web.Response:
+    @contextmanager
+    def waiting() -> Iterator[None]:
         question = object()
         under_way[question] = time.monotonic()
         try:
-            return await answered(incoming)
+            yield
         finally:
             del under_way[question]
 
-    async def answered(incoming: web.Request) -> web.Response:
+    async def ipp(incoming: web.Request) -> web.Response:
         if not hmac.compare_digest(incoming.headers.get("X-Fleet-Secret", ""), secret):
             return web.Response(status=403, text="Only the front door may ask here.\n")
         try:
             asked = request.read(await incoming.read(), incoming.headers.get("X-Fleet-User", ""))
-            answer = await whole.answer(asked, incoming.headers.get("Host", "localhost"))
+            with waiting():  # from here on: a client that is slow to ask says nothing of this service
+                answer = await whole.answer(asked, incoming.headers.get("Host", "localhost"))
         except wire.Malformed as error:
             return web.Response(status=400, text=f"{error}\n")
         except (Unanswerable, StoreError) as error:

@@ -39,8 +39,7 @@ class Moves(Protocol):
 
 @dataclass(frozen=True)
 class Asking:
-    """The nodes, and what is known of jobs whose node does not answer. All methods that ask raise Unanswerable where
-    there is no node to ask."""
+    """The nodes, and what is known of jobs whose node does not answer."""
 
     nodes: Nodes
     table: Table
@@ -88,9 +87,10 @@ class Asking:
             raise Unanswerable(silence.of_a_job(node))
         return job
 
-    async def all(self, body: bytes, host: str, wanted: frozenset[bytes]) -> list[Reply]:
-        """The same question to every node; a reply from each, in the order of their slots."""
-        return await self.nodes.ask_each(dict.fromkeys(self.serving(), body), host, wanted)
+    async def all(self, body: bytes, host: str, wanted: frozenset[bytes], patiently: bool = False) -> list[Reply]:
+        """The same question to every node; a reply from each, in the order of their slots; none where there is no node.
+        patiently: as in `Nodes.ask_each`."""
+        return await self.nodes.ask_each(dict.fromkeys(self.serving(), body), host, wanted, patiently)
 
     async def owners(self, body: NamingJobs, ids: Iterable[int], asker: Asker) -> list[Reply]:
         """Each node is asked about those of the jobs that it owns."""
@@ -101,7 +101,7 @@ class Asking:
         return await self.nodes.ask_each(questions, asker.host, JOBS)
 
     async def anyone(self, body: bytes, host: str, wanted: frozenset[bytes] = NOTHING) -> Reply:
-        """The first reply of any node."""
+        """The first reply of any node. Raises Unanswerable where none comes."""
         reply = await self.nodes.ask_any(self.nodes.directory.nodes(), body, host, wanted)
         if reply is None:
             raise Unanswerable(silence.NOBODY_ANSWERS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from controller.jobs.moves import Doubles
 from controller.nodes.settings import HISTORY_SECONDS
 from controller.whole_queue import last_seen, merge, request, silence
-from controller.whole_queue.answer import Answer, Unanswerable, as_it_came, is_success, refused
+from controller.whole_queue.answer import Answer, Unanswerable, as_it_came, is_success, lacks_it, refused
 from controller.whole_queue.asking import JOBS, NOTHING, Asking
 from controller.whole_queue.crowd import Crowd
 from controller.whole_queue.last_seen import Asker
@@ -58,7 +58,7 @@ class Lists:
         good = merge.succeeded(answers(replies))
         if not good and any(not reply.silent for reply in replies):
             return refused(replies)
-        gone = [reply.node for reply in replies if not is_success(reply)]
+        gone = [reply.node for reply in replies if not is_success(reply) and not lacks_it(reply)]
         if not good and (not gone or question.which not in request.WHICH):
             # whether a word is one that it knows is for a server to say
             raise Unanswerable(silence.NOBODY_ANSWERS if gone else silence.NOBODY_THERE)

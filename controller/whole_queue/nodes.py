@@ -150,8 +150,13 @@ class Nodes:
         default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(CONNECTIONS))
     )
 
-    async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
-        return list(await asyncio.gather(*(self.ask(node, body, host, wanted) for node, body in bodies.items())))
+    async def ask_each(
+        self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes], patiently: bool = False
+    ) -> list[Reply]:
+        """patiently: where all of them missed their last deadline each gets its whole time all the same."""
+        patience = self.reach.deadline if patiently and all(node.name in self._suspects for node in bodies) else 0.0
+        asking = (self.ask(node, body, host, wanted, patience) for node, body in bodies.items())
+        return list(await asyncio.gather(*asking))
 
     async def ask_any(
         self, nodes: Iterable[Node], body: bytes, host: str, wanted: frozenset[bytes] = frozenset()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from controller.snapshot import Node
 from controller.whole_queue import merge, request, silence
-from controller.whole_queue.answer import Answer, is_success, refused
+from controller.whole_queue.answer import Answer, is_success, lacks_it, refused
 from controller.whole_queue.asking import Asking
 from controller.whole_queue.last_seen import Asker
-from controller.whole_queue.nodes import Reply, answers
+from controller.whole_queue.nodes import answers
 from controller.whole_queue.request import Request
 from probes import wire
 
@@ -22,11 +22,12 @@ class Queues:
 
     async def told(self, asked: Request, asker: Asker) -> Answer:
         extras = request.printer_extras(asked)
-        replies = await self._ask(_question(asked, extras), asker.host)
+        # people would be told that their printer is off while its one server is late only
+        replies = await self.asking.all(_question(asked, extras), asker.host, merge.PRINTER_SPOTS, patiently=True)
         good = merge.succeeded(answers(replies))
         if not good:
             return refused(replies)
-        lost = [reply.node for reply in replies if not is_success(reply) and not _lacks_it(reply)]
+        lost = [reply.node for reply in replies if not is_success(reply) and not lacks_it(reply)]
         waiting = {node: self.asking.table.waiting_on(node.name) for node in lost}
         missing = [node for node, jobs in waiting.items() if (jobs.get(asked.queue) if asked.queue else jobs)]
         said = silence.missing_sentence(missing, "jobs there are counted as they were last seen")
@@ -36,15 +37,6 @@ class Queues:
         most = listed if asked.operation == request.CUPS_GET_PRINTERS else 0
         body = merge.printers(good, [name.encode() for name in extras], others, most, said)
         return Answer(body, alike=asked.operation == request.GET_PRINTER_ATTRIBUTES and not said and merge.alike(good))
-
-    async def _ask(self, body: bytes, host: str) -> list[Reply]:
-        """Where all are silent each gets its whole time once more: people would be told that their printer is off while
-        its one server is late only."""
-        replies = await self.asking.all(body, host, merge.PRINTER_SPOTS)
-        if any(not reply.silent for reply in replies):
-            return replies
-        late = await self.asking.anyone(body, host, merge.PRINTER_SPOTS)
-        return [late, *(reply for reply in replies if reply.node != late.node)]
 
     def _others(self, waiting: Iterable[dict[str, int]], heard: Sequence[Node]) -> Counter[str]:
         """What is to be added to the queues' counts: jobs of nodes that were not heard, but not the copies of jobs that
@@ -63,8 +55,3 @@ def _question(asked: Request, extras: Sequence[str]) -> bytes:
         return asked.as_asked()
     wanted = wire.attribute(wire.KEYWORD, "requested-attributes", *asked.texts("requested-attributes"), *extras)
     return asked.as_asked(drop=["requested-attributes"], add=[wanted])
-
-
-def _lacks_it(reply: Reply) -> bool:
-    """Whether the node says that it has no such queue, and so none of its jobs."""
-    return reply.answer is not None and reply.answer.code == merge.NOT_FOUND

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.jobs.collect import Findings, compare, first_in_question, unattended
 from controller.jobs.moves import MoveTable
-from controller.jobs.table import ENDED, IPP_STATES, Job, JobTable, advanced, from_attributes, printed_after_all
+from controller.jobs.table import ENDED, IPP_STATES, Ended, Job, JobTable, advanced, from_attributes, printed_after_all
 from controller.store import Store
 from probes.reading import OpenJob
 
@@ -59,6 +59,25 @@ class TestTable:
     )
     def test_what_cupsd_says_of_each_ended_job_is_not_told(self, state: str, told: str) -> None:
         assert replace(job(1, state), reasons="processing-to-stop-point warnings").told_reasons == told
+
+    def test_a_list_of_one_ended_job_reads_no_day(self, table: JobTable) -> None:
+        nodes = ("node-1", "node-2")
+        put(table, *(replace(job(n, "completed", nodes[n % 2]), completed=n) for n in range(1, 2001)))
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+
+        def read(limit: int) -> int:
+            nonlocal steps
+            steps = 0
+            found = table.ended(Ended(nodes, 0.0, limit))
+            assert [one.completed for one in found] == list(range(2000, 2000 - limit, -1))
+            return steps
+
+        table.store._db.conn.set_progress_handler(step, 20)
+        assert 20 * read(1) < read(1000)
 
     def test_when_a_job_was_released_is_known(self, table: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
         def then(now: float, state: str) -> int:

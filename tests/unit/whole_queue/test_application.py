@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -46,6 +47,27 @@ def statuses(patience: float) -> list[int]:
             return [*found, (await client.get("/alive")).status, answer.status]
 
     return asyncio.run(scene())
+
+
+def test_a_client_that_is_slow_to_ask_does_no_harm() -> None:
+    async def scene() -> int:
+        body = ippwire.jobs_request()
+        begun = asyncio.Event()
+
+        async def dribbled() -> AsyncIterator[bytes]:
+            yield body[:8]
+            begun.set()
+            await asyncio.sleep(30)
+
+        async with TestClient(TestServer(application(Slow(), "secret", 0.0))) as client:  # type: ignore[arg-type]
+            question = asyncio.create_task(client.post("/", data=dribbled(), headers=SECRET))
+            await begun.wait()
+            await asyncio.sleep(0.2)
+            found = (await client.get("/alive")).status
+            question.cancel()
+            return found
+
+    assert asyncio.run(scene()) == 200
 
 
 def test_a_service_whose_question_waits_too_long_is_not_well_until_it_is_answered() -> None:

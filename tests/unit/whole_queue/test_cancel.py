@@ -57,7 +57,9 @@ class Fleet:
     def operator(self, node: Node) -> str:
         return f"operator of {node.name}"
 
-    async def ask_each(self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes]) -> list[Reply]:
+    async def ask_each(
+        self, bodies: Mapping[Node, bytes], host: str, wanted: frozenset[bytes], patiently: bool = False
+    ) -> list[Reply]:
         assert set(bodies) <= {reply.node for reply in self.replies}
         self.asked = {node.name: body for node, body in bodies.items()}
         self.first = self.first or self.asked

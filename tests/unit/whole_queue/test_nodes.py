@@ -90,6 +90,25 @@ def test_a_connection_that_fails_is_silence() -> None:
     assert asked(failing).silent
 
 
+def test_where_all_were_late_a_patient_question_has_its_whole_time() -> None:
+    async def answered(node: Node, body: bytes, host: str, wanted: frozenset[bytes]) -> Reply:
+        await asyncio.sleep(2 * SUSPECT_PATIENCE)
+        return Reply(node, http_status=200)
+
+    async def run(patiently: bool, all_late: bool) -> bool:
+        other = Node("node-2", 2, "process", "127.0.0.1", 2)
+        nodes = Nodes(None, Fleet(), Reach(6 * SUSPECT_PATIENCE))  # type: ignore[arg-type]
+        nodes._exchange = answered  # type: ignore[method-assign]
+        for late in (NODE, other) if all_late else (NODE,):
+            nodes._suspects[late.name] = asyncio.create_task(asyncio.sleep(30))
+        asked = {NODE: b"list", other: b"list"}
+        return (await nodes.ask_each(asked, "localhost", frozenset(), patiently))[0].silent
+
+    assert not asyncio.run(run(patiently=True, all_late=True))
+    assert asyncio.run(run(patiently=False, all_late=True))
+    assert asyncio.run(run(patiently=True, all_late=False))
+
+
 def test_whoever_answers_first_is_heard_and_one_that_was_late_gets_its_whole_time() -> None:
     late = Node("node-2", 2, "process", "127.0.0.1", 2)
 

@@ -130,19 +130,6 @@ def test_what_can_be_done_with_a_job_of_a_silent_node_depends_on_its_state() -> 
     assert ippwire.integers(answered(GET_JOB, silent, Table([done]), one).body, "job-state") == [9]
 
 
-@pytest.mark.parametrize("operation", [GET_PRINTER, request.CUPS_GET_PRINTERS])
-def test_a_queue_is_told_of_by_whoever_answers_late_where_nobody_answers_in_time(operation: int) -> None:
-    fleet = Fleet((Reply(ONE), Reply(TWO)), late=with_groups(TWO, queue("office", count=2)))
-    table = Table([replace(job("demo"), node="node-1", id=1_000_001)])
-    body = answer_of(fleet, table, operation).body
-    assert ippwire.integers(body, "queued-job-count") == [2 + 1]
-    assert ippwire.values(body, "status-message")[0].startswith(
-        b"node-1 did not answer in time; jobs there are counted"
-    )
-    with pytest.raises(Unanswerable):
-        answer_of(Fleet((Reply(ONE), Reply(TWO))), table, operation)
-
-
 def test_that_a_node_with_jobs_of_the_queue_is_missing_is_said_and_nobody_takes_the_queue_for_idle() -> None:
     replies = (with_groups(ONE, queue("office")), Reply(TWO))
     for jobs, missing in (([job("demo")], True), ([job("demo", "lab")], False), ([], False)):
