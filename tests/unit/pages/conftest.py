@@ -14,21 +14,16 @@ from controller.decide import decide
 from controller.jobs.table import Job, JobTable
 from controller.state import State
 from controller.store import Store
-from controller.users import Users
 from controller.views import publish
 from tests.builders import settings, sight, snapshot
-from tests.unit.pages.opening import NASTY, look_as
+from tests.unit.pages.opening import NASTY, begun, look_as
 
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     """A fleet of two, with jobs of demo and of alice; who looks is an administrator."""
-    state = State(tmp_path)
-    state.prepare()
-    Users(state.users).add("admin", "password", admin=True)
-    Users(state.users).add("demo", "password")
+    state = begun(tmp_path, monkeypatch)
     monkeypatch.setenv("CUPSFLEET_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(State, "controller", lambda self: 1)
     look_as(monkeypatch, "admin")
     now = int(time.time())
     with Store(state.database, create=True) as store:

@@ -7,6 +7,7 @@ import re
 from datetime import date
 from decimal import Decimal
 from html import unescape
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -18,6 +19,7 @@ from controller.costs.people import site_of
 from controller.jobs.table import Job, JobTable
 from controller.state import State
 from controller.store import Store
+from controller.users import Users
 from dashboard import viewer
 
 NASTY = "**bold** :material/delete: [x](http://y) $5 <b>"
@@ -26,6 +28,16 @@ NASTY = "**bold** :material/delete: [x](http://y) $5 <b>"
 
 def look_as(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(viewer, "authenticated", lambda headers, state: name)
+
+
+def begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    """A fleet with an administrator and an ordinary user, of which nothing is known yet; a controller seems to run."""
+    state = State(folder)
+    state.prepare()
+    Users(state.users).add("admin", "password", admin=True)
+    Users(state.users).add("demo", "password")
+    monkeypatch.setattr(State, "controller", lambda self: 1)
+    return state
 
 
 def page(name: str) -> AppTest:

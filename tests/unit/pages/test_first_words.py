@@ -9,22 +9,18 @@ import pytest
 from controller.decide import decide
 from controller.state import State
 from controller.store import Store
-from controller.users import Users
 from controller.views import publish
 from dashboard.figures import Figure, _figure
 from dashboard.first_words import with_first_words
 from tests.builders import settings, sight, snapshot
+from tests.unit.pages.opening import begun
 
 PAGE = '<html><body><div id="root"></div></body></html>'
 
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
-    state = State(tmp_path)
-    state.prepare()
-    Users(state.users).add("admin", "password", admin=True)
-    Users(state.users).add("demo", "password")
-    monkeypatch.setattr(State, "controller", lambda self: 1)
+    state = begun(tmp_path, monkeypatch)
     with Store(state.database, create=True) as store:
         seen = snapshot(sight(1), sight(2), sight(3, jobs=3))
         publish(store, seen, decide(seen, settings()), settings(), ["a <b>bold</b> problem"])

@@ -24,7 +24,7 @@ from controller.store import Store
 from probes import ipp
 from probes.cups import Call, call
 from probes.sweep import Target
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 from tests.process.nodes.conftest import DEADLINE, Node, Printer, eventually
 
 
@@ -102,6 +102,13 @@ class Pair:
         with Store(self.database) as store, store.transaction():
             (record,) = (one for one in store.nodes() if one.name == name)
             store.put_node(replace(record, state=NodeState.READY, lives=record.lives + 1))
+
+    def leaving(self, text: str) -> tuple[int, Custody]:
+        """A job of alice's that is to be moved from node-3; its id there, and who moves it."""
+        job, custody = self.nodes["node-3"].lp("alice", text=text), self.custody()
+        custody.collector.collect()
+        custody.evacuate(self.record("node-3"), "a test")
+        return job, custody
 
     def open_moves(self) -> int:
         with Store(self.database) as store:
