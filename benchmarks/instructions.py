@@ -22,7 +22,8 @@ from haproxy.model import Edge
 from haproxy.render import CONFIG, render_files
 from tests.process.edge import ippwire
 from tests.process.edge.door import Client, make_edge
-from tests.process.edge.nodes import Node, free_port, listens, until
+from tests.process.edge.nodes import Node, listens, until
+from tests.process.fleet import free_port
 
 WARMING = 20
 """Requests before those that are counted: by then all is remembered that ever will be."""

@@ -49,7 +49,7 @@ def row(page: Page, node: str) -> Locator:
 
 def choose(page: Page, menu: str, action: str) -> None:
     """Choose an action from the menu of a node (by name) or a job (by uuid), which opens its dialog."""
-    page.locator(f".st-key-manage-{menu} button").click(timeout=15_000)
+    page.locator(f".st-key-manage-{menu} button").click()
     page.get_by_text(action, exact=True).first.click()
 
 
@@ -69,6 +69,11 @@ def commands(fleet: Fleet) -> list[dict[str, Any]]:
     """What was asked for, the newest first."""
     with Store(fleet.state / "cupsfleet.db") as store:
         return store.commands()
+
+
+def newest(fleet: Fleet) -> int:
+    """The number of what was asked for last, 0 for nothing yet."""
+    return next((int(one["id"]) for one in commands(fleet)), 0)
 
 
 def kill_dashboard(fleet: Fleet) -> None:

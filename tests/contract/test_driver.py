@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from controller import processes
 from controller.nodes.driver import Driver, NodeError, NodeSpec
 from controller.nodes.process import ProcessDriver
 from tests.contract.fake_driver import FakeDriver
+from tests.process.fleet import free_port
 
 
 class Killable(Driver, Protocol):
@@ -27,12 +27,6 @@ class KillableProcessDriver(ProcessDriver):
         pid = processes.recorded_pid(spec.folder / "process")
         assert pid
         os.kill(pid, signal.SIGKILL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 KINDS: list[Callable[[], Killable]] = [FakeDriver, KillableProcessDriver]

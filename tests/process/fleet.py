@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pty
+import random
 import select
 import signal
 import socket
@@ -40,14 +41,15 @@ def eventually(look: Callable[[], T], deadline: float = 40.0, pause: float = 0.0
 
 
 def free_port() -> int:
-    """One that is free at every address of both families: a front door with a public name listens at all of them."""
+    """One that is free at every address of both families: a front door with a public name listens at all of them. It is
+    below those that the kernel gives to connections, so that none has it when its server comes, or comes again."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        with socket.create_server(("", 0)) as probe, socket.socket(socket.AF_INET6) as other:
-            port = int(probe.getsockname()[1])
+        port = random.SystemRandom().randrange(min(10_000, first // 2), first)
+        with suppress(OSError), socket.create_server(("", port)), socket.socket(socket.AF_INET6) as other:
             other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            with suppress(OSError):
-                other.bind(("::", port))
-                return port
+            other.bind(("::", port))
+            return port
 
 
 def encode(operation: IppOperation, attributes: dict[str, Any], job: dict[str, Any] | None = None) -> bytes:

@@ -144,9 +144,16 @@ def test_cups_own_suites_say_through_the_door_what_one_node_says(fleet: Fleet, s
     direct = f"ipp://demo@{fleet.nodes()[0]['address']}/printers/office"
     subscribe = ["ipptool", "-t", direct, "create-printer-subscription.test"]
     subprocess.run(subscribe, cwd=suites, check=True, capture_output=True, timeout=60)
+    eventually(lambda: not {3, 5} & states(fleet))  # one that prints yet is there for the first who asks only
     told_directly = verdicts(suites, suite, direct)
     assert len(told_directly) == (66 if suite == "ipp-1.1.test" else len(told_directly)) > 0
     assert verdicts(suites, suite, fleet.uri()) == told_directly
+
+
+def states(fleet: Fleet) -> set[int]:
+    """job-state of each open job."""
+    asked = encode(IppOperation.GET_JOBS, {"requested-attributes": ["job-id", "job-state"]})
+    return {job["job-state"] for job in parse(fleet.ipp(asked)[1])["jobs"]}
 
 
 def verdicts(folder: Path, suite: str, uri: str) -> list[str]:
@@ -171,7 +178,7 @@ class TestAdministration:
         added = next(node for node in fleet.nodes() if node["name"] == name)
         assert (added["weight"], len(fleet.nodes())) == (100, 4)
         assert fleet.done("retire", name, "--wait").strip() == name
-        assert name not in {node["name"] for node in fleet.status()["nodes"]}
+        eventually(lambda: name not in {node["name"] for node in fleet.status()["nodes"]})
         assert not (fleet.state / "nodes" / name).exists()
         fleet.print_document(document)
 
@@ -236,9 +243,8 @@ class TestDeaths:
         died = fleet.pid_of(node["name"])
         os.kill(died, signal.SIGKILL)
         record = fleet.state / "nodes" / node["name"] / "process"
-        eventually(lambda: processes.recorded_pid(record) not in (None, died), deadline=30)
-        eventually(lambda: any(one["name"] == node["name"] for one in fleet.nodes()), deadline=30)
-        back = next(one for one in fleet.nodes() if one["name"] == node["name"])
+        eventually(lambda: processes.recorded_pid(record) not in (None, died))
+        (back,) = eventually(lambda: [one for one in fleet.nodes() if one["name"] == node["name"]])
         assert (back["slot"], back["address"]) == (node["slot"], node["address"])
 
     def test_a_job_of_a_killed_node_is_never_unknown(self, fleet: Fleet) -> None:
@@ -252,7 +258,7 @@ class TestDeaths:
         os.kill(died, signal.SIGKILL)
         eventually(lambda: identity_of(died) is None)  # until then it may take a request and cut it off
         answers: list[str] = []
-        until = time.monotonic() + 10
+        until = time.monotonic() + 40
         while time.monotonic() < until and answers[-5:] != ["0x0"] * 5:
             status, body = fleet.ipp(ask)
             answers.append(hex(parse(body)["status-code"]) if status == 200 else str(status))
@@ -276,7 +282,7 @@ class TestDeaths:
         for _ in range(10):
             own_fleet.print_document(document)
         own_fleet.up()
-        eventually(lambda: len(own_fleet.nodes()) == 2 and own_fleet.pid_of(names[0]) != pids[0])
+        eventually(lambda: len(own_fleet.nodes()) == 2 and own_fleet.running_pid(names[0]) not in (None, pids[0]))
         assert [node["name"] for node in own_fleet.nodes()] == names
         assert own_fleet.pid_of(names[1]) == pids[1]
         eventually(lambda: (own_fleet.state / "proxy-1" / "haproxy.cfg").read_bytes() == proxy)
@@ -286,9 +292,9 @@ class TestDeaths:
         ask = {"job-id": created["jobs"][0]["job-id"]}
         files = proxy_files(fleet)
         died = kill_proxy(fleet)
-        eventually(lambda: process.recorded(fleet.state / "proxy-1") not in (None, died), deadline=20)
+        eventually(lambda: process.recorded(fleet.state / "proxy-1") not in (None, died))
         eventually(lambda: identity_of(died.pid) is None)
-        eventually(lambda: answer(fleet, encode(IppOperation.GET_JOB_ATTRIBUTES, ask)) == 200, deadline=20)
+        eventually(lambda: answer(fleet, encode(IppOperation.GET_JOB_ATTRIBUTES, ask)) == 200)
         assert proxy_files(fleet) == files
         assert fleet.ipp(encode(IppOperation.CANCEL_JOB, ask))[0] == 200
         fleet.print_document(document)
@@ -301,14 +307,14 @@ class TestDeaths:
         files = proxy_files(own_fleet)
         os.kill(own_fleet.controller(), signal.SIGKILL)
         died = kill_proxy(own_fleet)
-        eventually(lambda: process.recorded(own_fleet.state / "proxy-1") not in (None, died), deadline=20)
-        eventually(lambda: answer(own_fleet, encode(IppOperation.GET_PRINTER_ATTRIBUTES, {})) == 200, deadline=20)
+        eventually(lambda: process.recorded(own_fleet.state / "proxy-1") not in (None, died))
+        eventually(lambda: answer(own_fleet, encode(IppOperation.GET_PRINTER_ATTRIBUTES, {})) == 200)
         own_fleet.print_document(document)
         eventually(lambda: arrived(own_fleet, document))
         back = process.recorded(own_fleet.state / "proxy-1")
         own_fleet.up()
         assert process.recorded(own_fleet.state / "proxy-1") == back
-        assert proxy_files(own_fleet) == files
+        eventually(lambda: proxy_files(own_fleet) == files)  # a job that prints takes something from its node's share
 
     def test_down_ends_everything_and_twice_is_no_error(self, own_fleet: Fleet) -> None:
         own_fleet.up()

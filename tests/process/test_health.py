@@ -50,10 +50,19 @@ def node(fleet: Fleet, name: str) -> dict[str, Any]:
     return next(one for one in fleet.status()["nodes"] if one["name"] == name)
 
 
+def happened(fleet: Fleet) -> list[tuple[str, str]]:
+    """What befell which node, oldest first."""
+    found = json.loads(fleet.done("explain", "--json", "--limit", "200"))["events"]
+    return [(event["kind"], event["node"]) for event in reversed(found)]
+
+
 def events(fleet: Fleet, name: str) -> list[str]:
     """What befell a node, oldest first."""
-    found = json.loads(fleet.done("explain", "--json", "--limit", "200"))["events"]
-    return [event["kind"] for event in reversed(found) if event["node"] == name]
+    return [kind for kind, node in happened(fleet) if node == name]
+
+
+def problems(fleet: Fleet, beginning: str) -> list[str]:
+    return [said for said in fleet.status()["problems"] if said.startswith(beginning)]
 
 
 def test_a_node_whose_tls_is_broken_gets_no_work_until_it_is_mended(fleet: Fleet, document: Path) -> None:
@@ -63,10 +72,9 @@ def test_a_node_whose_tls_is_broken_gets_no_work_until_it_is_mended(fleet: Fleet
     assert whole
     for path in whole:
         path.write_bytes(b"broken")
-    (sick,) = eventually(lambda: fleet.nodes("unhealthy"))
+    (sick,) = eventually(lambda: [one for one in fleet.nodes("unhealthy") if "over TLS" in one["reason"]])
     assert (sick["name"], sick["weight"], sick["health"]) == ("node-1", 0, "unhealthy")
-    assert "over TLS" in sick["reason"]
-    assert [said for said in fleet.status()["problems"] if said.startswith("node-1 is unhealthy: over TLS")]
+    eventually(lambda: problems(fleet, "node-1 is unhealthy: over TLS"))
     for _ in range(6):
         fleet.print_document(document)
     for path, content in whole.items():
@@ -82,10 +90,10 @@ def administer(fleet: Fleet, name: str, slot: int, *calls: Call) -> None:
 
 def test_a_node_that_answers_and_does_not_print_its_proof_gets_no_work_until_it_does(fleet: Fleet) -> None:
     administer(fleet, "node-3", 3, Call("setPrinterUsersAllowed", (proof.QUEUE, ["nobody"])))
-    (sick,) = eventually(lambda: fleet.nodes("unhealthy"), deadline=90)
+    proofless = "did not print a proof"
+    (sick,) = eventually(lambda: [one for one in fleet.nodes("unhealthy") if proofless in one["reason"]], deadline=90)
     assert (sick["name"], sick["weight"]) == ("node-3", 0)
-    assert "did not print a proof" in sick["reason"]
-    assert [said for said in fleet.status()["problems"] if said.startswith("node-3 is unhealthy: ")]
+    eventually(lambda: problems(fleet, "node-3 is unhealthy: "))
     administer(fleet, "node-3", 3, Call("setPrinterUsersAllowed", (proof.QUEUE, [proof.OWNER])))
     eventually(lambda: len(fleet.nodes()) == 3, deadline=90)
     eventually(lambda: fleet.status()["problems"] == [])
@@ -94,8 +102,8 @@ def test_a_node_that_answers_and_does_not_print_its_proof_gets_no_work_until_it_
 def test_a_queue_that_stopped_on_one_node_is_started_again(fleet: Fleet) -> None:
     administer(fleet, "node-2", 2, Call("disablePrinter", ("office",)))
     eventually(lambda: "suspend" in events(fleet, "node-2"))
-    eventually(lambda: events(fleet, "node-2")[-2:] == ["declared", "admit"], deadline=20)
-    assert node(fleet, "node-2")["state"] == "ready"
+    eventually(lambda: events(fleet, "node-2")[-2:] == ["declared", "admit"])
+    eventually(lambda: node(fleet, "node-2")["state"] == "ready")
 
 
 def test_when_most_nodes_hang_others_are_added_before_any_is_touched(fleet: Fleet, document: Path) -> None:
@@ -105,9 +113,9 @@ def test_when_most_nodes_hang_others_are_added_before_any_is_touched(fleet: Flee
     eventually(
         lambda: any("nothing is taken away: 2 of 3 servers look bad" in said for said in fleet.status()["problems"])
     )
-    assert all(fleet.pid_of(name) == pid for name, pid in pids.items())
     eventually(lambda: all(fleet.running_pid(name) not in (None, pid) for name, pid in pids.items()), deadline=60)
-    assert "admit" in events(fleet, "node-4")
+    order = happened(fleet)
+    assert all(order.index(("admit", "node-4")) < order.index(("takeout", name)) for name in pids)
     eventually(lambda: fleet.status()["problems"] == [])
     fleet.print_document(document)
 
@@ -115,8 +123,8 @@ def test_when_most_nodes_hang_others_are_added_before_any_is_touched(fleet: Flee
 def test_a_node_of_a_former_release_is_replaced_by_a_new_one(fleet: Fleet) -> None:
     with (fleet.state / "nodes" / "node-3" / "etc" / "cupsd.conf").open("a") as settings:
         settings.write("# as an older release wrote it\n")
-    eventually(lambda: {one["name"] for one in fleet.status()["nodes"]} == {"node-1", "node-2", "node-4"}, deadline=30)
-    assert len(fleet.nodes()) == 3
+    eventually(lambda: {one["name"] for one in fleet.status()["nodes"]} == {"node-1", "node-2", "node-4"}, deadline=60)
+    eventually(lambda: len(fleet.nodes()) == 3)
     eventually(lambda: fleet.status()["problems"] == [])
 
 

@@ -55,6 +55,7 @@ def test_a_released_job_prints(fleet: Fleet, job: dict[str, Any]) -> None:
     state, said = asked(fleet, "release-job", job["uuid"], "demo")
     assert state == "done", said
     eventually(lambda: len(fleet.printed()) == before + 1)
+    eventually(lambda: state_at_node(fleet, job["id"]) == 9)
     state, said = asked(fleet, "hold-job", job["uuid"], "demo")
     assert state == "refused"
     assert f"job {job['id']} is completed" in said

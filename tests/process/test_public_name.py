@@ -16,6 +16,7 @@ from pyipp.parser import parse
 from controller import addresses
 from controller.config import FrontDoor, Settings
 from haproxy.model import slot_of
+from machine.files import replace_file
 from tests.fleets import running
 from tests.process.fleet import Fleet, encode, eventually, free_port
 
@@ -69,7 +70,7 @@ def test_every_proxy_serves_under_the_public_name_and_one_more_or_less_costs_not
     for door in (first, second):
         assert door.ipp(question, user="alice", password="wonderland")[0] == 200
 
-    config.write_text(f'[front_door]\nname = "{NAME}"\n')
+    replace_file(config, f'[front_door]\nname = "{NAME}"\n')
     eventually(lambda: not answers(second))
     assert answers(first)
     assert not any("proxy 2" in problem for problem in fleet.status()["problems"])

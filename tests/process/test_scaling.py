@@ -47,9 +47,8 @@ def test_a_burst_makes_it_grow_and_its_end_makes_it_shrink(fleet: Fleet) -> None
     assert [job["state"] for job in jobs] == ["completed"] * JOBS
     assert len(fleet.printed()) == JOBS, "each is printed once"
 
-    scaling = fleet.status()["scaling"]
-    assert (scaling["desired"], scaling["actual"]) == (2, 2)
-    told = json.loads(fleet.done("explain", "--json", "--last", "100"))["scaling"]
+    eventually(lambda: [fleet.status()["scaling"][name] for name in ("desired", "actual")] == [2, 2])
+    told = json.loads(fleet.done("explain", "--json", "--last", "500"))["scaling"]
     (first, *_) = [passed for passed in reversed(told) if passed["rule"] == "wait-target"]
     assert any(action.startswith("order node-3") for action in first["actions"])
     assert "s of work wait" in first["reason"]

@@ -31,6 +31,7 @@ from controller.store import Store
 from controller.users import Users
 from controller.views import publish
 from tests.builders import settings, sight, snapshot
+from tests.process.fleet import eventually
 
 SERVER = Node("node-3", 3, "existing", "10.0.0.9", 631, reason="admin asked for it")
 
@@ -191,7 +192,7 @@ class TestMistakes:
         left = subprocess.Popen(["sleep", "60"], env={**os.environ, **mark})
         shutil.rmtree(state.nodes)
         assert run("down", "--state", state.folder) == 0
-        assert left.wait(5) == -signal.SIGKILL
+        assert left.wait(30) == -signal.SIGKILL
 
     def test_up_tells_that_a_running_fleet_goes_by_something_else(
         self, state: State, run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -295,15 +296,15 @@ class TestCommands:
 
         def control() -> None:
             with Store(state.database) as own:
-                while not own.open_commands():
-                    time.sleep(0.01)
+                eventually(own.open_commands)
                 with own.transaction():
                     own.put_node(SERVER)
                     own.answer(Answer(1, "running", "node-3 is ordered", "node-3"))
-                time.sleep(0.4)
+                eventually(lambda: told)
                 with own.transaction():
                     own.put_node(replace(SERVER, failure="start failed: it refuses"))
-                time.sleep(0.4)
+                eventually(lambda: len(told) > 1)
+                time.sleep(0.4)  # in which it is not told again
                 with own.transaction():
                     own.answer(Answer(1, "done", "node-3 is ready", "node-3"))
 

@@ -29,7 +29,7 @@ def test_what_fails_is_tried_again_and_told(rhythm: Rhythm, caplog: pytest.LogCa
 
     rhythm.beside(0.02, "jobs", failing, "jobs could not be read")
     rhythm.start()
-    assert eventually(lambda: len(calls) > 2, 10)
+    eventually(lambda: len(calls) > 2)
     assert "jobs could not be read: locked" in caplog.messages
 
 
@@ -44,7 +44,7 @@ def test_a_clock_that_was_set_back_holds_nothing_up(rhythm: Rhythm) -> None:
         rhythm.keep_time()
         return len(calls) > before + 1
 
-    assert eventually(goes_on, 10)
+    eventually(goes_on)
 
 
 def test_after_the_end_was_asked_for_nothing_begins(rhythm: Rhythm) -> None:
@@ -52,7 +52,7 @@ def test_after_the_end_was_asked_for_nothing_begins(rhythm: Rhythm) -> None:
     job = rhythm.every(3600, "pass", lambda: calls.append(1))
     rhythm.start()
     rhythm.stop.set()
-    at_once(job)
     before = rhythm._begun[job.id]
-    eventually(lambda: rhythm._begun[job.id] > before, 10)
+    at_once(job)
+    eventually(lambda: rhythm._begun[job.id] > before)
     assert not calls

@@ -134,7 +134,7 @@ def test_an_interrupted_installation_leaves_no_policy(tmp_path: Path) -> None:
         # Whoever runs the tests in the background has them ignore it, and a shell can't trap what it ignores.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not (tmp_path / "started").exists() and time.monotonic() < until:
         time.sleep(0.02)
     assert (tmp_path / "policy-rc.d").exists()

@@ -29,8 +29,9 @@ from controller.nodes.driver import NodeSpec
 from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue
 from controller.store import Store
+from machine.identity import stat_fields
 from probes import ipp
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 from tests.process.nodes.conftest import Node, Printer, eventually
 
 __all__ = ["Node", "Printer", "attempts", "counting", "ends", "eventually", "printer"]
@@ -93,9 +94,18 @@ def pages(attempt: Attempt) -> int:
 
 
 def our_backend(node: Node) -> int:
-    """The process that cupsd started, 0 for none; those that it forked have its name as well, and come after it."""
-    found = sorted(processes.marked(settings.mark_of(node.spec.folder)))
-    return next((pid for pid in found if b"/backend/cupsfleet" in command_of(pid)), 0)
+    """The process that cupsd started, 0 for none; those that it forked have its name as well."""
+    marked = processes.marked(settings.mark_of(node.spec.folder))
+    found = {pid for pid in marked if b"/backend/cupsfleet" in command_of(pid)}
+    return next((pid for pid in found if _parent(pid) not in found), 0)
+
+
+def _parent(pid: int) -> int:
+    """Itself, of one that is gone."""
+    try:
+        return int(stat_fields(pid)[1])
+    except OSError:
+        return pid
 
 
 def both_backends(node: Node) -> list[int]:

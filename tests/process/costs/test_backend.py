@@ -11,9 +11,9 @@ from controller.costs import install
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import SOCKET_BACKEND, Backend, ProcessDriver
 from controller.nodes.queues import Queue, missing
-from tests.contract.test_driver import free_port
 from tests.documents import A3, pdf, rendered, text
 from tests.process.costs.conftest import MODELS, PATIENCE, Node, Printer, attempts, ends, eventually, pages, send
+from tests.process.fleet import free_port
 
 QUEUES = (("office", "raw"), ("pdf", MODELS["pdf"]))
 

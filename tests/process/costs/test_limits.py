@@ -13,6 +13,7 @@ import pytest
 from pyipp.enums import IppOperation
 from pyipp.parser import parse
 
+from machine.files import replace_file
 from tests.documents import pdf
 from tests.fleets import made, running
 from tests.process.costs.test_charging import PRICES, send
@@ -81,7 +82,7 @@ def test_a_job_over_a_quota_waits_until_the_quota_is_raised(tmp_path: Path) -> N
             assert "limit of the account that pays is reached (account-limit-reached)" in said_of(fleet, one["id"])
         assert len(fleet.printed()) == 1
 
-        config.write_text(QUOTA.format(pages=9))
+        replace_file(config, QUOTA.format(pages=9))
         eventually(lambda: len(fleet.printed()) == 3, 60)
         assert used(fleet) == {"allowed": 9, "used": 9, "left": 0}
 

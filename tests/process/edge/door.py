@@ -17,11 +17,13 @@ from pathlib import Path
 from controller import snapshot
 from controller.state import State
 from controller.store import Store
+from haproxy import stats
 from haproxy.install import Proxy
-from haproxy.model import Edge, User
+from haproxy.model import Edge, User, slot_of
 from machine.files import replace_file
 from tests.process.edge import ippwire
-from tests.process.edge.nodes import Node, free_port, listens, until
+from tests.process.edge.nodes import Node, listens, until
+from tests.process.fleet import free_port
 
 READY = snapshot.NodeState.READY
 SECRET = "test-secret-0123456789"
@@ -170,6 +172,22 @@ class Site:
 
     def client(self, name: str | None = "demo", password: str | None = None) -> Client:
         return Client(self.edge.port, name, password if password is not None else (name or ""))
+
+    def up(self, *slots: int) -> bool:
+        """Whether the proxy takes all these nodes for well."""
+        servers = stats.read(self.edge)
+        return all(servers.server("pool", slot).up for slot in slots)
+
+    def job_on_each(self, client: Client) -> list[int]:
+        """Jobs of a client, one on each node at least: one that was late with a check gets none for a moment."""
+        made: list[int] = []
+
+        def on_each() -> bool:
+            made.append(client.print())
+            return {slot_of(job) for job in made} == {node.slot for node in self.nodes}
+
+        until("each node has a job", on_each)
+        return made
 
     @property
     def log(self) -> str:

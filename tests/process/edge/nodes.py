@@ -13,6 +13,7 @@ from pathlib import Path
 from controller.nodes.driver import NodeSpec
 from controller.nodes.settings import MAX_JOBS, render
 from haproxy.model import Server, first_id
+from tests.process.fleet import free_port
 
 OPERATOR = "cupsfleet-operator"
 IN_TESTS = {
@@ -52,13 +53,6 @@ OpPolicy default
 ErrorPolicy retry-job
 </Printer>
 """
-
-
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -172,19 +172,17 @@ def test_a_slow_document_after_a_whole_head_goes_through(site: Site, chunked: bo
 def test_an_incomplete_head_is_given_up(site: Site) -> None:
     request = ippwire.print_job(user("alice"))
     with raw(site.edge.port) as connection:
-        connection.sendall(head(site, len(request)) + request[:100])
         start = time.monotonic()
+        connection.sendall(head(site, len(request)) + request[:100])
         assert b" 408 " in answered(connection)
-        assert 9 < time.monotonic() - start < 15
+        assert 9 < time.monotonic() - start < 25
 
 
 @pytest.mark.parametrize("operation", [0x0009, 0x0008], ids=["read", "cancel"])
 @pytest.mark.parametrize("by", ["job-id", "job-uri"])
 def test_a_job_is_found_wherever_it_is(site: Site, by: str, operation: int) -> None:
     client = site.client()
-    jobs = [client.print() for _ in range(4)]
-    assert {(job - 1) // 1_000_000 for job in jobs} == {1, 2}
-    for job in jobs:
+    for job in site.job_on_each(client):
         named = [ippwire.printer(), attribute(0x21, "job-id", job)]
         if by == "job-uri":
             named = [attribute(0x45, "job-uri", f"ipp://localhost/jobs/{job}")]

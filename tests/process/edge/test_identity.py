@@ -79,8 +79,7 @@ def test_a_validation_bears_the_login_however_often_it_came_before(own_site: Sit
         settings.write_text(shipped.replace(" Validate-Job ", " ").replace("  <Limit All>", limit + "  <Limit All>"))
         node.kill()
         node.start()
-    demo = own_site.client()
-    until("the nodes are back", lambda: demo.send(ippwire.request(0x000B, ippwire.printer())).status == 200)
+    until("the nodes are back", lambda: own_site.up(1, 2))
     far = user("demo") + attribute(0x41, "one", "x" * 1000) + attribute(0x41, "two", "x" * 1000) + user("alice")
     for claim in (b"", user("demo"), user("alice"), user("a" * 255), user("demo") + user("alice"), far):
         for version in (b"\x01\x01", b"\x02\x00"):
@@ -127,6 +126,7 @@ def test_the_owner_outlives_a_restart_of_the_node(own_site: Site) -> None:
     node = own_site.nodes[(job - 1) // 1_000_000 - 1]
     node.kill()
     node.start()
+    until("it is back", lambda: own_site.up(node.slot))
     assert own_site.client().owner_of(job) == b"demo"
 
 

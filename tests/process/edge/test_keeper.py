@@ -26,7 +26,7 @@ def keeper(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield running
     finally:
         running.terminate()
-        assert running.wait(10) == 0
+        assert running.wait(30) == 0
 
 
 @contextmanager
@@ -51,7 +51,8 @@ def test_a_killed_proxy_is_back_with_its_routes(tmp_path: Path) -> None:
             before = worker(site.proxy)
             assert master
             os.kill(master.pid, signal.SIGKILL)
-            until("another worker answers", lambda old=before: worker(site.proxy) not in (0, old), 20)
+            until("another worker answers", lambda old=before: worker(site.proxy) not in (0, old))
+            until("its master is known", site.proxy.running)
             assert process.recorded(site.proxy.folder) != master
             assert site.proxy.drift(site.edge) == []
             assert [site.client().owner_of(job) for job in jobs] == [b"demo", b"demo"]
@@ -73,8 +74,9 @@ def test_what_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
         master = process.recorded(site.proxy.folder)
         assert master
         os.kill(master.pid, signal.SIGKILL)
+        until("it is gone", lambda: not worker(site.proxy))
         time.sleep(3)
         assert worker(site.proxy) == 0  # a master may live for a moment: the keeper's next attempt
         moved.rename(site.edge.certificate)
-        until("it is back", lambda: worker(site.proxy), 20)
+        until("it is back", lambda: worker(site.proxy))
         assert site.client().print()

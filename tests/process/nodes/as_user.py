@@ -8,7 +8,7 @@ from pathlib import Path
 from controller.nodes import proof, queues
 from controller.nodes.driver import NodeSpec
 from controller.nodes.process import ProcessDriver
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 
 state, device = Path(sys.argv[1]), sys.argv[2]
 driver = ProcessDriver()
@@ -19,7 +19,7 @@ try:
     proof.prove(driver, spec, "office")
     server = f"127.0.0.1:{spec.port}"
     subprocess.run(["lp", "-h", server, "-d", "office"], input=b"printed by nobody\n", check=True)
-    for _ in range(100):
+    for _ in range(600):
         if not subprocess.check_output(["lpstat", "-h", server, "-o"]):
             break
         time.sleep(0.05)

@@ -8,11 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from pyipp.enums import IppOperation
@@ -25,19 +24,12 @@ from controller.nodes.queues import Queue
 from probes import ipp
 from probes.reading import OpenJob, Reading
 from probes.sweep import Target, sweep
-from tests.contract.test_driver import free_port
+from tests.process.fleet import eventually, free_port
 
-T = TypeVar("T")
-DEADLINE = 10.0
+__all__ = ["DEADLINE", "Node", "Printer", "eventually", "node", "office", "printer"]
 
-
-def eventually(look: Callable[[], T], deadline: float = DEADLINE) -> T:
-    """The first true value that `look` returns; fails after the deadline."""
-    until = time.monotonic() + deadline
-    while not (seen := look()):
-        assert time.monotonic() < until, f"not within {deadline} s: {look}"
-        time.sleep(0.02)
-    return seen
+DEADLINE = 30.0
+"""Seconds for one question, on a busy machine."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ import pytest
 from controller import processes
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.existing import ExistingDriver
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 from tests.process.nodes.conftest import Node, eventually
 
 
@@ -175,7 +175,7 @@ class Stock:
     def run(self, step: str) -> None:
         """A step as it was printed, with the paths of the copy."""
         moved = re.sub(r" (/etc|/var)/", rf" {self.root}\1/", step)
-        subprocess.run(["sh", "-c", moved], check=True, timeout=10)
+        subprocess.run(["sh", "-c", moved], check=True, timeout=30)
 
 
 @pytest.fixture
@@ -193,10 +193,10 @@ def test_a_stock_server_serves_once_the_printed_steps_are_done(stock: Stock) -> 
     assert _steps(spec)[0].startswith("lpadmin -p QUEUE")
     at = ["-h", str(stock.socket)]
     queue = "-p office -v socket://127.0.0.1:9 -m raw -o printer-is-shared=true -E"
-    subprocess.run(["lpadmin", *at, *queue.split()], check=True, capture_output=True, timeout=10)
+    subprocess.run(["lpadmin", *at, *queue.split()], check=True, capture_output=True, timeout=30)
     # The server has a history, which it keeps.
-    subprocess.run(["lp", *at, "-d", "office", "-H", "hold"], input=b"page\n", check=True, timeout=10)
-    subprocess.run(["cancel", *at, "-a"], check=True, timeout=10)
+    subprocess.run(["lp", *at, "-d", "office", "-H", "hold"], input=b"page\n", check=True, timeout=30)
+    subprocess.run(["cancel", *at, "-a"], check=True, timeout=30)
     steps = _steps(spec)
     assert steps[1] == "systemctl stop cups.path cups.socket cups"
     stock.stop()

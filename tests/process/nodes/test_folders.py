@@ -16,7 +16,7 @@ from controller.nodes import process, settings
 from controller.nodes.driver import NodeError, NodeSpec
 from controller.nodes.process import ProcessDriver
 from controller.nodes.queues import Queue
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 from tests.process.nobody import nobody
 from tests.process.nodes.conftest import Node, Printer, eventually
 from tests.process.nodes.test_models import PPD
@@ -33,7 +33,7 @@ def test_a_state_folder_may_have_any_name(tmp_path: Path, printer: Printer, name
         node.start()
         node.declare(Queue("office", printer.device, model=str(PPD) if PPD.exists() else "raw"))
         node.lp("alice")
-        eventually(printer.printed, 20)
+        eventually(printer.printed)
         eventually((node.spec.folder / "log/page_log").exists)
         assert not driver.outdated(node.spec)
         node.kill()
@@ -68,7 +68,7 @@ def test_an_ordinary_user_runs_a_node(tmp_path: Path, printer: Printer) -> None:
     printer.start()
     with nobody() as user:
         command = [*user.python, "-m", "tests.process.nodes.as_user", str(user.state), printer.device]
-        subprocess.run(command, check=True, timeout=30, env=user.environment, cwd="/")
+        subprocess.run(command, check=True, timeout=60, env=user.environment, cwd="/")
         [document] = eventually(printer.printed)
         assert document.read_text() == "printed by nobody\n"
 
@@ -92,7 +92,7 @@ def test_where_views_are_forbidden_another_state_is_asked_for(tmp_path: Path) ->
     script = Path(__file__).with_name("as_user.py")
     command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, str(script), str(tmp_path), "socket://127.0.0.1"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode != 0
     assert "can't be entered by the account lp" in done.stderr
     assert "choose another --state" in done.stderr

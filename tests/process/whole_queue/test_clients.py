@@ -184,7 +184,7 @@ def test_all_of_them_while_nodes_die_and_join(five: Fleet, held: dict[str, list[
         eventually(lambda: program(five, "cancel", "-u", "alice", user="alice")[0] == 0)
         assert sorted(listed(five, MINE)) == sorted(held["demo"])
         eventually(lambda: program(five, "cancel", "-a", user="admin")[0] == 0)
-    assert listed(five) == []
+    eventually(lambda: listed(five) == [])
     eventually(lambda: len(five.nodes()) == NODES)
     eventually(lambda: subscriber.notified() == 0)
     subscriber.looks()

@@ -80,7 +80,7 @@ class TestFailures:
                 answer = ask(five, GET_JOBS)
                 assert sorted(ippwire.integers(answer, "job-id")) == everything
                 assert b"did not answer in time" in ippwire.values(answer, "status-message")[0]
-            assert time.monotonic() - begun < 3 * 1.5
+            assert time.monotonic() - begun < 3 * 2.5
             assert status(ask(five, CANCEL_MY_JOBS)) == 0x0505
         eventually(lambda: status(ask(five, CANCEL_MY_JOBS)) == 0, 30)
         assert listed(five, MINE) == []
@@ -110,13 +110,14 @@ class TestFailures:
         eventually(lambda: serves(five))
 
     def test_a_service_that_hangs_is_passed_by(self, five: Fleet) -> None:
+        def took() -> float:
+            begun = time.monotonic()
+            assert status(ask(five, GET_JOBS)) == 0
+            return time.monotonic() - begun
+
         with stopped(service(five)):
-            begun = time.monotonic()
-            assert status(ask(five, GET_JOBS)) == 0
-            assert time.monotonic() - begun < 3 + 3
-            begun = time.monotonic()
-            assert status(ask(five, GET_JOBS)) == 0
-            assert time.monotonic() - begun < 1
+            assert took() < 3 + 6
+            eventually(lambda: took() < 1)  # as soon as the edge knows of it
             # another node's answer would be wrong
             assert ask(five, 0x001C, integers("notify-subscription-ids", 1_000_001)) == b""
         eventually(lambda: serves(five))
@@ -127,7 +128,7 @@ class TestFailures:
         for headers in ({}, {"X-Fleet-User": "demo"}, {"X-Fleet-User": "demo", "X-Fleet-Secret": "guess"}):
             asked = urllib.request.Request(f"http://127.0.0.1:{port}/", ippwire.jobs_request(), headers)
             with pytest.raises(urllib.error.HTTPError, match="403") as refused:
-                urllib.request.urlopen(asked, timeout=5)
+                urllib.request.urlopen(asked, timeout=20)
             refused.value.close()
         with pytest.raises(OSError, match="refused"):
             socket.create_connection((_outward(), port), timeout=2)

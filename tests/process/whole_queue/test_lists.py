@@ -10,7 +10,7 @@ import pytest
 from haproxy.model import slot_of
 from tests.process.edge import ippwire
 from tests.process.edge.ippwire import attribute
-from tests.process.fleet import Fleet
+from tests.process.fleet import Fleet, eventually
 from tests.process.whole_queue.asking import (
     CANCEL_JOB,
     CANCEL_JOBS,
@@ -168,8 +168,13 @@ class TestSubscriptions:
     PULL = b"\x06" + attribute(0x44, "notify-pull-method", "ippget") + keyword("notify-events", "job-created")
 
     def test_all_are_listed_and_events_of_several_nodes_come_together(self, five: Fleet) -> None:
-        made = [self.subscribe(five) for _ in range(NODES)]
-        assert {slot_of(one) for one in made} == set(range(1, NODES + 1))
+        made: list[int] = []
+
+        def on_each() -> bool:
+            made.append(self.subscribe(five))
+            return {slot_of(one) for one in made} == set(range(1, NODES + 1))
+
+        eventually(on_each)
         listed = ask(five, 0x0019, attribute(0x22, "my-subscriptions", b"\1"))
         assert set(made) <= set(ippwire.integers(listed, "notify-subscription-id"))
         assert ippwire.integers(listed, "notify-subscription-id") == sorted(

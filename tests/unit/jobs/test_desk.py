@@ -18,7 +18,7 @@ from controller.jobs.table import Job, JobTable
 from controller.snapshot import Node, NodeState
 from controller.store import Store
 from probes.sweep import Target
-from tests.contract.test_driver import free_port
+from tests.process.fleet import free_port
 
 JOB = Job("urn:uuid:a", 1_000_001, "node-1", "office", "Alice", "t", "held", created=1)
 
