@@ -36,6 +36,7 @@ SEEDS, STEPS, LOOKS = (7, 11, 13), 8, 9
 """So many steps by each seed, and so many questions after each step."""
 SUBSCRIPTION = b"\x06" + attribute(0x44, "notify-pull-method", "ippget") + keyword("notify-events", "job-completed")
 PROCESSING, CANCELED, COMPLETED = 5, 7, 9
+SENT = b"cups-waiting-for-job-completed"
 WHICH = (
     "not-completed", "pending", "pending-held", "processing", "processing-stopped", "completed", "canceled", "aborted",
     "all", "odd",
@@ -237,6 +238,7 @@ class Both:
 
     def _printed(self, job: int) -> None:
         self._reaches(job, PROCESSING)
+        eventually(lambda: self._sent(job))
         for _ in range(3):
             self.rng.choice([self.look, self.look_at_one, self.look_at_named, self.count])()
         cancelled = self.rng.random() < 0.4
@@ -246,6 +248,11 @@ class Both:
             printer.going.set()
         self._reaches(job, CANCELED if cancelled else COMPLETED)
         self.ended[job] = self.step
+
+    def _sent(self, job: int) -> bool:
+        """Whether both printers have the document, which their backends say some time after the job's state."""
+        answers = self.about(0x0009, self.owner[job], job)
+        return all(SENT in ippwire.values(answer, "job-printer-state-reasons") for answer in answers)
 
     def _reaches(self, job: int, state: int) -> None:
         """Waits until the job is in that state on both."""
