@@ -76,7 +76,7 @@ def _now(state: State, scaling: dict[str, Any]) -> None:
 
 
 _HELP = {
-    "pause": "Until it is resumed `nodes.min` is kept and dead servers come back, and nothing else is done.",
+    "pause": "Until it is resumed the load changes nothing; `nodes.min` is kept, and servers that die come back.",
     "resume": "From then on servers are added and taken away again as the work asks for.",
 }
 

@@ -169,7 +169,7 @@ def doing(scaling: Mapping[str, Any]) -> str:
     actual, desired = scaling["actual"], scaling["desired"]
     serve = f"{capital(counted(actual, 'server'))} {'takes' if actual == 1 else 'take'} jobs"
     if scaling["paused_by"]:
-        return f"Scaling is paused by {scaling['paused_by']}. {serve}; dead ones come back, and nothing else is done."
+        return f"Scaling is paused by {scaling['paused_by']}. {serve}; dead ones come back; the load changes nothing."
     said = f"{serve}, {'as many as' if actual == desired else desired} should: {why_size(scaling)}"
     return f"Dry run, nothing is done: {said}" if scaling["dry_run"] else said
 
