@@ -175,7 +175,6 @@ class Applier:
             case Evacuate():
                 self.store.put_node(node)
             case Remove():
-                self.store.saw_id(node.slot, result)
                 self.store.retire_node(node, step.reason)
                 self.store.event("retired", step.reason, node.name)
 

@@ -31,7 +31,7 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds before an effect that failed is tried again; doubled at each failure in a row."""
 
 Work = Callable[[], int | None]
-"""Returns the highest id that it found to be given out, if it looked."""
+"""Returns the id that a proof job got."""
 
 
 @dataclass(frozen=True)
@@ -182,19 +182,30 @@ class Effects:
             case Declare():
                 return partial(_declare_all, driver, spec, wanted)
             case Remove():
-                return partial(_remove, driver, spec, partial(self.jobs.finish, node), self.read_out)
+                return partial(_remove, driver, spec, partial(self.jobs.finish, node), self.read_out, self._saw_id)
             case Rescue():
                 return partial(_rescue, driver, spec, partial(self.jobs.rescue, node, step.reason))
             case Evacuate():
                 return partial(_evacuate, partial(self.jobs.evacuate, node, step.reason))
         return None
 
+    def _saw_id(self, slot: int, highest: int) -> None:
+        with Store(self.state.database) as store, store.transaction():
+            store.saw_id(slot, highest)
 
-def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None], read_out: Callable[[str], None]) -> int:
-    """Returns the highest id that the server knew to be given out, of jobs and of subscriptions.
 
-    What became of its last jobs is read before. One that died meanwhile with an open job is started once more, so
+def _remove(
+    driver: Driver,
+    spec: NodeSpec,
+    finish: Callable[[bool], None],
+    read_out: Callable[[str], None],
+    saw_id: Callable[[int, int], None],
+) -> None:
+    """What became of its last jobs is read before. One that died meanwhile with an open job is started once more, so
     that it prints.
+
+    The highest id that it knew to be given out, of jobs and of subscriptions, is written down while its files stand: a
+    controller that comes after one which was killed in between would not find them.
     """
     alive = driver.alive(spec)
     if alive is None or spec.folder.exists():
@@ -206,9 +217,8 @@ def _remove(driver: Driver, spec: NodeSpec, finish: Callable[[bool], None], read
             raise NodeError(f"{spec.name} is not removed yet: {why}") from None
     driver.stop(spec)
     read_out(spec.name)
-    highest = driver.highest_id(spec)
+    saw_id(spec.slot, driver.highest_id(spec))
     driver.remove(spec)
-    return highest
 
 
 def _rescue(driver: Driver, spec: NodeSpec, rescue: Callable[[], int]) -> None:

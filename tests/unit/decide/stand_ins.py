@@ -194,10 +194,13 @@ class Effects:
     def _declare(self, node: Node) -> None:
         self._answering(node).queue_stopped = False
 
-    def _remove(self, node: Node) -> int:
-        machine = self._world.machines.pop(node.name, None)
+    def _remove(self, node: Node) -> None:
+        machine = self._world.machines.get(node.name)
         assert machine is None or not machine.jobs, f"{node.name} was ended with open jobs"
-        return machine.next_id - 1 if machine else 0
+        if machine:
+            with self._world.store.transaction():
+                self._world.store.saw_id(node.slot, machine.next_id - 1)
+            del self._world.machines[node.name]
 
     def _rescue(self, node: Node) -> None:
         if machine := self._world.machines.get(node.name):

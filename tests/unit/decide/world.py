@@ -96,10 +96,10 @@ class World:
 
     def kill_controller(self, chance: random.Random) -> None:
         """What was under way for nodes is done or not."""
+        self.store.writes_left = None
         for step, work in self.crew.begun():
             if chance.random() < 0.5:
                 outcome_of(step, work)
-        self.store.writes_left = None
         self.start_controller()
 
     def stop(self) -> None:
