@@ -38,15 +38,16 @@ def _shrink(draft: Draft) -> None:
     if held := draft.unrest() or _still_goes(draft):
         # It takes a moment and is told by `explain`; what is noted is a problem for people.
         draft.scale = replace(draft.scale, reason=f"{draft.scale.reason}; none goes yet: {held}")
-        return None
+        return
     surplus = _surplus(draft)
     if not (free := [sight for sight in surplus if not must_stay(sight)]):
         why = " or ".join(sorted({must_stay(sight) for sight in surplus})) or "none serves"
-        return draft.note(f"no server can go, although {enough}: {why}")
+        draft.note(f"no server can go, although {enough}: {why}")
+        return
     goes = min(free, key=goes_first).node
     by = Cause.SCALING if goes.state is NodeState.READY else Cause.HEALTH  # the jobs of such a one go to others at once
     draft.taken = True
-    return draft.aim(goes.name, Goal.RETIRE, by, f"{enough}: {draft.scale.reason}")
+    draft.aim(goes.name, Goal.RETIRE, by, f"{enough}: {draft.scale.reason}")
 
 
 def _surplus(draft: Draft) -> list[NodeSight]:

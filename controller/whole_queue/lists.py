@@ -16,7 +16,7 @@ from controller.whole_queue.nodes import Reply, answers, silent
 from controller.whole_queue.request import JobsQuestion, Request
 from probes import wire
 
-MOVED_LATELY = 300.0
+MEETS_OLD_ONES = 300.0
 """Seconds after a move in which a list of open jobs may meet the old one; one of ended jobs meets it for as long as its
 node tells of it."""
 
@@ -46,7 +46,7 @@ class Lists:
         return self._merged(question.moved_to(self._doubles(question)), replies, asker)
 
     def _doubles(self, question: JobsQuestion) -> Doubles:
-        lately = MOVED_LATELY if question.which in request.ACTIVE else HISTORY_SECONDS
+        lately = MEETS_OLD_ONES if question.which in request.ACTIVE else HISTORY_SECONDS
         return self.asking.moves.doubles(time.time() - lately)
 
     async def _ask(self, question: JobsQuestion, asker: Asker) -> list[Reply]:
