@@ -30,8 +30,6 @@ from pathlib import Path
 from playwright.sync_api import Playwright, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin, Subprotocol
 
 from benchmarks.costs import months, timed
 from benchmarks.dashboard_data import NODES, QUEUES, Passes, build
@@ -43,7 +41,8 @@ from controller.store import Store
 from controller.users import Users
 from controller.views import Views
 from haproxy.install import Proxy
-from tests.process.edge.door import Client, basic, context, make_edge
+from tests.browser.wire import Wire, session
+from tests.process.edge.door import Client, make_edge
 
 PASS_EVERY = 4.0
 """Seconds after a pass before the next one; over 1,000 nodes with 500 queues each one takes more than a second."""
@@ -207,7 +206,7 @@ class Viewer:
 
     site: Site
     name: str = "admin"
-    connection: ClientConnection = field(init=False)
+    wire: Wire = field(init=False)
     parts: dict[str, float] = field(default_factory=dict)
     """Fragments that ask to be run again, and how often, in seconds."""
     page: str = ""
@@ -219,20 +218,12 @@ class Viewer:
         begun = time.perf_counter()
         answer = Client(self.site.port, self.name, self.name).send(method="GET", path="/fleet/")
         assert answer.status == 200, answer.body
-        connection = connect(
-            f"wss://localhost:{self.site.port}/fleet/_stcore/stream",
-            ssl=context(),
-            origin=Origin(f"https://localhost:{self.site.port}"),
-            subprotocols=[Subprotocol("streamlit")],
-            additional_headers={"Authorization": basic(self.name, self.name)},
-            max_size=None,
-        )
-        self.connection = self.open_until.enter_context(connection)
+        self.wire = self.open_until.enter_context(session(self.site.port, self.name, self.name))
         message = BackMsg()
         message.rerun_script.page_name = path
         message.rerun_script.context_info.timezone = "Europe/Berlin"
         message.rerun_script.context_info.locale = "en-GB"
-        self.connection.send(message.SerializeToString())
+        self.wire.send(message)
         self._until_done()
         return time.perf_counter() - begun
 
@@ -242,14 +233,13 @@ class Viewer:
         message.rerun_script.page_script_hash = self.page
         message.rerun_script.fragment_id = part
         message.rerun_script.is_auto_rerun = True
-        self.connection.send(message.SerializeToString())
+        self.wire.send(message)
         self._until_done()
         return time.perf_counter() - begun
 
     def _until_done(self) -> None:
         while True:
-            message = ForwardMsg()
-            message.ParseFromString(bytes(self.connection.recv(timeout=60)))  # type: ignore[arg-type]
+            message = self.wire.receive()
             kind = message.WhichOneof("type")
             if kind == "new_session":
                 self.page = message.new_session.page_script_hash
