@@ -111,7 +111,8 @@ class Draft:
 
     def _order_spares(self) -> None:
         """Where a mass failure forbids to take bad nodes away, new ones are added, until the bad are the fewer.
-        When one of these can't be proved either, no other is."""
+        When one of these can't be proved either, no other is. Late answers alone order none: on a machine with too much
+        to do, more servers would make them later still."""
         nodes, seen = self.settings.nodes, self.snapshot.nodes
         in_vain = any(sight.node.goal_by is Cause.SPARE and not sight.node.proved for sight in seen)
         if self.guard.prober or not self.guard.share or in_vain:
@@ -121,7 +122,13 @@ class Draft:
                 return
 
     def _well_or_coming(self) -> int:
-        return self.ordered + sum(self._serves_well(sight) or self._comes(sight) for sight in self.snapshot.nodes)
+        return self.ordered + sum(self._carries(sight) or self._comes(sight) for sight in self.snapshot.nodes)
+
+    def _carries(self, sight: NodeSight) -> bool:
+        """Whether it serves, and nothing that lasts speaks against it."""
+        life = self.verdicts[sight.node.name].life
+        lasts = life is Life.DEAD or (life is Life.UNHEALTHY and sight.bad_readings >= self.settings.health.fall)
+        return self._serves(sight) and not lasts
 
     def _comes(self, sight: NodeSight) -> bool:
         return sight.node.state in _COMING and counts(sight.node, self.goals[sight.node.name])
@@ -161,7 +168,10 @@ class Draft:
         return sum(1 for sight in self.snapshot.nodes if sight.node.name != name and self._serves_well(sight))
 
     def _serves_well(self, sight: NodeSight) -> bool:
-        return self.serves(sight, NodeState.READY) and self._well(sight)
+        return self._serves(sight) and self._well(sight)
+
+    def _serves(self, sight: NodeSight) -> bool:
+        return self.serves(sight, NodeState.READY)
 
     def serves(self, sight: NodeSight, *states: NodeState) -> bool:
         """Whether it is meant to serve and in one of these states."""

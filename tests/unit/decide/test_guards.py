@@ -155,6 +155,13 @@ class TestMassFailure:
         assert kinds(plan(silent(1), silent(2), sight(3, NodeState.PROVING, up=False))) == [Order]
         assert kinds(plan(silent(1), silent(2), sight(3), sight(4))) == [TakeOut, TakeOut]
 
+    def test_late_answers_alone_order_no_spare(self) -> None:
+        late = sight(1, error="timed out", up=False, silent_for=4.0)
+        full = sight(2, bad_readings=2, free_bytes=0, disk_bytes=2**40)
+        assert plan(late, sight(2, up=False)).steps == ()
+        assert plan(late, full).steps == ()
+        assert kinds(plan(late, replace(full, bad_readings=3))) == [Order]
+
     def test_spares_have_a_limit(self) -> None:
         fixed = Settings(nodes=Nodes(min=2, max=2))
         nodes = [silent(slot) for slot in (1, 2, 3)]
