@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 
 from controller.store import Store
+from machine.ports import unused
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,6 @@ class Ports:
 
     def _choose(self) -> int:
         known: dict[str, int] = self.store.fact("ports") or {}
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            if port not in known.values():
-                return port
+        while (port := unused("127.0.0.1")) in known.values():
+            pass
+        return port

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import socket
+from pathlib import Path
+
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST, _END, _TRIES = 10_000, 1 << 16, 1000
 
 
 def hindrance(host: str, port: int) -> str:
@@ -24,3 +30,16 @@ def hindrance(host: str, port: int) -> str:
 
 def free(host: str, port: int) -> bool:
     return not hindrance(host, port)
+
+
+def unused(host: str) -> int:
+    """A port at which nobody listens, by chance. Raises OSError when none can be had.
+
+    It is below those that the kernel gives to outgoing connections, unless that leaves few: one of these might have it
+    when its server comes, or comes again.
+    """
+    first = int(_OUTGOING.read_text().split()[0])
+    for port in random.sample(range(_LOWEST, first if first >= 2 * _LOWEST else _END), _TRIES):
+        if free(host, port):
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port could be found at {host}")

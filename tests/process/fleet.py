@@ -7,16 +7,14 @@ import http.client
 import json
 import os
 import pty
-import random
 import select
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +23,7 @@ from pyipp.enums import IppOperation
 from pyipp.serializer import encode_dict
 
 from controller import processes
+from machine.ports import unused
 
 T = TypeVar("T")
 
@@ -41,15 +40,8 @@ def eventually(look: Callable[[], T], deadline: float = 40.0, pause: float = 0.0
 
 
 def free_port() -> int:
-    """One that is free at every address of both families: a front door with a public name listens at all of them. It is
-    below those that the kernel gives to connections, so that none has it when its server comes, or comes again."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.SystemRandom().randrange(min(10_000, first // 2), first)
-        with suppress(OSError), socket.create_server(("", port)), socket.socket(socket.AF_INET6) as other:
-            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            other.bind(("::", port))
-            return port
+    """One that is free at every address of both families: a front door with a public name listens at all of them."""
+    return unused("::")
 
 
 def encode(operation: IppOperation, attributes: dict[str, Any], job: dict[str, Any] | None = None) -> bytes:
