@@ -289,6 +289,8 @@ def _command(state: Path, verb: str, argument: str, wait: bool) -> None:
     place = State(state.resolve())
     with Store(place.database) as store:
         row = lifetime.asked(place, store, verb, argument, caller(), wait, say)
+        if wait:
+            lifetime.wait_until_told(store, row["answered_at"])
         say(row["outcome"])
         if row["node"]:
             out.print(row["node"])
@@ -314,14 +316,14 @@ def user_add(
 @user_app.command("remove")
 def user_remove(name: str, state: StateOption = VAR) -> None:
     """Remove someone. Jobs that were accepted still print."""
-    Users(_prepared(state).users).remove(name)
+    Users(_existing(state).users).remove(name)
     _users_changed(state, f"{name} is removed")
 
 
 @user_app.command("passwd")
 def user_passwd(name: str, state: StateOption = VAR) -> None:
     """Set a password; the old one ends at once."""
-    users = Users(_prepared(state).users)
+    users = Users(_existing(state).users)
     password, made = _password()
     users.set_password(name, password, keep=made)
     if made:
@@ -339,7 +341,7 @@ class Role(StrEnum):
 @user_app.command("role")
 def user_role(name: str, role: Annotated[Role, typer.Argument(**one_of(Role))], state: StateOption = VAR) -> None:
     """Let someone see and change the fleet in the dashboard (`admin`), or no longer (`user`)."""
-    Users(_prepared(state).users).set_role(name, role is Role.ADMIN)
+    Users(_existing(state).users).set_role(name, role is Role.ADMIN)
     _users_changed(state, f"{name} is {role.value} now")
 
 
@@ -354,6 +356,15 @@ def _prepared(state: Path) -> State:
     place = State(state.resolve())
     place.prepare()
     return place
+
+
+def _existing(state: Path) -> State:
+    """As `_prepared`, where there is nothing to be made first. Raises StateError."""
+    if not state.exists():
+        raise StateError(
+            f"there is no state folder {state.resolve()}, so it names nobody; choose another one with --state"
+        )
+    return _prepared(state)
 
 
 def _password() -> tuple[str, bool]:

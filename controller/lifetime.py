@@ -255,6 +255,13 @@ def carry_out(store: Store, verb: str, argument: str, who: str, wait: bool, tell
         time.sleep(0.1)
 
 
+def wait_until_told(store: Store, moment: float) -> None:
+    """Wait until `status` tells what was seen after a moment of the wall clock, unless no pass comes to its end."""
+    deadline = time.monotonic() + COMMAND_DEADLINE
+    while store.fact("sight")["at"] < moment and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def _standing(store: Store, name: str) -> str:
     """Where a node stands, as a sentence; '' for a node that is unknown yet or no more."""
     node = _node(store, name)

@@ -242,6 +242,14 @@ class TestMistakes:
         assert run("up", "--state", state.folder) == 3
         assert "spools need room" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("change", [("passwd", "alice"), ("remove", "alice"), ("role", "alice", "admin")])
+    def test_nobody_is_changed_where_nothing_is(
+        self, change: tuple[str, ...], tmp_path: Path, run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run("user", *change, "--state", tmp_path / "elsewhere") == 3
+        assert f"there is no state folder {tmp_path}/elsewhere" in capsys.readouterr().err
+        assert not (tmp_path / "elsewhere").exists()
+
 
 class TestOneController:
     def test_a_second_one_is_told_of_the_first(self, state: State, run, capsys: pytest.CaptureFixture[str]) -> None:
