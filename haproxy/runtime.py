@@ -155,8 +155,11 @@ def command_for(step: Step) -> tuple[str, str]:
         case DeclareDown(slot):
             return f"set server pool/n{slot} health down", NOTHING
         case SetWeight(slot, weight):
+            # With no weight for a moment it forgets its turn. Else round robin keeps one that it has promised when a
+            # weight is lowered (lb_fwrr.c, npos), and the next job goes to a server that is busy by now.
+            forget = f"set server pool/n{slot} weight 0"
             each = (f"set server {backend}/n{slot} weight {weight}" for backend in BALANCED)
-            return "; ".join(each), NOTHING
+            return "; ".join((forget, *each)), NOTHING
         case SetAddress(slot, backend, host, port):
             return f"set server {backend}/n{slot} addr {host} port {port}", ADDRESS_CHANGED
         case MapSlot(slot):

@@ -71,6 +71,10 @@ class SimulatedNode:
                 begun, done = jobs.popleft()
                 times[queue].append(done - begun)
 
+    def weigh(self, weight: int) -> None:
+        if weight != self.weight:
+            self.weight, self.share = weight, 0.0
+
     def open_jobs(self) -> int:
         return sum(map(len, self.jobs.values()))
 
@@ -169,7 +173,8 @@ class World:
         self.now = to
 
     def _accept(self, job: Arrival) -> None:
-        """Give a job to a node, as HAProxy's round robin by weight does."""
+        """Give a job to a node, as HAProxy's round robin by weight does where a node whose weight changes forgets its
+        turn (haproxy/runtime.py)."""
         self._advance(max(self.now, job.at))
         ready = [one for one in self.nodes.values() if one.weight]
         total = sum(one.weight for one in ready)
@@ -193,7 +198,7 @@ class World:
         self._wishes.add(self.now, plan.scale.wanted, plan.scale.certain)
         self._carry_out(plan)
         for one in self.nodes.values():
-            one.weight = given(one.node, {} if self.even else plan.weights)
+            one.weigh(given(one.node, {} if self.even else plan.weights))
         interval = settings.health.interval
         if plan.steps or any(one.node.state is not NodeState.READY for one in self.nodes.values()):
             return interval

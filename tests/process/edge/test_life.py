@@ -13,11 +13,11 @@ import pytest
 
 from haproxy.errors import ConfigRefused, FolderUnusable, PortTaken, ProxyDown, ReloadFailed
 from haproxy.install import Proxy
-from haproxy.model import User
+from haproxy.model import User, slot_of
 from haproxy.render import CONFIG, MAP
 from machine.identity import identity_of
 from tests.process.edge import ippwire
-from tests.process.edge.conftest import running_site
+from tests.process.edge.conftest import running_site, until
 from tests.process.edge.door import Site, make_edge, password_hash
 
 
@@ -148,6 +148,24 @@ def test_drift_is_told_and_repaired(own_site: Site) -> None:
     applied = proxy.apply(edge)
     assert not applied.plan.reloads
     assert proxy.drift(edge) == []
+
+
+def test_a_node_whose_weight_is_lowered_forgets_its_turn(own_site: Site) -> None:
+    """It has got work. Round robin had promised it one job in five, and gave it that all the same."""
+    client, (first, second) = own_site.client(), own_site.edge.servers
+
+    def weigh(weight: int) -> None:
+        own_site.proxy.apply(replace(own_site.edge, servers=(first, replace(second, weight=weight))))
+
+    def forgets() -> bool:
+        weigh(25)
+        had_its_turn = any(slot_of(client.print()) == second.slot for _ in range(10))
+        others = [client.print(), client.print()]
+        weigh(3)
+        others += [client.print() for _ in range(6)]
+        return had_its_turn and {slot_of(job) for job in others} == {first.slot}
+
+    until("the second node forgets its turn, each time", lambda: all(forgets() for _ in range(3)))
 
 
 BY_HAND = {
