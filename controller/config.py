@@ -151,10 +151,10 @@ class Schedule(Section):
     dates: tuple[date, ...] = ()
     """Dates on which it begins too, such as an exam's; also those that are holidays, which so get their own times."""
     start: time
-    """Local time of the machine, as 07:45:00 or "07:45". Begin earlier than the work by the time that a node needs to
+    """By scaling.time_zone, as 07:45:00 or "07:45". Begin earlier than the work by the time that a node needs to
     start."""
     end: time
-    """Local time; one that is not after `start` is that of the next day."""
+    """By scaling.time_zone; one that is not after `start` is that of the next day."""
     min: Annotated[int, Field(ge=1, le=200)]
     """Nodes that serve at least in that time, instead of nodes.min."""
 
@@ -208,10 +208,13 @@ class Scaling(Section):
     in time when it comes: all where a start takes as long as `target_wait`, hardly any where it takes seconds. It adds
     and never removes."""
     holidays: tuple[date, ...] = ()
-    """Days, by the machine's local time, on which no schedule begins but one for that date, without forecast, and from
+    """Days, by `time_zone`, on which no schedule begins but one for that date, without forecast, and from
     which nothing is learned."""
     schedule: tuple[Schedule, ...] = ()
     """Times of the week in which more nodes serve."""
+    time_zone: Zone = ""
+    """By whose clock the times of `schedule` are meant, days begin, and weeks are compared. Left out: the machine's
+    own."""
 
     @model_validator(mode="before")
     @classmethod

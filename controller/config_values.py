@@ -76,5 +76,10 @@ def _zone(name: str) -> str:
 Zone = Annotated[str, AfterValidator(_zone)]
 
 
+def zone_named(name: str) -> ZoneInfo | None:
+    """Of a `Zone`; None for the machine's own."""
+    return ZoneInfo(name) if name else None
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from controller.config import Settings
 from controller.decide.scaling import cool_down
-from controller.jobs.demand import demands
+from controller.jobs.demand import calendar_of, demands
 from controller.plan import ADMINISTRATOR, Scale
 from controller.shares import percentile
 from controller.snapshot import Demand, Load, Node, NodeState, Wish
@@ -89,9 +89,9 @@ class LoadMemory:
         now, nodes = time.monotonic(), tuple(nodes)
         if gap > settings.health.stale_after:
             self.wishes.gap()
-        starts = self._start_up(nodes, now, settings.nodes.driver)
+        starts, calendar = self._start_up(nodes, now, settings.nodes.driver), calendar_of(settings.scaling)
         if now - self._measured_at >= MEASURE_INTERVAL:
-            self._demands, self._measured_at = demands(self.store, settings.scaling.holidays, starts), now
+            self._demands, self._measured_at = demands(self.store, calendar, starts), now
         today = datetime.now(UTC)
         midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
         passed = (today - midnight).total_seconds()
@@ -105,7 +105,7 @@ class LoadMemory:
             paused_by=str(self.store.fact(PAUSED) or ""),
             node_hours=self._node_hours(nodes, gap, midnight.date().isoformat()),
             hours_left=24.0 - passed / 3600,
-            local=today.astimezone(),
+            local=today.astimezone(calendar.zone),
         )
 
     def decided(self, scale: Scale) -> None:

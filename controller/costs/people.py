@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from controller.config import Costs
+from controller.config_values import zone_named
 from controller.costs.charge import Site
 from controller.costs.rates import DEAREST, Tariff, micros
 
@@ -87,8 +87,7 @@ def _person(path: Path, line: int, row: Mapping[str, str | None]) -> Person:
 
 
 def tariff_of(costs: Costs) -> Tariff:
-    zone = ZoneInfo(costs.time_zone) if costs.time_zone else None
-    return Tariff(costs.prices, zone, costs.unknown_colour == "colour")
+    return Tariff(costs.prices, zone_named(costs.time_zone), costs.unknown_colour == "colour")
 
 
 def site_of(costs: Costs, people: Mapping[str, Person] | None = None) -> Site:

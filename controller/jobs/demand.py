@@ -7,10 +7,13 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from statistics import fmean, median
+from zoneinfo import ZoneInfo
 
+from controller.config import Scaling
+from controller.config_values import zone_named
 from controller.decide.backlog import UNMEASURED
 from controller.decide.policies import LATELY
 from controller.jobs.contention import Printed, contention
@@ -39,24 +42,46 @@ SHORTEST = 0.05
 """Seconds that any job takes; the table knows whole seconds only."""
 
 
-def weeks_before(now: float) -> list[float]:
+@dataclass(frozen=True)
+class Calendar:
+    """The clock on the wall that weeks go by, and days that are unlike others."""
+
+    zone: ZoneInfo | None = None
+    """None: the machine's own."""
+    holidays: Collection[date] = ()
+
+    def local(self, at: float) -> datetime:
+        """at: seconds since 1970."""
+        return datetime.fromtimestamp(at, UTC).astimezone(self.zone)
+
+
+MACHINES = Calendar()
+
+
+def calendar_of(scaling: Scaling) -> Calendar:
+    return Calendar(zone_named(scaling.time_zone), scaling.holidays)
+
+
+def weeks_before(now: float, calendar: Calendar = MACHINES) -> list[float]:
     """The same local time of each earlier week that is learned from, newest first: lectures follow the clock on the
     wall, also when it was changed meanwhile."""
-    local = datetime.fromtimestamp(now).astimezone().replace(tzinfo=None)
+    local = calendar.local(now).replace(tzinfo=calendar.zone)
     return [(local - timedelta(weeks=number)).timestamp() for number in range(1, WEEKS + 1)]
 
 
-def learned_from(now: float, start_up: float) -> list[tuple[float, float]]:
+def learned_from(now: float, start_up: float, calendar: Calendar = MACHINES) -> list[tuple[float, float]]:
     """The stretch of each earlier week in which a burst may be that nodes are asked for now, and its end: it may have
     begun, or begins when they could serve."""
-    return [(week - BURST / 2, week + max(AHEAD, STARTS_AHEAD * start_up) + BURST) for week in weeks_before(now)]
+    return [
+        (week - BURST / 2, week + max(AHEAD, STARTS_AHEAD * start_up) + BURST) for week in weeks_before(now, calendar)
+    ]
 
 
 def measured(
     arrivals: Mapping[str, Sequence[float]],
     services: Mapping[str, Sequence[float]],
     now: float,
-    holidays: Collection[date] = (),
+    calendar: Calendar = MACHINES,
     start_up: float = 0.0,
 ) -> tuple[Demand, ...]:
     """Of every queue that has arrivals, all as for `measure`. A queue is believed to print as the others do."""
@@ -65,7 +90,7 @@ def measured(
     for queue, moments in sorted(arrivals.items()):
         others = [mean for other, mean in means.items() if other != queue]
         believed = median(others or [UNMEASURED])
-        found.append(measure(queue, moments, services.get(queue, ()), now, holidays, believed, start_up))
+        found.append(measure(queue, moments, services.get(queue, ()), now, calendar, believed, start_up))
     return tuple(found)
 
 
@@ -74,7 +99,7 @@ def measure(
     arrivals: Sequence[float],
     services: Sequence[float],
     now: float,
-    holidays: Collection[date] = (),
+    calendar: Calendar = MACHINES,
     believed: float = UNMEASURED,
     start_up: float = 0.0,
 ) -> Demand:
@@ -89,8 +114,8 @@ def measure(
     minutes = Counter(math.ceil((now - at) / MINUTE) for at in arrivals[bisect_left(arrivals, now - HOUR) :])
     busiest = [
         max(rate(end - BURST - back * MINUTE, BURST) for back in range(int((end - begin - BURST) / MINUTE) + 1))
-        for begin, end in learned_from(now, start_up)
-        if datetime.fromtimestamp(begin + BURST / 2).astimezone().date() not in holidays
+        for begin, end in learned_from(now, start_up, calendar)
+        if calendar.local(begin + BURST / 2).date() not in calendar.holidays
     ]
     newest = arrivals[bisect_left(arrivals, now - NOW) : bisect_left(arrivals, now)]
     return Demand(
@@ -137,20 +162,20 @@ def _stray(services: Sequence[float]) -> float:
     return STRAY * max(1.0, median(services or (0.0,)))
 
 
-def demands(store: Store, holidays: Collection[date] = (), start_up: float = 0.0) -> tuple[Demand, ...]:
+def demands(store: Store, calendar: Calendar = MACHINES, start_up: float = 0.0) -> tuple[Demand, ...]:
     """Of every queue that has an open job, that one came for in the last hour, or at this time of an earlier week.
     Raises StoreError.
 
     Jobs that are held, and those that ended without being printed, are nothing that a node had to do.
     """
     now = time.time()
-    periods = [(now - HOUR, now), *learned_from(now, start_up)]
+    periods = [(now - HOUR, now), *learned_from(now, start_up, calendar)]
     arrivals: dict[str, list[float]] = {queue: [] for queue in JobTable(store).open_queues()}
     for queue, at in _arrivals(store, periods):
         arrivals.setdefault(queue, []).append(at)
     prints = {queue: _prints(store, queue) for queue in arrivals}
     services = {queue: [one.end - one.begin for one in jobs] for queue, jobs in prints.items()}
-    found = measured(arrivals, services, now, holidays, start_up)
+    found = measured(arrivals, services, now, calendar, start_up)
     return tuple(replace(demand, contention=_contention(prints[demand.queue], demand.longest)) for demand in found)
 
 

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from controller.config import Settings
 from controller.config_values import split_address
@@ -14,7 +13,7 @@ from controller.decide import decide
 from controller.decide.backlog import UNMEASURED, left
 from controller.decide.scaling import cool_down
 from controller.decide.weights import FULL, given
-from controller.jobs.demand import HOUR, MEASURED, learned_from, measured
+from controller.jobs.demand import HOUR, MEASURED, Calendar, calendar_of, learned_from, measured
 from controller.load import MEASURE_INTERVAL, Wishes
 from controller.plan import Admit, Aim, Drain, Leave, Order, Pause, Plan, Prove, Remove, Scale, Start, Step
 from controller.simulate.trace import Arrival
@@ -118,6 +117,7 @@ class World:
     now: float = 0.0
     _named: int = 0
     _wishes: Wishes = field(default_factory=Wishes)
+    _calendar: Calendar = field(default_factory=Calendar)
     _demands: tuple[Demand, ...] = ()
     _measured_at: float = float("-inf")
     _times: dict[str, list[float]] = field(default_factory=dict)
@@ -132,6 +132,7 @@ class World:
         """A dry run would show what is, in the place of what would be."""
         scaling = self.settings.scaling.model_copy(update={"dry_run": False})
         self.settings = self.settings.model_copy(update={"scaling": scaling})
+        self._calendar = calendar_of(scaling)
 
     def run(self) -> Outcome:
         """From `begin` to the end of the last job, or to `until`."""
@@ -213,7 +214,7 @@ class World:
         if self.now - self._measured_at >= MEASURE_INTERVAL:
             self._measured_at = self.now
             arrivals = {queue: self._past(times) for queue, times in self._times.items()}
-            self._demands = measured(arrivals, self._done, self.now, settings.scaling.holidays, self.start_up)
+            self._demands = measured(arrivals, self._done, self.now, self._calendar, self.start_up)
         service = {demand.queue: demand.service for demand in self._demands}
         day_left = (DAY - self.now % DAY) / 3600
         load = Load(
@@ -224,7 +225,7 @@ class World:
             known_for=self._wishes.known_for(self.now) if self.override is None else DAY,
             node_hours=self._day[1],
             hours_left=day_left,
-            local=datetime.fromtimestamp(self.now).astimezone(),
+            local=self._calendar.local(self.now),
         )
         slots = {one.node.slot for one in self.nodes.values()}
         return Snapshot(
@@ -238,7 +239,7 @@ class World:
 
     def _past(self, times: list[float]) -> list[float]:
         """What has arrived by now in the hour that is measured and the weeks that are learned from."""
-        windows = sorted(learned_from(self.now, self.start_up))
+        windows = sorted(learned_from(self.now, self.start_up, self._calendar))
         windows.append((self.now - HOUR, self.now))
         return [moment for a, b in windows for moment in times[bisect_left(times, a) : bisect_left(times, b)]]
 

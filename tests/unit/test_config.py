@@ -81,6 +81,10 @@ def test_durations(write, written, seconds) -> None:
         ("[nodes]\nexisting = 7", ["nodes.existing was given 7, allowed: a list in brackets (CUPS servers"]),
         ("[front_door]\nname = 5", ["front_door.name was given 5, allowed: a text in quotes (Host name"]),
         ('[costs]\nprepaid = "maybe"', ["costs.prepaid was given 'maybe', allowed: true or false (Whether"]),
+        (
+            '[scaling]\ntime_zone = "Mars/Utopia"',
+            ["scaling.time_zone was given 'Mars/Utopia'", "such as Europe/Berlin"],
+        ),
         ("nodes = 3", ["nodes was given 3, allowed: a section with a line for each of its settings"]),
         ('[nodes]\nprice_per_hour = "x"', ["nodes.price_per_hour was given 'x', allowed: a number (What"]),
         ("[nodes]\nmaximum = 3", ["nodes.maximum is not a setting", "start_timeout"]),

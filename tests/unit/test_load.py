@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import Mock
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from controller.config import Scaling
 from controller.decide import decide
 from controller.diary import Diary, in_words, told
-from controller.jobs.demand import demands, measure, measured, weeks_before
+from controller.jobs.demand import Calendar, demands, measure, measured, weeks_before
 from controller.jobs.table import Job, JobTable
 from controller.load import STARTS, LoadMemory, Wishes, start_up
 from controller.plan import Ask, Plan, Scale
@@ -98,7 +99,7 @@ class TestDemand:
         assert self.forecast(both) == 1.0, "of lectures' five minutes, not of the quarter of an hour around"
         assert self.forecast(self.bursts(newest)) == 0.0, "what came once is not"
         holiday = datetime.fromtimestamp(older).astimezone().date()
-        assert self.forecast(both, holidays=(holiday,)) == 0.0
+        assert self.forecast(both, calendar=Calendar(holidays=(holiday,))) == 0.0
 
     @pytest.mark.parametrize(("start_up", "ahead", "expected"), [(2, 60, 1.0), (2, 400, 0.0), (200, 400, 1.0)])
     def test_it_is_asked_for_early_enough_to_start_nodes_and_no_earlier(self, start_up, ahead, expected) -> None:
@@ -121,12 +122,22 @@ class TestDemand:
             monkeypatch.undo()
             time.tzset()
 
-    def simulated(self, arrivals: list[float], now: float) -> float:
+    @pytest.mark.parametrize("day", ["2027-03-29", "2027-11-01"])
+    def test_or_the_clock_of_another_place(self, day) -> None:
+        calendar = Calendar(ZoneInfo("Europe/Berlin"))
+        nine = datetime.fromisoformat(f"{day}T09:00").replace(tzinfo=calendar.zone)
+        learned = self.bursts(*((nine - timedelta(weeks=n)).timestamp() for n in (4, 3, 2, 1)))
+        around = [self.forecast(learned, nine.timestamp() + off, calendar=calendar) for off in (-3600, 0, 3600)]
+        assert around == [0.0, 1.0, 0.0]
+        assert self.simulated(learned, nine.timestamp(), time_zone="Europe/Berlin") == 1.0
+
+    def simulated(self, arrivals: list[float], now: float, **scaling) -> float:
         """The same in a simulation."""
-        world = World(settings(), [Arrival(at, "office", 1.0) for at in (*arrivals, now)], 2.0, now)
+        there = settings().model_copy(update={"scaling": Scaling(**scaling)})
+        world = World(there, [Arrival(at, "office", 1.0) for at in (*arrivals, now)], 2.0, now)
         world.run()
         world.now, world._measured_at = now, float("-inf")
-        return world.snapshot(settings()).load.demands[0].forecast
+        return world.snapshot(there).load.demands[0].forecast
 
     def test_it_is_read_from_the_table_of_jobs(self, store, monkeypatch) -> None:
         monkeypatch.setattr("controller.jobs.demand.time.time", lambda: self.NOW)
@@ -209,6 +220,13 @@ def test_nine_of_ten_starts_take_no_longer_than_is_told(store, starts, told) -> 
     with store.transaction():
         store.put_fact(STARTS, {"process": starts})
     assert start_up(store, "process") == told
+
+
+def test_times_of_day_are_those_of_the_zone_that_is_configured(store) -> None:
+    far_east = settings().model_copy(update={"scaling": Scaling(time_zone="Pacific/Kiritimati")})
+    local = LoadMemory(store).look([], 0.0, far_east).local
+    assert local is not None
+    assert local.utcoffset() == timedelta(hours=14)
 
 
 def test_wishes_are_kept_for_as_long_as_they_count(store, monkeypatch) -> None:

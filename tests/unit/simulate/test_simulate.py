@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import date, datetime, time
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -148,6 +149,14 @@ class TestWhatTheConfigurationSays:
         assert 0 <= shrunk - (MONDAY + 10 * 3600 + 300) <= 180
         holiday = date(2027, 1, 4)
         assert self.simulated(trace, schedule=(lecture,), holidays=(holiday,), **FIXED).outcome.sizes == []
+
+    def test_a_timetable_may_be_of_another_place(self) -> None:
+        zone = ZoneInfo("Pacific/Kiritimati")
+        nine = datetime(2027, 1, 4, 9, tzinfo=zone).timestamp()
+        lecture = Schedule(days=("mon",), start=time(9), end=time(10), min=4)
+        trace = [Arrival(nine + hour * 3600, "office", 1.0) for hour in range(-1, 4)]
+        world = self.simulated(trace, schedule=(lecture,), time_zone=zone.key, **FIXED)
+        assert 0 <= world.outcome.sizes[0][0] - nine <= 120
 
     def test_one_of_each_queue_prints_at_a_time(self) -> None:
         trace = [Arrival(MONDAY, queue, 60.0) for queue in ("office", "lab") for _ in range(2)]
