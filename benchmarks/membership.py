@@ -127,7 +127,7 @@ def running_site(slots: int = SLOTS) -> Iterator[Site]:
         nodes = {slot: Node(folder, slot, stopped_queue=False, history=HISTORY) for slot in range(1, slots + 1)}
         for node in nodes.values():
             stack.callback(node.start().kill)
-        whole_port = stack.enter_context(answering_for(folder, nodes.values()))
+        whole_port, _ = stack.enter_context(answering_for(folder, nodes.values()))
         proxy = Proxy(folder / "haproxy")
         edge = make_edge(folder, nodes.values(), whole_port=whole_port, moved_slots=(1,))
         stack.callback(proxy.stop, grace=1)

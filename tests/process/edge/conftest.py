@@ -41,12 +41,14 @@ def running_site(
     with ExitStack() as stack:
         for node in nodes:
             stack.callback(node.start().kill)
+        service = None
         if with_service:
-            more = {"whole_port": stack.enter_context(answering_for(folder, nodes)), "moved_slots": (1,), **more}
+            port, service = stack.enter_context(answering_for(folder, nodes))
+            more = {"whole_port": port, "moved_slots": (1,), **more}
         edge = make_edge(folder, nodes, **more)
         stack.callback(proxy.stop, grace=1)
         proxy.start(edge)
-        yield Site(edge, proxy, nodes, folder)
+        yield Site(edge, proxy, nodes, folder, service)
 
 
 @pytest.fixture(scope="package")

@@ -143,8 +143,8 @@ def make_edge(folder: Path, nodes: Iterable[Node], **more: object) -> Edge:
 
 
 @contextmanager
-def answering_for(folder: Path, nodes: Iterable[Node]) -> Iterator[int]:
-    """The service for the whole queue, as the controller runs it; its port."""
+def answering_for(folder: Path, nodes: Iterable[Node]) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The service for the whole queue, as the controller runs it: its port and its process."""
     state, port = State(folder / "state"), free_port()
     state.prepare()
     replace_file(state.folder / "secret", SECRET)
@@ -155,7 +155,7 @@ def answering_for(folder: Path, nodes: Iterable[Node]) -> Iterator[int]:
     service = subprocess.Popen(command)
     try:
         until("the service listens", lambda: listens(port))
-        yield port
+        yield port, service
     finally:
         service.terminate()
         service.wait(20)
@@ -169,6 +169,8 @@ class Site:
     proxy: Proxy
     nodes: list[Node]
     folder: Path
+    service: subprocess.Popen[bytes] | None = None
+    """The one for the whole queue, where there is one."""
 
     def client(self, name: str | None = "demo", password: str | None = None) -> Client:
         return Client(self.edge.port, name, password if password is not None else (name or ""))

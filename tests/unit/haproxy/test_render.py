@@ -40,6 +40,12 @@ def test_every_slot_is_a_line_in_each_backend() -> None:
     assert render_files(EDGE)[MAP] == "1 n1\n3 n3\n"
 
 
+def test_the_service_is_tried_more_often_than_connections_to_it_are_kept() -> None:
+    whole = render(EDGE).split("\nbackend whole\n")[1].split("\n\n")[0]
+    (tries,), (kept,) = re.findall(r"^  retries (\d+)$", whole, re.M), re.findall(r" pool-max-conn (\d+) ", whole)
+    assert int(tries) > int(kept) + 2
+
+
 def test_the_files_are_all_there() -> None:
     assert {CONFIG, MAP, *LUA, "dashboard-down.html"} == set(render_files(EDGE))
 
