@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 
@@ -159,7 +159,7 @@ class Collector:
         """Give up the open jobs of someone else's server that is let go although it is silent. Raises StoreError."""
         with self._lock, self.open_store() as store, store.transaction():
             table = JobTable(store)
-            table.put(Job(**{**vars(job), "state": "lost", "why": why}) for job in table.open_on(node.name).values())
+            table.put(_over(job, "lost", why) for job in table.open_on(node.name).values())
 
     def sights(self) -> Mapping[str, NodeSight]:
         """What was offered last, by node."""
@@ -246,7 +246,12 @@ def _ended(job: Job, node: Node, restarted: bool, watched: bool) -> Job:
     else:
         state = "lost"
         why = f"{node.name} runs on and does not know it any more: it ended and was forgotten, or was purged, unseen"
-    return Job(**{**vars(job), "state": state, "why": why})
+    return _over(job, state, why)
+
+
+def _over(job: Job, state: str, why: str) -> Job:
+    """Its end has no other time than that of its being noticed."""
+    return replace(job, state=state, why=why, completed=int(time.time()))
 
 
 def unattended(table: JobTable, nodes: list[str]) -> list[str]:

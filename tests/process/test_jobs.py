@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,4 @@ def test_a_deleted_spool_names_the_jobs_that_are_lost(own_fleet: Fleet) -> None:
     [lost] = jobs(own_fleet, "--which", "ended")
     assert (lost["id"], lost["state"]) == (job, "lost")
     assert "came back without it" in lost["why"]
+    assert time.time() - 60 < lost["completed"] <= time.time()

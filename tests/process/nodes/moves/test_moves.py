@@ -103,6 +103,7 @@ def test_a_job_that_its_server_does_not_know_any_more_was_purged_or_is_out_of_si
         collector.collect()
         (row,) = (one for one in clean.table() if one.id == job)
         assert (row.state, row.why[: len(why)]) == (state, why)
+        assert row.completed >= row.created
         assert any(str(job) in problem for problem in collector.problems()) == (state == "lost")
 
 
