@@ -33,14 +33,17 @@ class Spool:
 
     folder: Path
 
-    def jobs(self, node: str, after: int = 0) -> tuple[list[Job], list[int]]:
+    def jobs(self, node: str, after: int = 0, lately: float = 0.0) -> tuple[list[Job], list[int]]:
         """Every job that has a control file, ended ones too, and the ids of those that can't be read.
 
-        after: only those with a higher id. Raises SpoolError when the spool as a whole can't be read.
+        after: only those with a higher id, and those that changed so many seconds before the last change of all or
+        later. Raises SpoolError when the spool as a whole can't be read.
         """
         found, broken = [], []
-        for number in self._numbers():
-            if number <= after:
+        changes = self._changes()
+        early = max(changes.values(), default=0) - int(lately * 1e9)
+        for number, changed in sorted(changes.items()):
+            if number <= after and changed <= early:
                 continue
             try:
                 found.append(self.job(node, number))
@@ -79,9 +82,10 @@ class Spool:
             except OSError as error:
                 raise SpoolError(f"{path} can't be set aside: {error.strerror}") from None
 
-    def _numbers(self) -> list[int]:
+    def _changes(self) -> dict[int, int]:
+        """When each job's control file was written, in nanoseconds."""
         try:
-            return sorted(ids.control_files(self.folder / "spool"))
+            return ids.control_files(self.folder / "spool")
         except OSError as error:
             raise SpoolError(f"the spool {self.folder / 'spool'} can't be read: {error.strerror}") from None
 

@@ -1,8 +1,4 @@
-"""What people have (lpstat, cancel, CUPS's own tests, a phone) while nodes die and join: as with one server.
-
-A job that was cancelled at a node right before it died may stand in lists until the node is back: they show what was
-last read there.
-"""
+"""What people have (lpstat, cancel, CUPS's own tests, a phone) while nodes die and join: as with one server."""
 
 from __future__ import annotations
 
@@ -114,7 +110,7 @@ class Phone:
         assert name.encode() in ippwire.values(polled, "job-name")
         for mine in ippwire.integers(polled, "job-id"):  # beside it one whose answer was cut off, if any
             self.cancel(mine)
-        eventually(lambda: listed(self.fleet, MINE, user=self.user) == [])  # at once, unless its node has just died
+        eventually(lambda: listed(self.fleet, MINE, user=self.user) == [])
         ended = keyword("which-jobs", "completed")
         eventually(lambda: job in listed(self.fleet, MINE, ended, user=self.user))
 
