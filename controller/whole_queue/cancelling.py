@@ -44,7 +44,7 @@ class Cancelling:
         self, asked: Request, ids: list[int], asker: Asker, meant: Callable[[Group], bool]
     ) -> Answer | None:
         """What is said when one of these jobs is not there, or not meant; None when all are."""
-        wanted = partial(request.jobs_of_all_queues, asked, ("job-id", request.OWNER))
+        wanted = partial(request.jobs_question, asked, ("job-id", request.OWNER))
         replies = await self.asking.owners(wanted, ids, asker)
         if lost := silent(replies):
             raise Unanswerable(silence.of_one_of("jobs", lost))

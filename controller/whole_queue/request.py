@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ from haproxy.model import slot_of
 from probes import wire
 from probes.wire import Attribute, Group, Message
 
-GET_JOB_ATTRIBUTES, GET_JOBS = 0x0009, 0x000A
+CANCEL_JOB, GET_JOB_ATTRIBUTES, GET_JOBS = 0x0008, 0x0009, 0x000A
 GET_PRINTER_ATTRIBUTES, CUPS_GET_DEFAULT, CUPS_GET_PRINTERS = 0x000B, 0x4001, 0x4002
 CREATE_PRINTER_SUBSCRIPTIONS, GET_SUBSCRIPTIONS, GET_NOTIFICATIONS = 0x0016, 0x0019, 0x001C
 CANCEL_JOBS, CANCEL_MY_JOBS = 0x0038, 0x0039
@@ -25,6 +26,7 @@ _JOB_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*/jobs/(\d{1,10})")
 _OWNER = b"requesting-user-name"
 _STATE = ("printer-state", "printer-is-accepting-jobs")
 
+ALL_QUEUES = "ipp://localhost/"
 LARGEST_INTEGER = 2**31 - 1
 """Of IPP (RFC 8010, 3.9)."""
 
@@ -47,10 +49,16 @@ class Request:
         """Those of the operation group."""
         return wire.attributes(self.message.groups[0].raw)
 
+    @cached_property
+    def _others(self) -> list[tuple[int, list[Attribute]]]:
+        """The other groups by tag, each with its attributes."""
+        return [(group.tag, wire.attributes(group.raw)) for group in self.message.groups[1:]]
+
     def find(self, name: str, tag: int) -> Attribute | None:
-        """The first operation attribute of this name (in any case) and type, as ippFindAttribute would."""
+        """The first attribute of this name (in any case) and type in any group, as ippFindAttribute would."""
         wanted = name.encode()
-        return next((one for one in self.attributes if one.name.lower() == wanted and one.tag == tag), None)
+        everything = chain(self.attributes, *(attributes for _, attributes in self._others))
+        return next((one for one in everything if one.name.lower() == wanted and one.tag == tag), None)
 
     def number(self, name: str, default: int = 0) -> int:
         found = self.find(name, wire.INTEGER)
@@ -96,24 +104,29 @@ class Request:
         """The request as a node gets it: in the name of the one who logged in (or of `user`), some attributes
         replaced. Ends with request id 1, so that equal questions are equal bytes."""
         gone = {_OWNER, *(name.encode() for name in drop)}
-        kept = [one.raw for one in self.attributes if one.name.lower() not in gone]
+
+        def kept(attributes: Iterable[Attribute]) -> list[bytes]:
+            return [one.raw for one in attributes if one.name.lower() not in gone]
+
         stamp = wire.attribute(wire.NAME, _OWNER.decode(), user or self.user)
-        first = b"".join([bytes([wire.OPERATION]), *kept, stamp, *add])
-        others = [group.raw for group in self.message.groups[1:]]
+        first = b"".join([bytes([wire.OPERATION]), *kept(self.attributes), stamp, *add])
+        others = [b"".join([bytes([tag]), *kept(attributes)]) for tag, attributes in self._others]
         return wire.message(self.message.version, self.operation, 1, [first, *others], self.message.data)
 
     def about(self, job: int) -> bytes:
         """The request with another job in the place of the one that it names."""
         uri = next(iter(self.texts("job-uri", wire.URI)), "")
-        if self.number("job-id"):
+        if self.find("job-id", wire.INTEGER):
             return self._swapped(b"job-id", wire.attribute(wire.INTEGER, "job-id", job))
         return self._swapped(b"job-uri", wire.attribute(wire.URI, "job-uri", f"{uri.rpartition('/')[0]}/{job}"))
 
     def _swapped(self, name: bytes, new: bytes) -> bytes:
         """In its place: the attributes that say what is meant must come first (RFC 8011, 4.1.5)."""
-        raw = [new if one.name.lower() == name else one.raw for one in self.attributes]
-        group = Group(wire.OPERATION, bytes([wire.OPERATION]) + b"".join(raw), {})
-        return Request(replace(self.message, groups=[group, *self.message.groups[1:]]), self.user).as_asked()
+        groups = [
+            Group(tag, bytes([tag]) + b"".join(new if one.name.lower() == name else one.raw for one in attributes), {})
+            for tag, attributes in ((wire.OPERATION, self.attributes), *self._others)
+        ]
+        return Request(replace(self.message, groups=groups), self.user).as_asked()
 
 
 def read(body: bytes, user: str) -> Request:
@@ -330,14 +343,14 @@ def printer_extras(asked: Request) -> list[str]:
     return [name for name in needed if name not in wanted]
 
 
-def jobs_of_all_queues(
-    asked: Request, wanted: Iterable[str], *, drop: Iterable[str] = (), add: Iterable[bytes] = ()
+def jobs_question(
+    asked: Request, wanted: Iterable[str], *, drop: Iterable[str] = (), add: Iterable[bytes] = (), of: str = ALL_QUEUES
 ) -> bytes:
-    """A Get-Jobs question of our own on all queues of a node, in the name of the one who asks."""
+    """A Get-Jobs question of our own, in the name of the one who asks. of: the queue's URI."""
     parts = [
         bytes([wire.OPERATION]),
         *(one.raw for one in asked.attributes[:2]),  # charset and language
-        wire.attribute(wire.URI, "printer-uri", "ipp://localhost/"),
+        wire.attribute(wire.URI, "printer-uri", of),
         wire.attribute(wire.NAME, "requesting-user-name", asked.user),
         *add,
         wire.attribute(wire.KEYWORD, "requested-attributes", *wanted),
@@ -348,7 +361,12 @@ def jobs_of_all_queues(
 def my_jobs(asked: Request) -> bytes:
     """Ids of all jobs of the one who asks, on one node: CUPS reads no job's file for that."""
     add = [wire.attribute(wire.KEYWORD, "which-jobs", "all"), wire.attribute(wire.BOOLEAN, "my-jobs", 1)]
-    return jobs_of_all_queues(asked, ["job-id"], add=add)
+    return jobs_question(asked, ["job-id"], add=add)
+
+
+def jobs_that_wait(asked: Request) -> Request:
+    """Which jobs of the queue are open, in which states."""
+    return read(jobs_question(asked, ["job-id", "job-state"], of=asked.texts("printer-uri", wire.URI)[0]), asked.user)
 
 
 def subscribed(asked: Request) -> set[int]:

@@ -22,7 +22,9 @@ from controller.whole_queue.queues import Queues
 from controller.whole_queue.request import Request
 from controller.whole_queue.subscriptions import Subscriptions
 from controller.whole_queue.together import Together
+from probes import wire
 
+_STATES = frozenset({b"job-id", b"job-state"})
 _Way: TypeAlias = Callable[[Request, Asker], Awaitable[Answer]]
 
 
@@ -35,6 +37,7 @@ class WholeQueue:
     moves: Moves
     together: Together[Answer] = field(default_factory=Together)
     asking: Asking = field(init=False)
+    lists: Lists = field(init=False)
     questions: Mapping[int, _Way] = field(init=False)
     """Operations that only ask, each with its way to an answer."""
     changes: Mapping[int, _Way] = field(init=False)
@@ -42,10 +45,10 @@ class WholeQueue:
 
     def __post_init__(self) -> None:
         self.asking = Asking(self.nodes, self.table, self.moves)
-        lists, queues, subscriptions = Lists(self.asking), Queues(self.asking), Subscriptions(self.asking)
-        cancelling = Cancelling(self.asking)
+        self.lists = Lists(self.asking)
+        queues, subscriptions, cancelling = Queues(self.asking), Subscriptions(self.asking), Cancelling(self.asking)
         self.questions = {
-            request.GET_JOBS: lists.jobs,
+            request.GET_JOBS: self.lists.jobs,
             request.GET_SUBSCRIPTIONS: subscriptions.listed,
             request.GET_PRINTER_ATTRIBUTES: queues.told,
             request.CUPS_GET_DEFAULT: queues.told,
@@ -53,6 +56,7 @@ class WholeQueue:
         }
         self.changes = {
             request.GET_NOTIFICATIONS: subscriptions.notifications,
+            request.CANCEL_JOB: self._cancel_one,
             request.CANCEL_MY_JOBS: cancelling.my_jobs,
             request.CANCEL_JOBS: cancelling.anybodys_jobs,
             request.CREATE_PRINTER_SUBSCRIPTIONS: subscriptions.to_a_job,
@@ -68,6 +72,23 @@ class WholeQueue:
             question = (asked.user, host, asked.as_asked())
             return await self.together.ask(question, lambda: way(asked, asker))
         return await self.changes.get(asked.operation, self._about_a_job)(asked, asker)
+
+    async def _cancel_one(self, asked: Request, asker: Asker) -> Answer:
+        """Number 0 is the job that the queue has come to, as `cancel office` means it: the first one in its list that
+        is not stopped, or else the first (CUPS 2.4, scheduler/ipp.c, cancel_job)."""
+        if asked.job or not asked.queue:
+            return await self._about_a_job(asked, asker)
+        listed = await self.lists.jobs(request.jobs_that_wait(asked), asker)
+        answer = wire.split(listed.body, _STATES) if listed.status == 200 else None
+        if answer is None or not merge.success(answer):
+            return listed
+        stopped = last_seen.STATES["stopped"]
+        current = min(answer.of(wire.JOB), key=lambda job: job.number(b"job-state") == stopped, default=None)
+        if current is None:
+            said = f"No active jobs on {asked.queue}."
+            return Answer(merge.answer(asked.message.version, merge.NOT_POSSIBLE, said=said))
+        body = asked.about(current.number(b"job-id"))
+        return await self._about_a_job(request.read(body, asked.user), asker)
 
     async def _about_a_job(self, asked: Request, asker: Asker) -> Answer:
         """A job whose node is down or has left, or that is elsewhere now."""

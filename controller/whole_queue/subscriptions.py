@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controller.nodes.settings import HISTORY_SECONDS
+from controller.snapshot import Node
 from controller.whole_queue import merge, request, silence
 from controller.whole_queue.answer import Answer, Unanswerable, as_it_came, refused
 from controller.whole_queue.asking import JOBS, Asking
 from controller.whole_queue.last_seen import Asker
-from controller.whole_queue.nodes import Reply, answers, silent
+from controller.whole_queue.nodes import answers, silent
 from controller.whole_queue.request import Request
 from haproxy.model import slot_of
 from probes import wire
@@ -49,13 +50,15 @@ class Subscriptions:
             raise Unanswerable(silence.of_one_of("subscriptions", lost))
         if len(merge.succeeded(answers(replies))) < len(replies):
             return refused(replies)
-        mine = await self._owned(asked, replies, asker)
+        telling = [reply.node for reply in replies if reply.answer and _tells_of_jobs(reply.answer.of(wire.EVENT))]
+        if not telling:  # as most polls end
+            return Answer(merge.notifications(ids, answers(replies), frozenset()))
+        mine = await self._owned(asked, telling, asker)
         doubles = self.asking.moves.doubles(time.time() - HISTORY_SECONDS)
         return Answer(merge.notifications(ids, answers(replies), mine, doubles.counts))
 
-    async def _owned(self, asked: Request, replies: list[Reply], asker: Asker) -> frozenset[int]:
+    async def _owned(self, asked: Request, telling: list[Node], asker: Asker) -> frozenset[int]:
         """Ids of the asker's jobs on the nodes that told of jobs; of a silent one none is known."""
-        telling = [reply.node for reply in replies if reply.answer and _tells_of_jobs(reply.answer.of(wire.EVENT))]
         own = await self.asking.nodes.ask_each(dict.fromkeys(telling, request.my_jobs(asked)), asker.host, JOBS)
         return frozenset(job.number(b"job-id") for one in answers(own) for job in one.of(wire.JOB))
 

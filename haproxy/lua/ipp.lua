@@ -55,6 +55,8 @@ local UNSTAMPED = { [0x000b] = true, [0x4001] = true }
 -- Operations about the whole queue, which no single node can answer.
 local GET_SUBSCRIPTIONS, GET_NOTIFICATIONS, CREATE_PRINTER_SUBSCRIPTIONS = 0x0019, 0x001c, 0x0016
 local WHOLE = { [0x000a] = true, [0x0038] = true, [0x0039] = true, [GET_NOTIFICATIONS] = true }
+-- `cancel office` names no job, but means the one that the queue has come to.
+local CANCEL_JOB, THE_CURRENT = 0x0008, "\0\0\0\0"
 -- Reads of printers that are about the whole queue when they ask for these attributes, or for all by naming none. Those
 -- that ask for no more than STATE of one queue are polls, which any node may answer while all say the same.
 local COUNTS, STATE = { [0x000b] = {}, [0x4001] = {}, [0x4002] = {} }, {}
@@ -208,6 +210,7 @@ function ipp.parse(body)
                 if not found then return bad(name .. " can not be read") end
                 if slot and slot ~= found and not whole then return bad("the request names jobs of different nodes") end
                 slot = found
+                if op == CANCEL_JOB and name == "job-id" and sub(body, at, at + 3) == THE_CURRENT then whole = true end
                 if name == SUBSCRIBED and op == CREATE_PRINTER_SUBSCRIPTIONS then whole = true end
             elseif counts and depth == 0 and name == "requested-attributes" then
                 local wanted = sub(body, at, at + length - 1)

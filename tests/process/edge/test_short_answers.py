@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from haproxy import render, stats
+from haproxy.model import slot_of
 from haproxy.render import HEALTH_REQUEST
 from tests.process.edge import ippwire
 from tests.process.edge.conftest import running_site
@@ -20,7 +21,7 @@ from tests.process.edge.ippwire import attribute
 from tests.process.edge.nodes import PRINTERS_CONF, until
 
 STATE = attribute(0x44, "requested-attributes", "printer-state")
-GET_PRINTER, GET_JOBS = 0x000B, 0x000A
+GET_PRINTER, GET_JOBS, CANCEL_JOB = 0x000B, 0x000A, 0x0008
 
 
 @pytest.fixture
@@ -131,6 +132,23 @@ def test_without_the_service_an_answer_says_that_it_is_one_servers(own_site: Sit
     wrong = client.ipp(ippwire.request(GET_JOBS, ippwire.printer(), attribute(0x44, "which-jobs", "nonsense")))
     assert ippwire.status(wrong) == 0x040B
     assert all(b"did not answer" not in said for said in ippwire.values(wrong, "status-message"))
+
+
+def test_without_the_service_what_one_server_would_get_wrong_is_refused(own_site: Site) -> None:
+    def refused(operation: int, *attributes: bytes) -> bytes:
+        answer = own_site.client().send(ippwire.request(operation, ippwire.printer(), *attributes))
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        return answer.body
+
+    jobs = own_site.job_on_each(own_site.client())
+    events, current = attribute(0x21, "notify-subscription-ids", 1_000_001), attribute(0x21, "job-id", 0)
+    for operation, *attributes in ((0x001C, events), (0x0039,), (CANCEL_JOB, current)):
+        assert b"The service that asks all print servers does not answer now" in refused(operation, *attributes)
+    dead = own_site.nodes[0]
+    dead.kill()
+    job = attribute(0x21, "job-id", next(job for job in jobs if slot_of(job) == dead.slot))
+    assert b"The print server that has this job does not answer now" in refused(CANCEL_JOB, job)
+    assert all(slot_of(job) == dead.slot or own_site.client().owner_of(job) == b"demo" for job in jobs)
 
 
 class TestStateAlone:

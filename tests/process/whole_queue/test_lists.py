@@ -128,6 +128,18 @@ class TestCancelling:
         assert status(ask(five, CANCEL_MY_JOBS, integers("job-ids", *mine))) == 0
         assert sorted(listed(five, MINE)) == sorted(held["demo"][3:])
 
+    def test_what_the_queue_has_come_to(self, five: Fleet, held: dict[str, list[int]]) -> None:
+        left = listed(five)
+        for _ in range(4):
+            owner = next(name for name in PEOPLE if left[0] in held[name])
+            other = next(name for name in PEOPLE if name != owner)
+            code, _ = program(five, "cancel", "office", user=other)
+            assert code == 1
+            code, said = program(five, "cancel", "office", user=owner)
+            assert code == 0, said
+            left = left[1:]
+            assert listed(five) == left
+
     def test_everybodys_jobs_are_for_administrators(self, five: Fleet, held: dict[str, list[int]]) -> None:
         code, _ = program(five, "cancel", "-a")
         assert code == 1

@@ -154,6 +154,10 @@ SUBSCRIPTION = b"\x06" + attribute(0x44, "notify-pull-method", "ippget")
         (0x0016, b"", SUBSCRIPTION + attribute(0x21, "notify-job-id", 3_000_001), "3w"),
         (0x0017, b"", SUBSCRIPTION + attribute(0x21, "notify-job-id", 3_000_001), "3"),
         (0x0009, attribute(0x21, "job-id", 1_000_001), b"", "1"),
+        (0x0009, attribute(0x21, "job-id", 0), b"", "0"),
+        (0x0008, attribute(0x21, "job-id", 0), b"", "0w"),
+        (0x0008, attribute(0x21, "job-id", 1), b"", "0"),
+        (0x0008, attribute(0x45, "job-uri", "ipp://h/jobs/0"), b"", "0"),
     ],
 )
 def test_questions_about_the_whole_queue_are_known(

@@ -116,6 +116,16 @@ def test_limit_and_first_index_count_jobs_of_the_whole() -> None:
     )
 
 
+def test_an_attribute_counts_in_whatever_group_it_stands_as_in_cups() -> None:
+    job = bytes([wire.JOB]) + integer("limit", 1) + keyword("which-jobs", "completed") + integer("copies", 2)
+    asked = JobsQuestion(request.read(ippwire.request(0x000A, ippwire.printer(), groups=job), "demo"))
+    assert (asked.limit, asked.which) == (1, "completed")
+    body = replace(asked, doubles=Doubles(copied=frozenset({1_000_001}))).for_nodes()
+    assert ippwire.integers(body, "limit") == [2]
+    assert ippwire.values(body, "which-jobs") == [b"completed"]
+    assert ippwire.integers(body, "copies") == [2]
+
+
 def test_first_job_id_counts_for_nothing_beside_first_index() -> None:
     asked = question(integer("first-index", 2), integer("first-job-id", 1_000_005))
     for body in (asked.for_nodes(), asked.for_everybody()):

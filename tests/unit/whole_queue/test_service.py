@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from controller.jobs.moves import Doubles
 from controller.snapshot import Node
 from controller.whole_queue import merge, request
 from controller.whole_queue.answer import Answer, Unanswerable
@@ -183,6 +184,26 @@ def test_that_a_job_was_cancelled_by_its_move_is_no_news() -> None:
     assert ippwire.integers(body, "notify-job-id") == [1_000_009, new]
 
 
+def test_a_poll_without_news_of_jobs_reads_no_moves() -> None:
+    class Unread(Moves):
+        def doubles(self, since: float) -> Doubles:
+            raise AssertionError("nothing is to be looked through")
+
+    ids = wire.attribute(wire.INTEGER, "notify-subscription-ids", 1_000_001)
+    state = bytes([wire.EVENT]) + wire.attribute(wire.INTEGER, "notify-subscription-id", 1_000_001)
+    quiet = with_groups(ONE, state, wanted=merge.EVENT_SPOTS)
+    body = answer_of(Fleet((quiet,)), Table(), GET_NOTIFICATIONS, ids, moves=Unread()).body
+    assert ippwire.integers(body, "notify-subscription-id") == [1_000_001]
+
+
+def test_jobs_are_asked_of_their_nodes_in_whatever_group_they_are_named() -> None:
+    fleet = Fleet((said(ONE, merge.OK), said(TWO, merge.OK)))
+    named = bytes([wire.JOB]) + wire.attribute(wire.INTEGER, "job-ids", 2_000_007)
+    assert ippwire.status(answer_of(fleet, Table(), request.CANCEL_MY_JOBS, groups=named).body) == merge.OK
+    assert list(fleet.asked) == ["node-2"]
+    assert ippwire.integers(fleet.asked["node-2"], "job-ids") == [2_000_007]
+
+
 def test_a_subscription_to_a_job_that_was_moved_is_made_where_it_is_now() -> None:
     old, new = 1_000_007, 2_000_003
     own = with_groups(TWO, bytes([wire.JOB]) + wire.attribute(wire.INTEGER, "job-id", new), wanted=request.JOB_SPOTS)
@@ -194,3 +215,41 @@ def test_a_subscription_to_a_job_that_was_moved_is_made_where_it_is_now() -> Non
     assert list(fleet.asked) == ["node-2"]
     assert ippwire.integers(fleet.asked["node-2"], "notify-job-id") == [new]
     assert ippwire.values(fleet.asked["node-2"], "notify-pull-method") == [b"ippget"]
+
+
+def listed(node: Node, *jobs: tuple[int, int, int]) -> Reply:
+    """Its open jobs by number, priority and state."""
+    groups = [
+        bytes([wire.JOB])
+        + wire.attribute(wire.INTEGER, "job-id", number)
+        + wire.attribute(wire.INTEGER, "job-priority", priority)
+        + wire.attribute(wire.ENUM, "job-state", state)
+        for number, priority, state in jobs
+    ]
+    return with_groups(node, *groups, wanted=request.JOB_SPOTS)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "cancelled"),
+    [
+        ([(1_000_004, 50, 3)], [(2_000_001, 99, 4)], 2_000_001),
+        ([(1_000_004, 50, 3)], [(2_000_001, 99, 6)], 1_000_004),
+        ([(1_000_004, 50, 6)], [(2_000_001, 99, 6)], 2_000_001),
+    ],
+)
+def test_number_zero_is_the_job_that_the_queue_has_come_to(
+    first: list[tuple[int, int, int]], second: list[tuple[int, int, int]], cancelled: int
+) -> None:
+    fleet = Fleet((listed(ONE, *first), listed(TWO, *second)))
+    answer_of(fleet, Table(), CANCEL_JOB, ippwire.attribute(0x21, "job-id", 0))
+    assert [ippwire.integers(body, "job-id") for body in fleet.asked.values()] == [[cancelled]]
+    assert next(iter(fleet.asked.values()))[2:4] == b"\0\x08"
+
+
+def test_where_a_queue_has_come_to_nothing_or_is_not_there_nothing_is_cancelled() -> None:
+    zero = ippwire.attribute(0x21, "job-id", 0)
+    body = answered(CANCEL_JOB, (listed(ONE), listed(TWO)), Table(), zero).body
+    assert ippwire.status(body) == merge.NOT_POSSIBLE
+    assert ippwire.values(body, "status-message") == [b"No active jobs on office."]
+    unknown = (said(ONE, merge.NOT_FOUND), said(TWO, merge.NOT_FOUND))
+    assert ippwire.status(answered(CANCEL_JOB, unknown, Table(), zero).body) == merge.NOT_FOUND
