@@ -62,7 +62,9 @@ class Lists:
         if not good and (not gone or question.which not in request.WHICH):
             # whether a word is one that it knows is for a server to say
             raise Unanswerable(silence.NOBODY_ANSWERS if gone else silence.NOBODY_THERE)
-        left, since = self.asking.nodes.directory.departed(), time.time() - HISTORY_SECONDS
+        told, since = {reply.node.name for reply in replies}, time.time() - HISTORY_SECONDS
+        # one that has left since it was asked tells of its jobs by itself
+        left = [node for node in self.asking.nodes.directory.departed() if node.name not in told]
         others = last_seen.jobs(self.asking.table, gone, left, since, question, asker)
         if not good:  # no node at all answers, but what they had is known
             good = [wire.split(merge.answer(question.request.message.version, merge.OK), JOBS)]

@@ -291,9 +291,9 @@ class JobsQuestion:
 
     def once(self, jobs: Sequence[Group]) -> list[Group]:
         """Each moved job by one id. One that has just come not to count is shown all the same where the other is
-        missing: the move went on while nodes were asked."""
+        missing: the move went on while nodes were asked. A copy that is being made counts for nothing."""
         shown = {job.number(b"job-id") for job in jobs}
-        copied = {_uuid(job) for job in jobs if job.number(b"job-id") in self.doubles.copied} - {b""}
+        copied = {uuid.encode() for uuid in self.doubles.copied.values()}
         return [job for job in jobs if not self._is_double(job, shown, copied)]
 
     def _is_double(self, job: Group, shown: set[int], copied: set[bytes]) -> bool:

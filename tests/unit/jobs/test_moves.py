@@ -36,7 +36,7 @@ def test_lists_show_one_of_both(moves: MoveTable, phase: str, hidden: int, slots
     (move,) = moves.open()
     assert moves.doubles(0) == Doubles()
     moves.put(move, phase="copying")
-    assert moves.doubles(0) == Doubles({}, frozenset({OLD}))
+    assert moves.doubles(0) == Doubles({}, {OLD: "urn:uuid:a"})
     moves.put(move, phase=phase, new_id=NEW)
     assert moves.doubles(0) == Doubles({hidden: OLD + NEW - hidden})
     assert moves.slots_left(0) == slots

@@ -120,7 +120,7 @@ def test_an_attribute_counts_in_whatever_group_it_stands_as_in_cups() -> None:
     job = bytes([wire.JOB]) + integer("limit", 1) + keyword("which-jobs", "completed") + integer("copies", 2)
     asked = JobsQuestion(request.read(ippwire.request(0x000A, ippwire.printer(), groups=job), "demo"))
     assert (asked.limit, asked.which) == (1, "completed")
-    body = replace(asked, doubles=Doubles(copied=frozenset({1_000_001}))).for_nodes()
+    body = replace(asked, doubles=Doubles(copied={1_000_001: "urn:a"})).for_nodes()
     assert ippwire.integers(body, "limit") == [2]
     assert ippwire.values(body, "which-jobs") == [b"completed"]
     assert ippwire.integers(body, "copies") == [2]
@@ -172,12 +172,14 @@ def test_a_moved_job_is_shown_once_and_by_the_id_that_counts() -> None:
 
 
 def test_a_copy_whose_id_is_not_known_yet_is_known_by_its_uuid() -> None:
-    asked = replace(question(), doubles=Doubles(copied=frozenset({1_000_001})), with_uuid=True)
+    asked = replace(question(), doubles=Doubles(copied={1_000_001: "urn:a"}), with_uuid=True)
     assert "job-uuid" in asked.extras
     nodes = [answer(moved(1_000_001, "urn:a"), moved(1_000_002, "urn:b")), answer(moved(2_000_001, "urn:a"))]
     body = merge.jobs(asked, nodes)
     assert ids(body) == [1_000_001, 1_000_002]
     assert ippwire.values(body, "job-uuid") == []
+    cancelled = [answer(moved(1_000_002, "urn:b")), nodes[1]]
+    assert ids(merge.jobs(asked, cancelled)) == [1_000_002]
 
 
 def test_a_queue_is_the_same_in_any_case_and_coding() -> None:

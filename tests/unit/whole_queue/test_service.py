@@ -65,6 +65,15 @@ def test_ended_jobs_of_a_node_that_has_left_are_still_told() -> None:
     assert ippwire.integers(answered(GET_JOBS, both, Table(gone)).body, "job-id") == []
 
 
+def test_ended_jobs_of_a_node_that_leaves_while_it_is_asked_are_told_once() -> None:
+    job_group = bytes([wire.JOB]) + wire.attribute(wire.INTEGER, "job-id", 2_000_007)
+    there = with_groups(TWO, job_group, wanted=request.JOB_SPOTS)
+    fleet = Fleet((said(ONE, merge.OK), there), left=(TWO,))
+    table = Table([replace(job("demo"), state="completed", completed=int(time.time()))])
+    body = answer_of(fleet, table, GET_JOBS, keyword("which-jobs", "completed")).body
+    assert ippwire.integers(body, "job-id") == [2_000_007]
+
+
 def test_a_word_that_only_a_server_can_judge_is_not_answered_without_one() -> None:
     silent = (Reply(ONE), Reply(TWO))
     assert ippwire.status(answered(GET_JOBS, silent, Table(), keyword("which-jobs", "processing")).body) == 0
