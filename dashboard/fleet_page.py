@@ -131,16 +131,19 @@ def _figures(state: State) -> None:
     ]
     if float(status["price_per_hour"]):
         about = f"{_most(prices, ',.2f')} in 1 h"
-        shown.append(Figure("Cost per hour", f"{status['price_per_hour']} {currency}", about, prices))
+        shown.append(Figure(f"Cost per hour, {currency}", f"{float(status['price_per_hour']):,.2f}", about, prices))
     with seen(status, "figures"):
         figures.show(shown)
 
 
 def _todays(today: dict[str, Any], past: Callable[[str], list[float]], currency: str) -> Iterator[Figure]:
     """What was printed since midnight. past: of `jobs`, `pages` or `cost`, by quarters of an hour."""
-    shown = {"jobs": f"{today['jobs']:,}", "pages": f"{today['pages']:,}", "cost": f"{today['cost']:,.2f} {currency}"}
-    for name, value in shown.items():
-        yield Figure(f"{name.capitalize()} today", value, "since midnight", past(name), bars=True)
+    for label, name, value in (
+        ("Jobs today", "jobs", f"{today['jobs']:,}"),
+        ("Pages today", "pages", f"{today['pages']:,}"),
+        (f"Cost today, {currency}", "cost", f"{today['cost']:,.2f}"),
+    ):
+        yield Figure(label, value, "since midnight", past(name), bars=True)
 
 
 def _most(past: Sequence[float], form: str) -> str:

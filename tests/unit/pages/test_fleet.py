@@ -129,7 +129,7 @@ def test_what_the_fleet_costs_is_shown_where_a_price_is_set(state: State) -> Non
         priced = Settings(nodes=Nodes(price_per_hour=Decimal("0.35")))
         seen = snapshot(sight(1), sight(2), sight(3, NodeState.ORDERED))
         publish(store, seen, decide(seen, priced), priced, [])
-    assert "<dt>Cost per hour</dt><dd>0.70 EUR</dd>" in figures(page())
+    assert "<dt>Cost per hour, EUR</dt><dd>0.70</dd>" in figures(page())
 
 
 def test_add_asks_the_controller_in_the_viewers_name(state: State) -> None:
