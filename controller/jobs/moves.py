@@ -59,7 +59,7 @@ class Doubles:
     """What a list has to know of jobs that are at two nodes at once. A job is shown by one id only.
 
     counts: by the id that does not count, the one that does, which is the old one until the old job is ended. copied:
-    ids of jobs that are being copied, with the job-uuid by which their copies are known, whose ids are not known yet.
+    ids of jobs that are being copied, or will be next, with the job-uuid: by that a copy is known whose id is not yet.
     """
 
     counts: Mapping[int, int] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class MoveTable:
         rows = self.store.rows(f"{lately} union all {earlier}", {"since": since})
         rows.sort(key=itemgetter("number"))  # which SQLite would do by walking through all of them
         pairs = [(row["old_id"], row["new_id"]) if row["over"] else (row["new_id"], row["old_id"]) for row in rows]
-        copied = self.store.rows(f"select old_id, uuid from moves where phase = 'copying' and {_OPEN}")
+        copied = self.store.rows(f"select old_id, uuid from moves where phase in ('holding', 'copying') and {_OPEN}")
         return Doubles(dict(pairs), {row["old_id"]: row["uuid"] for row in copied})
 
     def standing_twice(self) -> dict[str, dict[str, int]]:

@@ -35,7 +35,8 @@ class Lists:
         if ids and any(asked.find(name, tag) for name, tag in request.CONFLICTING):
             return as_it_came(await self.asking.anyone(asked.as_asked(), asker.host))
         doubles = self._doubles(question)
-        question = replace(question, doubles=doubles, with_uuid=bool(doubles.copied))
+        copies = bool(doubles.copied) and question.which not in request.FINISHED
+        question = replace(question, doubles=doubles, with_uuid=copies)
         if ids:
             return await self._named(question, ids, asker)
         if len(self.asking.serving()) == 1 and doubles == Doubles() and question.which in request.ACTIVE:

@@ -35,8 +35,9 @@ def moves(tmp_path: Path) -> Iterator[MoveTable]:
 def test_lists_show_one_of_both(moves: MoveTable, phase: str, hidden: int, slots: tuple[int, ...]) -> None:
     (move,) = moves.open()
     assert moves.doubles(0) == Doubles()
-    moves.put(move, phase="copying")
-    assert moves.doubles(0) == Doubles({}, {OLD: "urn:uuid:a"})
+    for before in ("holding", "copying"):  # who asks nodes in the one may meet the copy of the other
+        moves.put(move, phase=before)
+        assert moves.doubles(0) == Doubles({}, {OLD: "urn:uuid:a"})
     moves.put(move, phase=phase, new_id=NEW)
     assert moves.doubles(0) == Doubles({hidden: OLD + NEW - hidden})
     assert moves.slots_left(0) == slots
