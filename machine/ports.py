@@ -9,6 +9,8 @@ from pathlib import Path
 
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST, _END, _TRIES = 10_000, 1 << 16, 1000
+_CHANCE = random.SystemRandom()
+"""Never seeded, so that two who ask at the same moment get different ports."""
 
 
 def hindrance(host: str, port: int) -> str:
@@ -39,7 +41,7 @@ def unused(host: str) -> int:
     when its server comes, or comes again.
     """
     first = int(_OUTGOING.read_text().split()[0])
-    for port in random.sample(range(_LOWEST, first if first >= 2 * _LOWEST else _END), _TRIES):
+    for port in _CHANCE.sample(range(_LOWEST, first if first >= 2 * _LOWEST else _END), _TRIES):
         if free(host, port):
             return port
     raise OSError(errno.EADDRINUSE, f"no free port could be found at {host}")

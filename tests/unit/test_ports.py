@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 import socket
 from pathlib import Path
 
@@ -23,9 +22,9 @@ def test_a_port_that_somebody_has_is_not_offered(host: str, monkeypatch: pytest.
     other = unused("::")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken: int = listener.getsockname()[1]
-        monkeypatch.setattr(random, "sample", lambda numbers, count: [taken, other])
+        monkeypatch.setattr(ports._CHANCE, "sample", lambda numbers, count: [taken, other])
         assert not free(host, taken)
         assert unused(host) == other
-        monkeypatch.setattr(random, "sample", lambda numbers, count: [taken])
+        monkeypatch.setattr(ports._CHANCE, "sample", lambda numbers, count: [taken])
         with pytest.raises(OSError, match="no free port could be found"):
             unused(host)
