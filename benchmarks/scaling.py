@@ -17,7 +17,8 @@ clairvoyant     the cheapest of some plans that know the future: a node is there
                 bound below which nothing can be: a better plan may exist
 
 Under and over: nodes too few and too many on average, compared with the jobs that print or wait at the moment (SPEC's
-accuracy). A node counts from its order on, also while it starts. "-": not computed for a plan of single nodes.
+accuracy), and in what share of the time there were too few or too many (SPEC's time share). A node counts from its
+order on, also while it starts. "-": not computed for a plan of single nodes.
 
 nodes.start_timeout is as long as a start needs here; with what it is by default, a start of more than 30 s is given up.
 """
@@ -174,22 +175,35 @@ def _powered(work: list[tuple[float, float]], start_up: float) -> float:
     return seconds
 
 
-def accuracy(outcome: Outcome, trace: Sequence[Arrival], first: int) -> tuple[float, float]:
-    """Nodes too few, and too many, on average over time, compared with what prints and waits."""
+@dataclass(frozen=True)
+class Provision:
+    """Too few nodes and too many, compared with what prints and waits: SPEC's accuracy, nodes on average over the whole
+    time, and its time share, for what part of the time there were."""
+
+    too_few: float
+    too_many: float
+    few_for: float
+    many_for: float
+
+
+def provision(outcome: Outcome, trace: Sequence[Arrival], first: int) -> Provision:
+    """first: nodes at the beginning."""
     starts = sorted(zip((one.at for one in trace), outcome.waits, (one.seconds for one in trace), strict=True))
     events = [(at, 0, 1) for at, _, _ in starts] + [(at + wait + long, 0, -1) for at, wait, long in starts]
     events += [(at, 1, size) for at, size in outcome.sizes]
-    few = many = 0.0
+    few = many = few_for = many_for = 0.0
     size, needed, last = first, 0, trace[0].at
     for at, kind, value in sorted(events):
         few += max(0, needed - size) * (at - last)
         many += max(0, size - needed) * (at - last)
+        few_for += (size < needed) * (at - last)
+        many_for += (size > needed) * (at - last)
         last = at
         if kind:
             size = value
         else:
             needed += value
-    return few / (last - trace[0].at), many / (last - trace[0].at)
+    return Provision(*(found / (last - trace[0].at) for found in (few, many, few_for, many_for)))
 
 
 def tuned(start_up: float) -> float:
@@ -284,7 +298,8 @@ def one_slow_node(seed: int, seconds: float = DAY) -> dict[str, Outcome]:
 
 
 HEAD = (
-    "trace          policy          p50     p95     p99     max   over%  node-h  /clairv  actions  undone  under   over"
+    "trace          policy          p50     p95     p99     max   over%  node-h  /clairv  actions  undone"
+    "   under    over  under%   over%"
 )
 
 
@@ -307,13 +322,14 @@ def main() -> None:
         for policy, run in policies(trace, chosen.start_up, per_node, servers).items():
             outcome, settings = run()
             found = summary(outcome, settings)
-            moves = ["-"] * 4
+            moves = ["-"] * 6
             if policy != "clairvoyant":
-                few, many = accuracy(outcome, trace.simulated, settings.nodes.min)
-                moves = [f"{found['actions']}", f"{found['undone']}", f"{few:.2f}", f"{many:.2f}"]
+                spec = provision(outcome, trace.simulated, settings.nodes.min)
+                moves = [f"{found['actions']}", f"{found['undone']}", f"{spec.too_few:.2f}", f"{spec.too_many:.2f}"]
+                moves += [f"{100 * share:.1f}" for share in (spec.few_for, spec.many_for)]
             times = "".join(f"{found[key]:8.1f}" for key in ("p50", "p95", "p99", "max"))
             hours = f"{100 * found['over']:8.1f}{found['node_hours']:8.1f}{found['node_hours'] / best:9.2f}"
-            print(f"{name:14} {policy:12}{times}{hours}{moves[0]:>9}{moves[1]:>8}{moves[2]:>7}{moves[3]:>7}")
+            print(f"{name:14} {policy:12}{times}{hours} " + "".join(f"{one:>8}" for one in moves))
     for way, outcome in one_slow_node(chosen.seed).items():
         waits = sorted(outcome.waits)
         said = ", ".join(f"p{100 * part:.0f} {percentile(waits, part):.1f} s" for part in (0.5, 0.95, 0.99))

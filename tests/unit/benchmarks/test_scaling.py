@@ -12,17 +12,19 @@ from benchmarks.scaling import (
     STABILISE,
     WAIT,
     Hpa,
+    Provision,
     _plan,
     clairvoyant,
     late,
     one_slow_node,
+    provision,
     timetabled,
     traces,
 )
 from controller.config import Nodes, Settings
 from controller.shares import percentile
 from controller.simulate.trace import MONDAY, Arrival, Trace
-from controller.simulate.world import SimulatedNode, World
+from controller.simulate.world import Outcome, SimulatedNode, World
 from controller.snapshot import Node, NodeState
 
 
@@ -72,6 +74,16 @@ def test_what_hpa_takes_back_is_counted() -> None:
     jobs = [Arrival(MONDAY + at + n / 100, "office", 5.0) for at in (0.0, 530.0) for n in range(40)]
     world = World(Settings(nodes=Nodes(min=2, max=8)), jobs, 60.0, MONDAY, override=Hpa(2.0))
     assert world.run().undone == 1
+
+
+def test_too_few_and_too_many_are_told_by_number_and_by_time() -> None:
+    """One node for 40 s, then four: three jobs of 20 s at once need three for 20 s, two for 20 and one for 20; then all
+    idle for 10 s, and one has work for 10."""
+    trace = [Arrival(MONDAY, "office", 20.0)] * 3 + [Arrival(MONDAY + 70, "office", 10.0)]
+    outcome = Outcome(waits=[0.0, 20.0, 40.0, 0.0], sizes=[(MONDAY + 40, 4)])
+    assert provision(outcome, trace, 1) == Provision(
+        too_few=(2 * 20 + 1 * 20) / 80, too_many=(3 * 20 + 4 * 10 + 3 * 10) / 80, few_for=0.5, many_for=0.5
+    )
 
 
 def test_a_timetable_has_the_fewest_servers_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
