@@ -151,7 +151,8 @@ function Stamp:http_payload(txn, message)
         self.done = true
         local offset, length = string.unpack(">I4I4", edit)
         if length > 0 then message:remove(offset, length) end
-        message:insert(edit:sub(9), offset)
+        local text = edit:sub(9)
+        if message:insert(text, offset) ~= #text then error("there is no room for the owner's name", 0) end
     end
     if not chunked then filter.unregister_data_filter(self, message.channel) end
 end
