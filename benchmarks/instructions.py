@@ -31,14 +31,15 @@ WARMING = 20
 
 def stock(edge: Edge, node: Node) -> dict[str, str]:
     server = SERVER.format(number=1, address=f"127.0.0.1:{node.port}")
-    return {CONFIG: STOCK.format(port=edge.port, certificate=edge.certificate, servers=server)}
+    config = STOCK.format(port=edge.port, certificate=edge.certificate, servers=server)
+    return {CONFIG: config.replace("global\n", f"global\n  nbthread {edge.threads}\n", 1)}
 
 
 @contextmanager
 def counted(folder: Path, files: dict[str, str], port: int) -> Iterator[subprocess.Popen[bytes]]:
     """An HAProxy under valgrind, which counts into `folder`."""
     for name, text in files.items():
-        (folder / name).write_text(text.replace("global\n", "global\n  nbthread 1\n", 1) if name == CONFIG else text)
+        (folder / name).write_text(text)
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/count"]
     with (folder / "output").open("wb") as output:
         command = [*tool, "haproxy", "-db", "-C", str(folder), "-f", CONFIG]
@@ -97,7 +98,7 @@ def main() -> None:
             for request in REQUESTS:
                 print(f"{request.name:34}", end="", flush=True)
                 for ours in (False, True):
-                    edge = replace(make_edge(folder, [node]), port=free_port(), stats_port=free_port())
+                    edge = replace(make_edge(folder, [node]), port=free_port(), stats_port=free_port(), threads=1)
                     files = render_files(edge) if ours else stock(edge, node)
                     place = Path(tempfile.mkdtemp(dir=folder))
                     client = Client(edge.port, "demo" if ours else None)

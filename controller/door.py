@@ -35,6 +35,8 @@ STATISTICS_DEADLINE = 1.0
 """Seconds to wait for a proxy's statistics in each pass."""
 DRIFT_INTERVAL = 30
 """Passes between two comparisons of file, runtime and what is wanted."""
+MOST_THREADS = 64
+"""Of a group in HAProxy."""
 NO_SHARES: Mapping[str, int] = {}
 """Every serving node gets as much."""
 
@@ -213,6 +215,7 @@ class Door:
             moved_slots=self._moved(servers, ports.store),
             whole_port=ports.of("whole-queue"),
             whole_timeout=2 * settings.whole_queue.deadline + 1.0,  # some questions need two rounds
+            threads=min(len(os.sched_getaffinity(0)), MOST_THREADS),
             run_as=_unprivileged(),
         )
 

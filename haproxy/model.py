@@ -100,6 +100,8 @@ class Edge:
     maxconn: int = 90
     """Connections to a node that each of the four backends may have at a time; what is more waits for its turn. A
     cupsd that has reached its MaxClients answers nobody, so all backends of all proxies together stay below that."""
+    threads: int = 2
+    """Of the worker; what HAProxy would take of itself is one for each processor that it may run on, 64 at most."""
     run_as: str | None = None
     """User that the worker becomes after it has read its files, when the proxy is started by root."""
 

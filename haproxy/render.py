@@ -19,7 +19,7 @@ CONFIG = "haproxy.cfg"
 MAP = "slots.map"
 LUA = ("door.lua", "identity.lua", "ipp.lua")
 DASHBOARD_DOWN = "dashboard-down.html"
-SOCKETS = {name: f"{name}.sock" for name in ("stats", "tls", "upgraded", "http", "anynode", "anyhow")}
+SOCKETS = {name: f"{name}.sock" for name in ("stats", "upgraded", "http", "anynode", "anyhow")}
 """Relative names: the proxy runs in its folder, because a unix socket's path may have about 100 characters only."""
 
 EMPTY_HOST, EMPTY_PORT = "127.0.0.1", 1

@@ -235,7 +235,7 @@ def guesses(site: Site, addresses: list[str]) -> list[bytes]:
     statuses = []
     for number, address in enumerate(addresses):
         inner = socket.socket(socket.AF_UNIX)
-        inner.connect(str(site.proxy.folder / "tls.sock"))
+        inner.connect(str(site.proxy.folder / "tls0.sock"))
         to = "::1" if ":" in address else "127.0.0.1"
         inner.sendall(f"PROXY TCP{6 if ':' in address else 4} {address} {to} 5000 631\r\n".encode())
         with context().wrap_socket(inner) as connection:

@@ -40,6 +40,15 @@ def test_every_slot_is_a_line_in_each_backend() -> None:
     assert render_files(EDGE)[MAP] == "1 n1\n3 n3\n"
 
 
+def test_each_thread_has_its_own_way_to_tls() -> None:
+    text = render(replace(EDGE, threads=3))
+    for number in range(3):
+        assert re.search(rf"^  use-server tls{number} if {{ thread {number} }}$", text, re.M)
+        assert re.search(rf"^  server tls{number} unix@tls{number}\.sock send-proxy-v2$", text, re.M)
+        assert re.search(rf"^  bind unix@tls{number}\.sock accept-proxy mode 600 thread {number + 1} ssl ", text, re.M)
+    assert "\n  nbthread 3\n" in text
+
+
 def test_the_service_is_tried_more_often_than_connections_to_it_are_kept() -> None:
     whole = render(EDGE).split("\nbackend whole\n")[1].split("\n\n")[0]
     (tries,), (kept,) = re.findall(r"^  retries (\d+)$", whole, re.M), re.findall(r" pool-max-conn (\d+) ", whole)
