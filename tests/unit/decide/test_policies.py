@@ -108,15 +108,17 @@ class TestWaitTarget:
         assert steady_nodes(8.0, 1.0, 1.0, 1e-9, 1 - 0.408) == 11
 
     def test_work_that_waits_is_begun_within_the_target(self) -> None:
-        """300 s of work; two nodes do 102 of it in 51 s, the 1.7 waits that it may take, new ones 49 each."""
-        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 5
+        """300 s of work; two nodes do 118 of it in 59 s, the two waits less half a start, new ones 57 each."""
+        assert wait_target(self.fleet(rate=0.0, work=300.0), self.SCALING).nodes == 2 + 4
 
     def test_between_what_orders_a_node_and_what_lets_one_go_nothing_changes(self) -> None:
+        """Three nodes would do 81 s of work soon enough, and four 236."""
+
         def nodes(work: float) -> int:
             fleet = Fleet(4, 4, self.fleet(rate=0.0, work=work).backlogs, self.fleet(rate=0.0).load)
             return wait_target(fleet, self.SCALING).nodes
 
-        assert [nodes(work) for work in (60.0, 70.0, 100.0, 200.0, 210.0)] == [3, 4, 4, 4, 5]
+        assert [nodes(work) for work in (81.0, 82.0, 200.0, 236.0, 237.0)] == [3, 4, 4, 4, 5]
 
     def test_queues_share_nodes_and_the_one_that_needs_most_counts(self) -> None:
         works = Backlog((QueueWork("office", 60, 300.0), QueueWork("lab", 1, 5.0), QueueWork("hall", 1, 5.0)))
@@ -184,15 +186,30 @@ class TestWaitTarget:
         assert "for a server takes 120 s to start" in ask.reason
 
     def test_a_node_goes_only_where_chance_would_not_order_it_again_while_it_goes(self) -> None:
-        """Six nodes are enough for up to 30.7 jobs a minute; in two seconds one may come, in a minute sixteen."""
+        """Thirty jobs a minute of 10 s keep five nodes busy; in 2 s four more may come by chance, for which one has to
+        work for 40 of the 59 s, and in 20 s ten."""
 
-        def nodes(a_minute: float, meant: int, start_up: float = 2.0) -> int:
-            fleet = self.fleet(a_minute / 60, start_up=start_up, ready=meant)
+        def nodes(work: float, meant: int, start_up: float = 2.0) -> int:
+            fleet = self.fleet(0.5, work=work, start_up=start_up, ready=meant)
             return wait_target(fleet, self.SCALING).nodes
 
-        assert [nodes(a_minute, meant=6) for a_minute in (29.0, 30.5, 31.0)] == [6, 6, 7]
-        assert [nodes(a_minute, meant=7) for a_minute in (29.0, 30.5, 31.0)] == [6, 7, 7]
-        assert nodes(29.0, meant=7, start_up=25.0) == 7
+        assert [nodes(work, meant=6) for work in (0.0, 59.0, 60.0)] == [6, 6, 7]
+        assert [nodes(work, meant=7) for work in (0.0, 19.0, 20.0)] == [6, 6, 7]
+        assert nodes(0.0, meant=7, start_up=20.0) == 7
+
+    def test_a_queue_of_long_jobs_keeps_no_node_while_nothing_comes(self) -> None:
+        assert wait_target(self.fleet(rate=0.0, service=900.0, start_up=60.0, ready=6), self.SCALING).nodes <= 1
+
+    def test_of_a_steady_stream_only_what_can_not_be_had_in_time_is_kept(self) -> None:
+        """Without a job that waits. Six nodes are enough for it by Erlang, of which four must be there where a start
+        takes 20 s of the 30 that a job may wait, and one where it takes 2; five are busy with it anyway."""
+        demand = Demand("office", 0.5, 0.5, 10.0)
+
+        def kept(start_up: float) -> int:
+            load = Load((demand,), start_up=start_up)
+            return wait_target(Fleet(5, 5, (Backlog(),), load), self.SCALING).nodes
+
+        assert [kept(start_up) for start_up in (0.0, 2.0, 20.0, 30.0)] == [6, 5, 5, 6]
 
 
 class TestForecast:

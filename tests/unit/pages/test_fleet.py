@@ -94,7 +94,7 @@ def test_where_all_look_bad_people_print_on(state: State) -> None:
 def test_what_the_fleet_is_about_stands_under_the_sentence(state: State) -> None:
     see(state, sight(1), sight(2))
     assert "2 servers take jobs, as many as should: nodes.min is 2" in words(page())
-    see(state, sight(1, jobs=60))
+    see(state, sight(1, jobs=80))
     assert "1 server takes jobs, 5 should: scaling.step is 4 and 1 are on their way" in words(page())
     with Store(state.database) as store:
         store.put_fact(PAUSED, "[boss](x)")
