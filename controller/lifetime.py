@@ -256,7 +256,7 @@ def carry_out(store: Store, verb: str, argument: str, who: str, wait: bool, tell
 
 
 def wait_until_told(store: Store, moment: float) -> None:
-    """Wait until `status` tells what was seen after a moment of the wall clock, unless no pass comes to its end."""
+    """Wait until `status` was written after a moment of the wall clock, unless no pass comes to its end."""
     deadline = time.monotonic() + COMMAND_DEADLINE
     while store.fact("sight")["at"] < moment and time.monotonic() < deadline:
         time.sleep(0.1)

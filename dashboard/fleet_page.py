@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import streamlit as st
@@ -131,7 +132,7 @@ def _figures(state: State) -> None:
     ]
     if float(status["price_per_hour"]):
         about = f"{_most(prices, ',.2f')} in 1 h"
-        shown.append(Figure(f"Cost per hour, {currency}", f"{float(status['price_per_hour']):,.2f}", about, prices))
+        shown.append(Figure(f"Cost per hour, {currency}", f"{Decimal(status['price_per_hour']):,}", about, prices))
     with seen(status, "figures"):
         figures.show(shown)
 

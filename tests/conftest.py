@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(kind)
         if kind in ("process", "browser") and os.environ.get("CI"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A second try has a time limit too: pytest-timeout takes its own back at the first failure."""
+    if getattr(item, "execution_count", 1) > 1:
+        timeouts: Any = item.config.pluginmanager.get_plugin("timeout")
+        timeouts.pytest_timeout_set_timer(item, timeouts._get_item_settings(item))
 
 
 @pytest.hookimpl(wrapper=True)

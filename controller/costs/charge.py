@@ -188,7 +188,9 @@ def _colour(attempt: Attempt, colour: bool | None) -> bool | None:
 
 def entry(job: Job, attempts: Sequence[Attempt], pages: Pages, site: Site) -> Entry:
     """The ledger's entry for a job."""
-    at = int(job.completed or (attempts[-1].ended if attempts else 0) or job.created)
+    ended = attempts[-1].ended if attempts else 0
+    noticed = job.state == "lost"  # and not when it ended, which may have been yesterday
+    at = int((ended if noticed else job.completed) or ended or job.completed or job.created)
     options = attempts[-1].options if attempts else {}
     department = site.department(job.owner)
     printed = Printed(at, job.queue, department, pages.sides, pages.parts, pages.copies)

@@ -97,7 +97,7 @@ def _forgotten(job: Job) -> Job:
     if not job.open:
         return job
     why = f"{job.node} died when it had ended, and before that was written down in full"
-    return Job(**{**vars(job), "state": "aborted", "why": why})
+    return _over(job, "aborted", why)
 
 
 @dataclass

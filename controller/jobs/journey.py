@@ -303,8 +303,9 @@ class Journey(Whereabouts):
         with self.store.transaction():
             table = JobTable(self.store)
             if job := table.by_uuid(self.move.uuid):
-                empty = replace(job, state="aborted", why="it had no documents when its server died")
-                table.put([printed_after_all(empty)])
+                why = "it had no documents when its server died"
+                over = job.completed or int(time.time())
+                table.put([printed_after_all(replace(job, state="aborted", why=why, completed=over))])
 
     def _undo(self) -> None:
         if self.move.phase in ("copying", "copied", "ending"):

@@ -112,12 +112,12 @@ def from_store(store: Store, seconds: float) -> Trace:
     fleet would have learned from. Raises TraceError and StoreError."""
     now = time.time()
     begin = now - seconds
+    # Two hours more: the clocks of this machine and of scaling.time_zone may change between, in opposite directions.
+    since = learned_from(begin, 0.0)[-1][0] - 2 * HOUR
     rows = store.rows(
         f"select {WAITS_SINCE} as at, queue, completed - processing as seconds from jobs "
         "where state = 'completed' and processing > 0 and created >= ?",
-        [
-            learned_from(begin, 0.0)[-1][0] - HOUR
-        ],  # where scaling.time_zone changes its clock, an hour more may be asked for
+        [since],
     )
     found = (Arrival(row["at"], row["queue"], max(0.5, row["seconds"])) for row in rows)
     return _in_order(store.path, found, begin, now)

@@ -293,7 +293,7 @@ class JobsQuestion:
         """Each moved job by one id. One that has just come not to count is shown all the same where the other is
         missing: the move went on while nodes were asked. A copy that is being made counts for nothing."""
         shown = {job.number(b"job-id") for job in jobs}
-        copied = {uuid.encode() for uuid in self.doubles.copied.values()}
+        copied = {uuid.split("/")[0].encode() for uuid in self.doubles.copied.values()} - {b""}
         return [job for job in jobs if not self._is_double(job, shown, copied)]
 
     def _is_double(self, job: Group, shown: set[int], copied: set[bytes]) -> bool:

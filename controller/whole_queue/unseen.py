@@ -19,7 +19,7 @@ from controller.whole_queue.nodes import Directory
 from haproxy.model import slot_of
 
 LATELY = 10.0
-"""Seconds before a node's last change in which it may have changed what was read; it is looked at every second."""
+"""Seconds before a node's last change in which it may have changed what was read; looks come each second by default."""
 SETTLED = 0.1
 """Seconds after a change within which another one may leave a folder's time as it is: that clock ticks slowly."""
 

@@ -280,12 +280,19 @@ class TestCollecting:
         world.charger.collect()
         assert sorted(one.pages for one in world.entries()) == [3, 50]
 
+    @pytest.mark.parametrize(("state", "at"), [("lost", DAY + 1), ("completed", DAY + 86_400)])
+    def test_one_whose_end_was_noticed_later_is_charged_when_it_was_printed(self, world: World, state, at) -> None:
+        world.tried("node-1", "a", "u", 1_000_001, 3, whole=True)
+        world.put(job(state=state, completed=DAY + 86_400))
+        world.charger.collect()
+        assert [one.at for one in world.entries()] == [at]
+
     def test_a_job_that_turns_out_otherwise_is_corrected(self, world: World) -> None:
         world.tried("node-1", "a", "u", 1_000_001, 10, whole=False, share=0.3)
         world.put(job(state="lost"))
         world.charger.collect()
         world.tried("node-1", "b", "u", 1_000_001, 10, whole=True)
-        world.put(job())
+        world.put(job(completed=DAY + 2))
         world.charger.collect()
         world.charger.collect()
         assert [(one.kind, one.pages) for one in world.entries()] == [("job", 3), ("correction", 7)]
