@@ -48,5 +48,5 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, fleet: Fleet) -> Iterator[Page]:
     """The first page, open for an administrator."""
     with open_as(browser, fleet, "admin") as page:
-        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="servers ready")).to_be_visible(timeout=30_000)
         yield page

@@ -177,7 +177,7 @@ def test_ranges_filters_and_the_clock_stand_in_the_url(browser: Browser, fleet: 
 
 def test_a_wall_screen_shows_how_it_is_and_nothing_to_click(browser: Browser, fleet: Fleet) -> None:
     with open_as(browser, fleet, "admin", "?kiosk") as page:
-        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="servers ready")).to_be_visible(timeout=30_000)
         expect(page.get_by_text("Queue depth")).to_be_visible()
         expect(page.get_by_role("button", name="Add a server")).to_have_count(0)
 
@@ -185,7 +185,7 @@ def test_a_wall_screen_shows_how_it_is_and_nothing_to_click(browser: Browser, fl
 @pytest.mark.parametrize("width", [390, 1360])
 def test_nothing_is_wider_than_the_screen(browser: Browser, fleet: Fleet, width: int) -> None:
     with open_as(browser, fleet, "admin", viewport={"width": width, "height": 844}) as page:
-        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="servers ready")).to_be_visible(timeout=30_000)
         expect(row(page, fleet.nodes()[0]["name"])).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(one => Number(one.tagName[1]))")
@@ -245,7 +245,7 @@ def test_nothing_is_asked_from_elsewhere(browser: Browser, fleet: Fleet) -> None
     with open_as(browser, fleet, "admin") as page:
         page.on("request", lambda request: asked.append(request.url))
         page.reload()
-        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="servers ready")).to_be_visible(timeout=30_000)
         expect(page.get_by_role("button", name="Add a server")).to_be_visible()
     own = (f"https://localhost:{fleet.port}/", f"wss://localhost:{fleet.port}/", "data:", "blob:")
     assert asked

@@ -98,7 +98,7 @@ def test_what_the_server_knows_of_itself_is_for_nobody(browser: Browser, fleet: 
 def test_an_administrator_gets_every_page(browser: Browser, fleet: Fleet) -> None:
     name = fleet.nodes()[0]["name"]
     with open_as(browser, fleet, "admin") as page:
-        expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="servers ready")).to_be_visible(timeout=30_000)
         page.get_by_role("link", name=name).first.click()
         shown(page, name)
         for title in ("Queues and jobs", "Costs", "Events", "Scaling", "My jobs"):
@@ -126,7 +126,7 @@ def test_who_is_removed_gets_the_page_no_more(browser: Browser, fleet: Fleet) ->
     context = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(address(fleet))
-    expect(page.get_by_text("servers ready")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="servers ready")).to_be_visible(timeout=30_000)
     context.close()
     fleet.done("user", "remove", "boss")
     again = browser.new_context(ignore_https_errors=True, http_credentials=credentials)  # type: ignore[arg-type]
